@@ -1,0 +1,44 @@
+"""The tables, and hypertables where the server has TimescaleDB."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from alembic import op
+
+revision = "0001"
+down_revision = None
+branch_labels = None
+depends_on = None
+
+SQL = Path(__file__).parent / "sql"
+
+# The extension is created where it is installed and preloaded; its licence decides between the two kinds.
+PRELOADED = """
+    SELECT EXISTS (SELECT FROM pg_available_extensions WHERE name = 'timescaledb')
+       AND current_setting('shared_preload_libraries') LIKE '%timescaledb%'
+"""
+
+
+def execute(sql: str) -> None:
+    op.get_bind().exec_driver_sql(sql, execution_options={"no_parameters": True})
+
+
+def upgrade() -> None:
+    preloaded = bool(op.get_bind().exec_driver_sql(PRELOADED, execution_options={"no_parameters": True}).scalar())
+    if preloaded:
+        execute("CREATE EXTENSION IF NOT EXISTS timescaledb SCHEMA public")
+    execute((SQL / "tables.sql").read_text())
+    if preloaded:
+        execute((SQL / "hypertables.sql").read_text())
+
+
+def downgrade() -> None:
+    execute("""
+        DROP TABLE public.health_logs;
+        DROP TABLE public.occupancy_events;
+        DROP TABLE public.cameras;
+        DROP TYPE public.health_status;
+        DROP TYPE public.desired_state;
+        DROP SCHEMA timeseries CASCADE;
+    """)

@@ -1,0 +1,99 @@
+-- Late events on a server with continuous aggregates.
+--
+-- A refresh recomputes a range for every camera from the raw rows that are left, so it erases what it finds no raw
+-- rows for; it needs transactions of its own, and the owner's rights. An event that is stored behind a watermark
+-- therefore does not wait for one: the quarters, hours and days that it touches are materialized in the
+-- transaction that stores it, for its camera alone, by the very view that a refresh would use.
+
+-- Touched quarters whose raw rows are gone: materializing them again would lose what is kept.
+CREATE FUNCTION timeseries.sealed(family text, camera_ids uuid[], quarters timestamptz[])
+RETURNS TABLE (camera_id uuid, quarter timestamptz)
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    events text := CASE family WHEN 'occupancy' THEN 'occupancy_events' WHEN 'health' THEN 'health_logs' END;
+BEGIN
+    RETURN QUERY EXECUTE format(
+        'SELECT a.camera_id, a.bucket
+         FROM public.%I AS a
+         JOIN unnest($1, $2) AS touched (camera_id, quarter)
+             ON touched.camera_id = a.camera_id AND touched.quarter = a.bucket
+         WHERE a.bucket BETWEEN $3 AND $4 AND a.camera_id = ANY ($1)
+           AND a.samples > (
+               SELECT count(*) FROM public.%I AS e
+               WHERE e.camera_id = a.camera_id
+                 AND e."timestamp" >= a.bucket AND e."timestamp" < a.bucket + interval ''15 minutes'')',
+        family || '_quarter_hourly', events)
+    USING camera_ids, quarters, (SELECT min(q) FROM unnest(quarters) AS q), (SELECT max(q) FROM unnest(quarters) AS q);
+END
+$$;
+
+CREATE FUNCTION timeseries.materialize(family text, camera_ids uuid[], quarters timestamptz[])
+RETURNS void LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' AS $$
+DECLARE
+    level record;
+    first_bucket timestamptz;
+    last_bucket timestamptz;
+BEGIN
+    FOR level IN
+        SELECT format('%I.%I', h.schema_name, h.table_name) AS relation,
+               format('%I.%I', a.partial_view_schema, a.partial_view_name) AS definition,
+               w.width,
+               _timescaledb_functions.to_timestamp(_timescaledb_functions.cagg_watermark(a.mat_hypertable_id)) AS watermark
+        FROM (VALUES (1, family || '_quarter_hourly', interval '15 minutes'),
+                     (2, family || '_hourly', interval '1 hour'),
+                     (3, family || '_weekday', interval '24 hours')) AS w (position, name, width)
+        JOIN _timescaledb_catalog.continuous_agg AS a ON a.user_view_schema = 'public' AND a.user_view_name = w.name
+        JOIN _timescaledb_catalog.hypertable AS h ON h.id = a.mat_hypertable_id
+        ORDER BY w.position
+    LOOP
+        SELECT min(date_bin(level.width, q, 'epoch')), max(date_bin(level.width, q, 'epoch'))
+        INTO first_bucket, last_bucket
+        FROM unnest(quarters) AS q
+        WHERE date_bin(level.width, q, 'epoch') < level.watermark;
+        CONTINUE WHEN first_bucket IS NULL;
+        -- One at a time, and never beside a refresh: both replace rows that the other may not see yet.
+        EXECUTE format('LOCK TABLE %s IN SHARE ROW EXCLUSIVE MODE', level.relation);
+        EXECUTE format(
+            'DELETE FROM %s AS m USING (SELECT DISTINCT c, date_bin($5, q, ''epoch'') AS bucket
+                                        FROM unnest($1, $2) AS t (c, q)) AS touched
+             WHERE m.camera_id = touched.c AND m.bucket = touched.bucket AND m.camera_id = ANY ($1)
+               AND m.bucket BETWEEN $3 AND $4', level.relation)
+        USING camera_ids, quarters, first_bucket, last_bucket, level.width;
+        EXECUTE format(
+            'INSERT INTO %s
+             SELECT d.* FROM %s AS d
+             WHERE d.camera_id = ANY ($1) AND d.bucket BETWEEN $3 AND $4
+               AND (d.camera_id, d.bucket) IN (SELECT c, date_bin($5, q, ''epoch'') FROM unnest($1, $2) AS t (c, q))',
+            level.relation, level.definition)
+        USING camera_ids, quarters, first_bucket, last_bucket, level.width;
+    END LOOP;
+END
+$$;
+
+-- Hours and days depend on the camera's zone and hold: a change rebuilds them from the quarters, which outlive the
+-- raw rows, for that camera alone and in the same transaction.
+CREATE FUNCTION timeseries.rebuild_camera() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' AS $$
+DECLARE
+    level record;
+BEGIN
+    FOR level IN
+        SELECT format('%I.%I', h.schema_name, h.table_name) AS relation,
+               format('%I.%I', a.partial_view_schema, a.partial_view_name) AS definition,
+               _timescaledb_functions.to_timestamp(_timescaledb_functions.cagg_watermark(a.mat_hypertable_id)) AS watermark
+        FROM (VALUES ('occupancy_hourly'), ('occupancy_weekday'), ('health_hourly'), ('health_weekday')) AS w (name)
+        JOIN _timescaledb_catalog.continuous_agg AS a ON a.user_view_schema = 'public' AND a.user_view_name = w.name
+        JOIN _timescaledb_catalog.hypertable AS h ON h.id = a.mat_hypertable_id
+    LOOP
+        EXECUTE format('LOCK TABLE %s IN SHARE ROW EXCLUSIVE MODE', level.relation);
+        EXECUTE format('DELETE FROM %s WHERE camera_id = $1', level.relation) USING NEW.id;
+        EXECUTE format('INSERT INTO %s SELECT d.* FROM %s AS d WHERE d.camera_id = $1 AND d.bucket < $2',
+                       level.relation, level.definition)
+        USING NEW.id, level.watermark;
+    END LOOP;
+    RETURN NULL;
+END
+$$;
+CREATE TRIGGER rebuild_camera AFTER UPDATE OF timezone, hold ON public.cameras
+    FOR EACH ROW WHEN (OLD.timezone IS DISTINCT FROM NEW.timezone OR OLD.hold IS DISTINCT FROM NEW.hold)
+    EXECUTE FUNCTION timeseries.rebuild_camera();

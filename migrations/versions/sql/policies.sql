@@ -1,0 +1,26 @@
+-- Retention keeps far away from the refresh windows: start_offset + bucket + chunk stays below drop_after.
+
+ALTER TABLE public.occupancy_events SET (
+    timescaledb.enable_columnstore, timescaledb.segmentby = 'camera_id', timescaledb.orderby = '"timestamp" DESC, id'
+);
+ALTER TABLE public.health_logs SET (
+    timescaledb.enable_columnstore, timescaledb.segmentby = 'camera_id', timescaledb.orderby = '"timestamp" DESC, id'
+);
+CALL public.add_columnstore_policy('public.occupancy_events', after => interval '7 days');
+CALL public.add_columnstore_policy('public.health_logs', after => interval '7 days');
+
+SELECT public.add_continuous_aggregate_policy(
+    'public.' || family || '_quarter_hourly', start_offset => interval '3 days', end_offset => interval '1 hour',
+    schedule_interval => interval '15 minutes')
+FROM unnest(ARRAY['occupancy', 'health']) AS family;
+SELECT public.add_continuous_aggregate_policy(
+    'public.' || family || '_hourly', start_offset => interval '3 days', end_offset => interval '2 hours',
+    schedule_interval => interval '30 minutes')
+FROM unnest(ARRAY['occupancy', 'health']) AS family;
+SELECT public.add_continuous_aggregate_policy(
+    'public.' || family || '_weekday', start_offset => interval '4 days', end_offset => interval '1 day',
+    schedule_interval => interval '1 hour')
+FROM unnest(ARRAY['occupancy', 'health']) AS family;
+
+SELECT public.add_retention_policy('public.occupancy_events', drop_after => interval '90 days');
+SELECT public.add_retention_policy('public.health_logs', drop_after => interval '90 days');

@@ -1,0 +1,103 @@
+"""The averages once more, from raw events, in NumPy: what every answer of the store is compared with.
+
+Nothing here knows of summaries, aggregates or SQL. An observation stands until the next one, at most for
+`hold`, never past `now`; local buckets are found by walking over quarters of an hour with zoneinfo.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable
+from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
+from zoneinfo import ZoneInfo
+
+import numpy as np
+
+QUARTER = timedelta(minutes=15)
+MICROSECOND = timedelta(microseconds=1)
+
+
+class Known(NamedTuple):
+    """What is known of one bucket: car-seconds, seconds known, seconds of the span, samples."""
+
+    car_seconds: float
+    known_seconds: float
+    span_seconds: float
+    samples: int
+
+    @property
+    def average(self) -> float | None:
+        return self.car_seconds / self.known_seconds if self.known_seconds else None
+
+    @property
+    def coverage(self) -> float:
+        return self.known_seconds / self.span_seconds
+
+
+def micros(at: datetime) -> int:
+    return (at - datetime(1970, 1, 1, tzinfo=UTC)) // MICROSECOND
+
+
+def quarters(start: datetime, end: datetime) -> list[datetime]:
+    return [start + QUARTER * i for i in range((end - start) // QUARTER)]
+
+
+def hour_label(quarter: datetime, zone: ZoneInfo) -> Hashable:
+    local = quarter.astimezone(zone)
+    return local.date(), local.hour, local.utcoffset()
+
+
+def weekday_label(quarter: datetime, zone: ZoneInfo) -> Hashable:
+    return quarter.astimezone(zone).isoweekday()
+
+
+def integrate(
+    times: np.ndarray, counts: np.ndarray, edges: np.ndarray, hold: timedelta, now: datetime
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Car-seconds, known seconds and samples between neighbouring `edges` (microseconds, sorted)."""
+    order = np.argsort(times)
+    times, counts = times[order], counts[order]
+    ends = np.minimum(times + hold // MICROSECOND, micros(now))
+    ends[:-1] = np.minimum(ends[:-1], times[1:])
+    cars, known = np.zeros(len(edges) - 1), np.zeros(len(edges) - 1)
+    for begin, end, count in zip(times, ends, counts, strict=True):
+        first = max(np.searchsorted(edges, begin, "right") - 1, 0)
+        last = min(np.searchsorted(edges, end, "left"), len(edges) - 1)
+        for i in range(first, last):
+            seconds = max(min(end, edges[i + 1]) - max(begin, edges[i]), 0) / 1e6
+            cars[i] += float(count) * seconds
+            known[i] += seconds
+    samples = np.histogram(times, edges)[0] if len(edges) > 1 else np.zeros(0, int)
+    samples[-1:] -= np.count_nonzero(times == edges[-1])  # the last edge of a histogram is closed
+    return cars, known, samples
+
+
+def answer(
+    times: Iterable[datetime],
+    counts: Iterable[int],
+    *,
+    start: datetime,
+    end: datetime,
+    labels: Iterable[Hashable],
+    hold: timedelta = timedelta(days=1),
+    now: datetime | None = None,
+) -> dict[Hashable, Known]:
+    """Group [start, end) by one label per quarter of an hour; both ends lie on quarters."""
+    moments = np.array([micros(t) for t in times], dtype=np.int64)
+    keys = list(labels)
+    grid = np.array([micros(q) for q in [*quarters(start, end), end]], dtype=np.int64)
+    cuts = [0, *(i for i in range(1, len(keys)) if keys[i] != keys[i - 1]), len(keys)]
+    cars, known, samples = integrate(
+        moments, np.fromiter(counts, dtype=np.int64), grid[cuts], hold, now or datetime.now(UTC)
+    )
+    spans = np.diff(grid[cuts]) / 1e6
+    result: dict[Hashable, Known] = {}
+    for i, cut in enumerate(cuts[:-1]):
+        before = result.get(keys[cut], Known(0, 0, 0, 0))
+        result[keys[cut]] = Known(
+            before.car_seconds + cars[i],
+            before.known_seconds + known[i],
+            before.span_seconds + spans[i],
+            before.samples + int(samples[i]),
+        )
+    return result

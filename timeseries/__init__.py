@@ -1,0 +1,39 @@
+"""The memory of camera-watched parking: cameras, events and exact averages on TimescaleDB."""
+
+from timeseries.cameras import Camera
+from timeseries.errors import (
+    CameraExistsError,
+    CameraInUseError,
+    ConfigurationError,
+    InvalidInputError,
+    NotMigratedError,
+    SecretError,
+    ServerUnavailableError,
+    TimeseriesError,
+    UnknownCameraError,
+)
+from timeseries.events import HealthLog, OccupancyEvent, RecordResult, Rejection
+from timeseries.importing import ImportResult
+from timeseries.server import Server, ServerKind
+from timeseries.store import Store
+
+__all__ = [
+    "Camera",
+    "CameraExistsError",
+    "CameraInUseError",
+    "ConfigurationError",
+    "HealthLog",
+    "ImportResult",
+    "InvalidInputError",
+    "NotMigratedError",
+    "OccupancyEvent",
+    "RecordResult",
+    "Rejection",
+    "SecretError",
+    "Server",
+    "ServerKind",
+    "ServerUnavailableError",
+    "Store",
+    "TimeseriesError",
+    "UnknownCameraError",
+]

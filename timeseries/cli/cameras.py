@@ -1,0 +1,97 @@
+"""`camera add`, `list`, `update` and `remove`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from timeseries.cameras import Camera
+from timeseries.cli.output import print_json, print_table
+from timeseries.store import Store
+from timeseries.text import parse_interval, parse_json
+
+
+@click.group()
+def camera() -> None:
+    """The configuration of cameras."""
+
+
+def settings(command: Any) -> Any:
+    """The options that add and update share."""
+    for option in (
+        click.option("--connection-string-stdin", is_flag=True, help="Read it from standard input; it is encrypted."),
+        click.option("--timezone", help="IANA name, like Europe/Berlin."),
+        click.option("--capacity", type=int, help="Places in the lot."),
+        click.option("--hold", help="How long an observation stands when none follows, like 12h."),
+        click.option("--zone-config", help="Polygons, as JSON."),
+        click.option("--desired-state", type=click.Choice(["running", "stopped", "maintenance"])),
+    ):
+        command = option(command)
+    return command
+
+
+def values(connection_string_stdin: bool, hold: str | None, zone_config: str | None, **others: Any) -> dict[str, Any]:
+    found = {key: value for key, value in others.items() if value is not None}
+    if connection_string_stdin:
+        found["connection_string"] = click.get_text_stream("stdin").readline().rstrip("\n")
+    if hold is not None:
+        found["hold"] = parse_interval(hold)
+    if zone_config is not None:
+        found["zone_config"] = parse_json(zone_config)
+    return found
+
+
+def show(cameras: list[Camera]) -> None:
+    print_table(
+        ["name", "id", "time zone", "capacity", "hold", "state", "connection"],
+        [
+            [c.name, c.id, c.timezone, c.capacity, c.hold, c.desired_state, "encrypted" if c.connection_string else None]
+            for c in cameras
+        ],
+    )
+
+
+@camera.command()
+@click.argument("name")
+@settings
+@click.pass_obj
+def add(url: str | None, name: str, **options: Any) -> None:
+    """Add a camera."""
+    with Store.open(url) as store:
+        show([store.cameras.add(name, **values(**options))])
+
+
+@camera.command("list")
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@click.pass_obj
+def list_(url: str | None, as_json: bool) -> None:
+    """List the cameras."""
+    with Store.open(url) as store:
+        found = store.cameras.list()
+    print_json(found) if as_json else show(found)
+
+
+@camera.command()
+@click.argument("name")
+@settings
+@click.option("--name", "new_name", help="A new name.")
+@click.pass_obj
+def update(url: str | None, name: str, new_name: str | None, **options: Any) -> None:
+    """Change the camera of this NAME or id."""
+    changes = values(**options) | ({"name": new_name} if new_name else {})
+    with Store.open(url) as store:
+        show([store.cameras.update(name, **changes)])
+
+
+@camera.command()
+@click.argument("name")
+@click.pass_obj
+def remove(url: str | None, name: str) -> None:
+    """Remove the camera of this NAME or id, unless it has history."""
+    with Store.open(url) as store:
+        store.cameras.remove(name)
+    click.echo(f"Removed {name}.")
+
+
+COMMANDS = (camera,)

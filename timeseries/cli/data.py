@@ -1,0 +1,39 @@
+"""`import`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from timeseries.cli.output import print_json, print_table, progress_bar
+from timeseries.store import Store
+
+
+@click.command("import")
+@click.argument("events", type=click.Path(path_type=Path))
+@click.option("--cameras", type=click.Path(path_type=Path), help="A file with a row per camera, created when new.")
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@click.pass_obj
+def import_(url: str | None, events: Path, cameras: Path | None, as_json: bool) -> None:
+    """Store a file of EVENTS: CSV, gzipped CSV or Parquet.
+
+    Rejected rows go to a file beside it, with their reasons; the exit code is 1 then. A second import of the same
+    file stores nothing twice.
+    """
+    with Store.open(url) as store, progress_bar(events.name) as progress:
+        result = store.import_file(events, cameras, progress=progress)
+    if as_json:
+        print_json(result)
+    else:
+        print_table(
+            ["cameras created", "inserted", "duplicates", "rejected"],
+            [[result.cameras, result.inserted, result.duplicates, result.rejected]],
+        )
+        if result.rejected_file:
+            click.echo(f"The rejected rows and their reasons are in {result.rejected_file}", err=True)
+    sys.exit(1 if result.rejected else 0)
+
+
+COMMANDS = (import_,)

@@ -1,0 +1,39 @@
+"""What can go wrong, one class per decision that a caller can take."""
+
+from __future__ import annotations
+
+
+class TimeseriesError(Exception):
+    """Base of every error that this project raises on purpose."""
+
+
+class ConfigurationError(TimeseriesError):
+    """A setting is missing, malformed or contradicts another: change it and start again."""
+
+
+class SecretError(TimeseriesError):
+    """A connection string cannot be encrypted or decrypted: check `TIMESERIES_SECRET_KEY`."""
+
+
+class ServerUnavailableError(TimeseriesError):
+    """The server cannot be reached or went away: try again later."""
+
+
+class NotMigratedError(TimeseriesError):
+    """The database lacks the schema, or has another version of it: run `timeseries migrate`."""
+
+
+class InvalidInputError(TimeseriesError, ValueError):
+    """A value cannot be used; the message names the value, its place and the remedy."""
+
+
+class UnknownCameraError(TimeseriesError, LookupError):
+    """No camera has this id or name."""
+
+
+class CameraExistsError(TimeseriesError):
+    """Another camera has this id or name already."""
+
+
+class CameraInUseError(TimeseriesError):
+    """The camera has history, so it cannot be removed."""

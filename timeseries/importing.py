@@ -1,0 +1,218 @@
+"""Import of files: cameras are created, events stored, rejected rows written beside the input with their reasons."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from timeseries import ingest
+from timeseries.batches import Batch, Family, camera_array
+from timeseries.cameras import Cameras
+from timeseries.connections import Pool
+from timeseries.errors import InvalidInputError
+from timeseries.events import EPOCH, LARGEST_COUNT, MICROSECOND, count, json_bytes, microseconds, status_bytes, text_bytes
+from timeseries.files import Block, CountedFile, family_of, read_blocks
+from timeseries.text import parse_count, parse_interval, parse_json, parse_timestamp
+
+UNIX_EPOCH = -(EPOCH - EPOCH.replace(year=1970)) // MICROSECOND
+EXTRA = {"occupancy": "raw_data", "health": "message"}
+VALUE = {"occupancy": "occupied_count", "health": "status"}
+
+
+@dataclass(frozen=True, slots=True)
+class ImportResult:
+    """What became of a file: rows inserted, duplicate and rejected, cameras created, and where the rejected rows
+    went (None where there are none).
+    """
+
+    cameras: int
+    inserted: int
+    duplicates: int
+    rejected: int
+    rejected_file: Path | None
+
+
+def import_file(
+    pool: Pool,
+    cameras: Cameras,
+    path: Path,
+    cameras_path: Path | None = None,
+    *,
+    progress: Callable[[int, int], None] | None = None,
+) -> ImportResult:
+    """Store a file of events in bounded memory.
+
+    Columns: `camera` (name or id), `timestamp` (ISO 8601 with offset, or a zoned type), then `occupied_count` and
+    perhaps `raw_data` (JSON), or `status` and perhaps `message`. `cameras_path` names a file with a row per camera:
+    `camera` (or `name`), and what is known of `timezone`, `capacity`, `hold`, `connection_string`, `zone_config`;
+    cameras that exist are left as they are. History of any age is welcome: it is in the aggregates when its
+    transaction ends, so retention cannot come in between. `progress` is called with bytes read and bytes in all.
+
+    Raises InvalidInputError where a file is missing, unreadable or lacks columns.
+    """
+    with ExitStack() as stack:
+        source = stack.enter_context(closing(CountedFile(path)))
+        created = import_cameras(cameras, cameras_path) if cameras_path else 0
+        ids = {camera.name: camera.id.bytes for camera in cameras.list()}
+        ids |= {str(camera.id): camera.id.bytes for camera in cameras.list()}
+        rejected = stack.enter_context(_RejectedRows(path))
+        inserted = duplicates = 0
+        family: Family | None = None
+        for block in read_blocks(path, source):
+            for number, text in block.broken:
+                rejected.add(number, "the row has another number of columns than the header", [text])
+            if not block.table.num_rows:
+                continue
+            family = family or cast(Family, family_of(path, block.table.schema.names))
+            batch, reasons = parse(block.table, family, ids)
+            result = ingest.store(pool, batch) if len(batch) else ingest.RecordResult()
+            reasons |= {rejection.index: rejection.reason for rejection in result.rejected}
+            rejected.add_rows(block, reasons)
+            inserted, duplicates = inserted + result.inserted, duplicates + result.duplicates
+            if progress is not None:
+                progress(source.position, source.size)
+        return ImportResult(created, inserted, duplicates, rejected.count, rejected.path if rejected.count else None)
+
+
+def import_cameras(cameras: Cameras, path: Path) -> int:
+    """Create the cameras of a file that do not exist yet; how many were created."""
+    source = CountedFile(path)
+    known = {camera.name for camera in cameras.list()}
+    created = 0
+    with closing(source):
+        for block in read_blocks(path, source):
+            for number, row in zip(block.numbers, block.table.to_pylist(), strict=True):
+                name = row.get("camera") or row.get("name")
+                try:
+                    if not name:
+                        raise InvalidInputError("it needs a name in a column camera or name")
+                    if name not in known:
+                        cameras.add(name, **_camera_values(row))
+                        known.add(name)
+                        created += 1
+                except InvalidInputError as error:
+                    raise InvalidInputError(f"{path}, row {number}: {error}") from error
+    return created
+
+
+def _camera_values(row: dict[str, Any]) -> dict[str, Any]:
+    parsers: dict[str, Callable[[Any], Any]] = {
+        "timezone": str, "capacity": parse_count, "hold": parse_interval, "connection_string": str,
+        "zone_config": parse_json, "desired_state": str,
+    }  # fmt: skip
+    return {key: parse(row[key]) for key, parse in parsers.items() if row.get(key) is not None}
+
+
+def parse(table: pa.RecordBatch, family: Family, ids: dict[str, bytes]) -> tuple[Batch, dict[int, str]]:
+    """The good rows as a batch, and the reasons against the others by their position in the table.
+
+    Whole columns are converted at once; only a column in which that fails is looked at row by row.
+    """
+    reasons: dict[int, str] = {}
+    rows = table.num_rows
+
+    def each(name: str, convert: Callable[[Any], Any], default: Any) -> list[Any]:
+        values = []
+        for position, value in enumerate(table.column(name).to_pylist()):
+            try:
+                values.append(convert(value))
+            except InvalidInputError as error:
+                reasons.setdefault(position, str(error))
+                values.append(default)
+        return values
+
+    def camera(value: Any) -> bytes:
+        found = ids.get(str(value))
+        if found is None:
+            raise InvalidInputError(f"no camera has the name or id {value!s:.200}; give a file of cameras, or add it")
+        return found
+
+    names = table.column("camera")
+    encoded = names.dictionary_encode() if not isinstance(names, pa.DictionaryArray) else names
+    table_ids = [ids.get(str(name)) for name in encoded.dictionary.to_pylist()]
+    if encoded.null_count == 0 and None not in table_ids:
+        cameras = camera_array(cast("list[bytes]", table_ids))[encoded.indices.to_numpy(zero_copy_only=False)]
+    else:
+        cameras = camera_array(each("camera", camera, bytes(16)))
+
+    try:
+        times = _times(table.column("timestamp"))
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+        times = np.array(each("timestamp", lambda value: microseconds(parse_timestamp(value)), 0), dtype=np.int64)
+
+    extra = None
+    if EXTRA[family] in table.schema.names and table.column(EXTRA[family]).null_count < rows:
+        convert = (lambda value: json_bytes(parse_json(value))) if family == "occupancy" else text_bytes
+        extra = each(EXTRA[family], convert, None)
+    counts = statuses = None
+    if family == "occupancy":
+        try:
+            counts = _counts(table.column("occupied_count"))
+        except pa.ArrowInvalid:
+            counts = np.array(each("occupied_count", lambda value: count(parse_count(value)), 0), dtype=np.int32)
+    else:
+        statuses = cast("list[bytes | None]", each("status", status_bytes, b"healthy"))
+        extra = extra or [None] * rows
+    batch = Batch(family, np.arange(rows), cameras, times, counts, statuses, extra)
+    if reasons:
+        good = np.ones(rows, dtype=bool)
+        good[list(reasons)] = False
+        batch = batch.take(good)
+    return batch, reasons
+
+
+def _times(column: pa.Array) -> np.ndarray[Any, np.dtype[np.int64]]:
+    if column.null_count:
+        raise pa.ArrowInvalid("a timestamp is missing")
+    if pa.types.is_timestamp(column.type) and column.type.tz is None:
+        raise pa.ArrowInvalid("the timestamps are naive")
+    stamps = pc.cast(column, pa.timestamp("us", tz="UTC"), safe=False)
+    times: np.ndarray[Any, np.dtype[np.int64]] = stamps.cast(pa.int64()).to_numpy(zero_copy_only=False) + UNIX_EPOCH
+    return times
+
+
+def _counts(column: pa.Array) -> np.ndarray[Any, np.dtype[np.int32]]:
+    numbers = pc.cast(column, pa.int64())
+    if numbers.null_count or pc.min(numbers).as_py() < 0 or pc.max(numbers).as_py() > LARGEST_COUNT:
+        raise pa.ArrowInvalid("a count is missing or out of range")
+    counts: np.ndarray[Any, np.dtype[np.int32]] = numbers.to_numpy(zero_copy_only=False).astype(np.int32)
+    return counts
+
+
+class _RejectedRows:
+    """The file of rejected rows, beside the input; made when the first row comes, an old one is replaced."""
+
+    def __init__(self, source: Path) -> None:
+        stem = source.name.removesuffix(".gz").removesuffix(source.suffix if not source.name.endswith(".gz") else ".csv")
+        self.path = source.with_name(f"{stem}.rejected.csv")
+        self.count = 0
+        self._file: Any = None
+
+    def __enter__(self) -> _RejectedRows:
+        self.path.unlink(missing_ok=True)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._file is not None:
+            self._file.close()
+
+    def add(self, number: int, reason: str, values: Sequence[Any], columns: Sequence[str] = ()) -> None:
+        if self._file is None:
+            self._file = self.path.open("w", newline="", encoding="utf-8", errors="backslashreplace")
+            csv.writer(self._file).writerow(["row", "reason", *columns])
+        csv.writer(self._file).writerow([number, reason, *values])
+        self.count += 1
+
+    def add_rows(self, block: Block, reasons: dict[int, str]) -> None:
+        for position in sorted(reasons):
+            values = [column[position].as_py() for column in block.table.columns]
+            self.add(block.numbers[position], reasons[position], values, block.table.schema.names)
+

@@ -1,0 +1,71 @@
+"""Encryption of connection strings: AES-256-GCM, bound to the camera's id.
+
+A ciphertext reads `v1.<key id>.<nonce and ciphertext, base64url>`. The camera's id is authenticated with it, so a
+ciphertext that was moved to another camera does not open. Several keys may be known; the first one encrypts.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import os
+from uuid import UUID
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from timeseries.errors import ConfigurationError, SecretError
+from timeseries.settings import KEY_VARIABLE
+
+KEY_BYTES = 32
+NONCE_BYTES = 12
+REMEDY = f"set {KEY_VARIABLE} to a key made by: timeseries key generate"
+
+
+def generate_key() -> str:
+    """A new key, 32 random bytes in base64url."""
+    return base64.urlsafe_b64encode(os.urandom(KEY_BYTES)).decode()
+
+
+class Keyring:
+    """The keys of `TIMESERIES_SECRET_KEY`, separated by commas; the repr shows none of them."""
+
+    def __init__(self, keys: str) -> None:
+        """Raises ConfigurationError where a key is not 32 bytes in base64url."""
+        self._ciphers: dict[str, AESGCM] = {}
+        for position, key in enumerate(filter(None, (part.strip() for part in keys.split(","))), 1):
+            try:
+                secret = base64.b64decode(key.encode(), altchars=b"-_", validate=True)
+            except (binascii.Error, ValueError):
+                secret = b""
+            if len(secret) != KEY_BYTES:
+                raise ConfigurationError(f"key {position} of {KEY_VARIABLE} is not {KEY_BYTES} bytes in base64; {REMEDY}")
+            self._ciphers[hashlib.sha256(secret).hexdigest()[:8]] = AESGCM(secret)
+
+    def __repr__(self) -> str:
+        return f"Keyring({len(self._ciphers)} keys)"
+
+    def encrypt(self, plaintext: str, camera_id: UUID) -> str:
+        """Ciphertext for this camera, by the first key. Raises SecretError where there is no key."""
+        if not self._ciphers:
+            raise SecretError(f"a connection string is only stored encrypted, and there is no key: {REMEDY}")
+        key_id, cipher = next(iter(self._ciphers.items()))
+        nonce = os.urandom(NONCE_BYTES)
+        sealed = nonce + cipher.encrypt(nonce, plaintext.encode(), camera_id.bytes)
+        return f"v1.{key_id}.{base64.urlsafe_b64encode(sealed).decode()}"
+
+    def decrypt(self, ciphertext: str, camera_id: UUID) -> str:
+        """Raises SecretError where the key is missing or the ciphertext is not this camera's."""
+        _, key_id, payload = ciphertext.split(".", 2)
+        if key_id not in self._ciphers:
+            raise SecretError(f"the connection string of camera {camera_id} needs key {key_id}; {REMEDY}, or add that key")
+        sealed = base64.urlsafe_b64decode(payload)
+        try:
+            opened = self._ciphers[key_id].decrypt(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], camera_id.bytes)
+        except InvalidTag:
+            raise SecretError(
+                f"the connection string of camera {camera_id} does not open with key {key_id}:"
+                " it was changed, or belongs to another camera"
+            ) from None
+        return opened.decode()

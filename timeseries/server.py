@@ -1,0 +1,71 @@
+"""Which server this is: one of three kinds, found by looking."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+import psycopg
+
+from timeseries.errors import ConfigurationError
+
+
+class ServerKind(StrEnum):
+    """What the server can do decides how the aggregates are kept."""
+
+    COMMUNITY = "community"
+    APACHE = "apache"
+    POSTGRESQL = "postgresql"
+
+    @property
+    def title(self) -> str:
+        return {
+            "community": "TimescaleDB Community",
+            "apache": "TimescaleDB Apache-2",
+            "postgresql": "PostgreSQL",
+        }[self.value]
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A server's kind and versions; `timescaledb` is None without the extension."""
+
+    kind: ServerKind
+    postgresql: str
+    timescaledb: str | None
+
+    def __str__(self) -> str:
+        extension = f", TimescaleDB {self.timescaledb}" if self.timescaledb else ""
+        return f"{self.kind.title} (PostgreSQL {self.postgresql}{extension})"
+
+
+def inspect_server(connection: psycopg.Connection[Any]) -> Server:
+    """Look at the server behind a connection.
+
+    Raises:
+        ConfigurationError: the extension's library and its SQL are of different versions, or the schema has
+            continuous aggregates while the licence forbids them: every insert would fail.
+    """
+    row = connection.execute("""
+        SELECT current_setting('server_version'),
+               (SELECT extversion FROM pg_extension WHERE extname = 'timescaledb'),
+               current_setting('timescaledb.license', true),
+               (SELECT default_version FROM pg_available_extensions WHERE name = 'timescaledb')
+    """).fetchone()
+    assert row is not None  # noqa: S101 - a query without FROM has one row
+    version, extension, licence, _ = row
+    if extension is None:
+        return Server(ServerKind.POSTGRESQL, version.split()[0], None)
+    kind = ServerKind.COMMUNITY if licence == "timescale" else ServerKind.APACHE
+    if kind is ServerKind.APACHE and _has_continuous_aggregates(connection):
+        raise ConfigurationError(
+            "the database has continuous aggregates but the server runs with timescaledb.license = 'apache':"
+            " every insert would fail; set timescaledb.license = 'timescale' and restart the server"
+        )
+    return Server(kind, version.split()[0], extension)
+
+
+def _has_continuous_aggregates(connection: psycopg.Connection[Any]) -> bool:
+    row = connection.execute("SELECT EXISTS (SELECT FROM timescaledb_information.continuous_aggregates)").fetchone()
+    return bool(row and row[0])

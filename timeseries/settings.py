@@ -1,0 +1,40 @@
+"""The environment, read here and nowhere else."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+URL_VARIABLES = ("TIMESERIES_DATABASE_URL", "DATABASE_URL")
+KEY_VARIABLE = "TIMESERIES_SECRET_KEY"
+HOME_VARIABLE = "TIMESERIES_HOME"
+POSTGRES_VARIABLE = "TIMESERIES_POSTGRES"
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Where the database is and how connection strings are encrypted; secrets stay out of the repr.
+
+    `database_url` is empty when no variable is set: the embedded server in `home` is meant then.
+    """
+
+    database_url: str = field(default="", repr=False)
+    secret_key: str = field(default="", repr=False)
+    home: Path = Path(".timeseries")
+    postgres: Path | None = None
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str] | None = None) -> Settings:
+        """Read `TIMESERIES_DATABASE_URL` (else `DATABASE_URL`), `TIMESERIES_SECRET_KEY`, `TIMESERIES_HOME` (the
+        embedded server's folder) and `TIMESERIES_POSTGRES` (the prefix of a local PostgreSQL to prefer).
+        """
+        given = os.environ if environment is None else environment
+        postgres = given.get(POSTGRES_VARIABLE, "")
+        return cls(
+            database_url=next((given[name] for name in URL_VARIABLES if given.get(name)), ""),
+            secret_key=given.get(KEY_VARIABLE, ""),
+            home=Path(given.get(HOME_VARIABLE) or ".timeseries"),
+            postgres=Path(postgres) if postgres else None,
+        )

@@ -1,0 +1,97 @@
+"""The store: one object for ingest code and the control plane."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from timeseries import importing, ingest, local, schema
+from timeseries.cameras import Cameras
+from timeseries.connections import Pool, open_pool, translated_errors
+from timeseries.events import Event, RecordResult
+from timeseries.keyring import Keyring
+from timeseries.server import Server, inspect_server
+from timeseries.settings import Settings
+
+
+def resolve_url(url: str | None = None, settings: Settings | None = None) -> str:
+    """The URL given, else the environment's, else that of the embedded server, which is started."""
+    settings = settings or Settings.from_environment()
+    return url or settings.database_url or local.start(settings)
+
+
+class Store:
+    """A migrated database: cameras, events and averages. Safe to share between threads; close it, or use `with`."""
+
+    def __init__(self, url: str, pool: Pool, keyring: Keyring) -> None:
+        self.url = url
+        self.pool = pool
+        self.cameras = Cameras(pool, keyring)
+
+    def __repr__(self) -> str:
+        return "Store()"
+
+    @classmethod
+    def open(cls, url: str | None = None, *, settings: Settings | None = None) -> Store:
+        """Open a store by URL (`postgresql://`, `postgres://`, `postgresql+psycopg://`, `timescaledb://` or
+        `timescaledb+psycopg://`), else by the environment, else on the embedded server, which is then also migrated.
+
+        Raises:
+            ConfigurationError: a malformed URL or key, or a server that cannot work as it is set up.
+            ServerUnavailableError: the server is away.
+            NotMigratedError: the database has another version of the schema.
+        """
+        settings = settings or Settings.from_environment()
+        embedded = not (url or settings.database_url)
+        url = resolve_url(url, settings)
+        keyring = Keyring(settings.secret_key)
+        pool = open_pool(url)
+        try:
+            with translated_errors(), pool.connection() as connection:
+                inspect_server(connection)
+            if embedded and schema.current(url) is None:
+                schema.migrate(url)
+            schema.require_current(url)
+        except BaseException:
+            pool.close()
+            raise
+        return cls(url, pool, keyring)
+
+    def record(self, events: Iterable[Event]) -> RecordResult:
+        """Store events of both kinds; committed on return, idempotent, in every average at once.
+
+        A bad event comes back in `rejected` with its index and reason; the others are stored. Raises
+        ServerUnavailableError where the server is away: the same call can be made again, nothing is stored twice.
+        """
+        return ingest.record(self.pool, events)
+
+    def import_file(
+        self,
+        events: Path | str,
+        cameras: Path | str | None = None,
+        *,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> importing.ImportResult:
+        """Store a file of events (CSV, gzipped CSV, Parquet); see `timeseries.importing.import_file`."""
+        return importing.import_file(
+            self.pool, self.cameras, Path(events), Path(cameras) if cameras is not None else None, progress=progress
+        )
+
+    def server(self) -> Server:
+        """Kind and versions of the server."""
+        with translated_errors(), self.pool.connection() as connection:
+            return inspect_server(connection)
+
+    def close(self) -> None:
+        """Give the connections back."""
+        self.pool.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()

@@ -1,0 +1,57 @@
+"""Values written as text, as files and command lines have them."""
+
+from __future__ import annotations
+
+import json
+import re
+from datetime import datetime, timedelta
+from typing import Any
+
+from timeseries.errors import InvalidInputError
+
+UNITS = {"w": "weeks", "d": "days", "h": "hours", "m": "minutes", "min": "minutes", "s": "seconds"}
+INTERVAL = re.compile(r"\s*(\d+)\s*(w|d|h|m|min|s|weeks?|days?|hours?|minutes?|seconds?)\s*")
+
+
+def parse_timestamp(value: object) -> datetime:
+    """A moment from ISO 8601; whether it has an offset is for the caller to ask."""
+    if isinstance(value, datetime):
+        return value
+    try:
+        return datetime.fromisoformat(str(value))
+    except ValueError:
+        raise InvalidInputError(
+            f"timestamp {value!r:.100} is not ISO 8601 with an offset, like 2026-11-03T08:15:00Z"
+        ) from None
+
+
+def parse_count(value: object) -> int:
+    """A whole number."""
+    try:
+        return value if isinstance(value, int) else int(str(value))
+    except ValueError:
+        raise InvalidInputError(f"{value!r:.100} is not a whole number") from None
+
+
+def parse_json(value: object) -> Any:
+    """JSON from text; values that are no text are taken as they are."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return json.loads(value)
+    except ValueError as error:
+        raise InvalidInputError(f"{value!r:.100} is not JSON: {error}") from None
+
+
+def parse_interval(value: object) -> timedelta:
+    """A length of time like `90 days`, `12h` or `1d 6h`."""
+    if isinstance(value, timedelta):
+        return value
+    text = str(value)
+    parts = INTERVAL.findall(text)
+    if not parts or INTERVAL.sub("", text):
+        raise InvalidInputError(f"{value!r:.100} is not a length of time, like 90 days, 12h or 15 minutes")
+    return sum(
+        (timedelta(**{UNITS.get(unit, unit if unit.endswith("s") else unit + "s"): int(n)}) for n, unit in parts),
+        timedelta(),
+    )
