@@ -119,10 +119,13 @@ def store_staged(connection: Connection, batch: Batch) -> RecordResult:
         "target": sql.Identifier("public", TABLES[batch.family]),
         "columns": sql.SQL(", ").join(map(sql.Identifier, COLUMNS[batch.family])),
     }
+    if not len(batch):
+        return RecordResult()
     connection.execute(
         sql.SQL("CREATE TEMP TABLE {staging} ON COMMIT DROP AS SELECT {columns} FROM {target} WITH NO DATA").format(**names)
     )
     copy(connection, sql.Identifier("pg_temp", "incoming"), batch)
+    connection.execute("ANALYZE pg_temp.incoming")
     orphans = connection.execute(
         "DELETE FROM pg_temp.incoming AS i WHERE NOT EXISTS (SELECT FROM public.cameras AS c WHERE c.id = i.camera_id)"
         ' RETURNING camera_id, "timestamp"'
@@ -130,6 +133,15 @@ def store_staged(connection: Connection, batch: Batch) -> RecordResult:
     ahead = connection.execute(
         "DELETE FROM pg_temp.incoming WHERE \"timestamp\" > now() + interval '5 minutes' RETURNING camera_id, \"timestamp\""
     ).fetchall()
+    # Looked for first: a conflict in a compressed chunk would decompress it for each row.
+    connection.execute(
+        sql.SQL(
+            "DELETE FROM pg_temp.incoming AS i USING {target} AS t"
+            ' WHERE t.camera_id = i.camera_id AND t."timestamp" = i."timestamp"'
+            ' AND t."timestamp" BETWEEN %s AND %s'
+        ).format(**names),
+        [EPOCH + int(moment) * MICROSECOND for moment in (batch.times[0], batch.times[-1])],
+    )
     inserted = connection.execute(
         sql.SQL(
             'INSERT INTO {target} ({columns}) SELECT {columns} FROM pg_temp.incoming ORDER BY "timestamp", camera_id'

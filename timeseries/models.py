@@ -55,14 +55,20 @@ class CameraRow(Base):
 
     id: Mapped[UUID] = mapped_column(PG_UUID, primary_key=True, server_default=text("gen_random_uuid()"))
     name: Mapped[str] = mapped_column(String(200), unique=True)
-    connection_string: Mapped[str | None] = mapped_column(Text)
+    connection_string: Mapped[str | None] = mapped_column(
+        Text, comment="Ciphertext only; a trigger refuses anything else."
+    )
     zone_config: Mapped[Any] = mapped_column(JSONB, server_default=text("'{}'::jsonb"))
     capacity: Mapped[int | None]
     desired_state: Mapped[str] = mapped_column(
         Enum(*DESIRED_STATES, name="desired_state"), server_default=text("'running'::desired_state")
     )
     timezone: Mapped[str] = mapped_column(Text, server_default=text("'UTC'::text"))
-    hold: Mapped[timedelta] = mapped_column(Interval, server_default=text("'1 day'::interval"))
+    hold: Mapped[timedelta] = mapped_column(
+        Interval,
+        server_default=text("'1 day'::interval"),
+        comment="How long an observation stands when none follows.",
+    )
     created_at: Mapped[datetime] = mapped_column(TIMESTAMP(timezone=True), server_default=text("now()"))
 
     def __repr__(self) -> str:

@@ -6,9 +6,10 @@
 -- transaction that stores it, for its camera alone, by the very view that a refresh would use.
 
 -- Touched quarters whose raw rows are gone: materializing them again would lose what is kept.
+-- Nested loops are off where many rows are touched: a batch is large and a fresh aggregate has no statistics.
 CREATE FUNCTION timeseries.sealed(family text, camera_ids uuid[], quarters timestamptz[])
 RETURNS TABLE (camera_id uuid, quarter timestamptz)
-LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET enable_nestloop = off AS $$
 DECLARE
     events text := CASE family WHEN 'occupancy' THEN 'occupancy_events' WHEN 'health' THEN 'health_logs' END;
 BEGIN
@@ -17,18 +18,21 @@ BEGIN
          FROM public.%I AS a
          JOIN unnest($1, $2) AS touched (camera_id, quarter)
              ON touched.camera_id = a.camera_id AND touched.quarter = a.bucket
-         WHERE a.bucket BETWEEN $3 AND $4 AND a.camera_id = ANY ($1)
-           AND a.samples > (
-               SELECT count(*) FROM public.%I AS e
-               WHERE e.camera_id = a.camera_id
-                 AND e."timestamp" >= a.bucket AND e."timestamp" < a.bucket + interval ''15 minutes'')',
+         LEFT JOIN (
+             SELECT e.camera_id, date_bin(''15 minutes'', e."timestamp", ''epoch'') AS quarter, count(*) AS samples
+             FROM public.%I AS e
+             WHERE e.camera_id = ANY ($1) AND e."timestamp" >= $3 AND e."timestamp" < $4 + interval ''15 minutes''
+             GROUP BY 1, 2
+         ) AS raw ON raw.camera_id = a.camera_id AND raw.quarter = a.bucket
+         WHERE a.camera_id = ANY ($1) AND a.bucket BETWEEN $3 AND $4 AND a.samples > coalesce(raw.samples, 0)',
         family || '_quarter_hourly', events)
     USING camera_ids, quarters, (SELECT min(q) FROM unnest(quarters) AS q), (SELECT max(q) FROM unnest(quarters) AS q);
 END
 $$;
 
 CREATE FUNCTION timeseries.materialize(family text, camera_ids uuid[], quarters timestamptz[])
-RETURNS void LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' AS $$
+RETURNS void LANGUAGE plpgsql SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' SET enable_nestloop = off AS $$
 DECLARE
     level record;
     first_bucket timestamptz;

@@ -1,0 +1,123 @@
+"""Every test that asks for a `server`, a `database` or a `store` runs on each kind of server that was found."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+import pytest
+from analytics import source
+from servers import Found, copy_database, discover, drop_database
+from timeseries import ServerKind, Store, schema
+from timeseries.connections import parse_url
+from timeseries.keyring import generate_key
+from timeseries.settings import Settings
+
+SECRET_KEY = generate_key()
+FOUND: dict[ServerKind, Found] = {}
+counter = itertools.count(1)
+
+
+@dataclass
+class RunningServer:
+    """A started server with a migrated template database."""
+
+    kind: ServerKind
+    found: Found
+    admin_url: str
+    close: Callable[[], None]
+    databases: list[str] = field(default_factory=list)
+
+    def url(self, name: str) -> str:
+        return parse_url(self.admin_url).set(drivername="postgresql", database=name).render_as_string(hide_password=False)
+
+    def empty(self) -> str:
+        return self.copy("template1")
+
+    def copy(self, template: str = "timeseries_template") -> str:
+        name = f"test_{next(counter)}"
+        copy_database(self.admin_url, template, name)
+        self.databases.append(name)
+        return self.url(name)
+
+    def drop(self) -> None:
+        while self.databases:
+            name = self.databases.pop()
+            source.close(self.url(name))
+            drop_database(self.admin_url, name)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    kinds = [kind.value for kind in ServerKind]
+    parser.addoption("--require", action="append", default=[], choices=kinds, help="fail where this kind is missing")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    for kind in ServerKind:
+        found = discover(kind)
+        if found is not None:
+            FOUND[kind] = found
+    missing = [kind for kind in config.getoption("--require") if kind not in FOUND]
+    if missing:
+        raise pytest.UsageError(f"no server of kind {', '.join(missing)} was found")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "server" not in metafunc.fixturenames:
+        return
+    only = metafunc.definition.get_closest_marker("kinds")
+    kinds = [kind for kind in FOUND if only is None or kind in only.args]
+    metafunc.parametrize("server", kinds, indirect=True, ids=[kind.value for kind in kinds], scope="session")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    terminalreporter.section("servers")
+    for kind in ServerKind:
+        where = f"ran, from {FOUND[kind].origin}" if kind in FOUND else "not found"
+        terminalreporter.line(f"{kind.title}: {where}")
+
+
+running: dict[ServerKind, RunningServer] = {}
+
+
+@pytest.fixture(scope="session")
+def servers() -> Iterator[dict[ServerKind, RunningServer]]:
+    yield running
+    for server in running.values():
+        server.drop()
+        server.close()
+    running.clear()
+
+
+@pytest.fixture(scope="session")
+def server(request: pytest.FixtureRequest, servers: dict[ServerKind, RunningServer]) -> RunningServer:
+    kind: ServerKind = request.param
+    if kind not in servers:
+        admin_url, close = FOUND[kind].start()
+        started = RunningServer(kind, FOUND[kind], admin_url, close)
+        drop_database(admin_url, "timeseries_template")
+        copy_database(admin_url, "template1", "timeseries_template")
+        schema.migrate(started.url("timeseries_template"))
+        servers[kind] = started
+    return servers[kind]
+
+
+@pytest.fixture
+def database(server: RunningServer) -> Iterator[str]:
+    """The URL of a fresh, migrated database."""
+    yield server.copy()
+    server.drop()
+
+
+@pytest.fixture
+def empty_database(server: RunningServer) -> Iterator[str]:
+    """The URL of a database without the schema."""
+    yield server.empty()
+    server.drop()
+
+
+@pytest.fixture
+def store(database: str) -> Iterator[Store]:
+    with Store.open(database, settings=Settings(secret_key=SECRET_KEY)) as opened:
+        yield opened

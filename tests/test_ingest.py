@@ -1,0 +1,147 @@
+"""Storing events: exactly once, each one accounted for."""
+
+from __future__ import annotations
+
+import math
+import threading
+import uuid
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import psycopg
+import pytest
+from timeseries import HealthLog, OccupancyEvent, ServerUnavailableError, Store
+from timeseries.settings import Settings
+
+AT = datetime(2026, 9, 1, 12, 0, tzinfo=UTC)
+
+
+def stored(store: Store, table: str = "occupancy_events") -> int:
+    with store.pool.connection() as connection:
+        row = connection.execute(f"SELECT count(*) FROM {table}").fetchone()  # type: ignore[arg-type]
+        assert row is not None
+        return int(row[0])
+
+
+def series(camera: uuid.UUID, number: int, start: datetime = AT, every: float = 60.0) -> list[OccupancyEvent]:
+    return [OccupancyEvent(camera, start + timedelta(seconds=every * i), i % 50) for i in range(number)]
+
+
+def test_both_kinds_of_event_are_committed_on_return(store: Store) -> None:
+    camera = store.cameras.add("lot")
+    result = store.record([
+        OccupancyEvent(camera.id, AT, 42, raw_data={"boxes": [[1, 2.5]], "text": "ü\\u0000 is not a NUL"}),
+        HealthLog(camera.id, AT, "degraded", "RTSP timeout"),
+    ])  # fmt: skip
+    assert (result.inserted, result.duplicates, result.rejected) == (2, 0, ())
+    with psycopg.connect(store.url) as other:
+        assert other.execute("SELECT occupied_count, raw_data ->> 'text' FROM occupancy_events").fetchone() == (
+            42, "ü\\u0000 is not a NUL",
+        )  # fmt: skip
+        assert other.execute("SELECT status, message FROM health_logs").fetchone() == ("degraded", "RTSP timeout")
+
+
+def test_storing_again_stores_nothing(store: Store) -> None:
+    events = series(store.cameras.add("lot").id, 500)
+    assert store.record(events).inserted == 500
+    again = store.record([*events[100:], *series(store.cameras.get("lot").id, 100, AT + timedelta(days=1)), events[0]])
+    assert (again.inserted, again.duplicates, again.rejected) == (100, 401, ())
+    assert stored(store) == 600
+
+
+BAD: list[tuple[str, dict[str, Any], str]] = [
+    ("unknown camera", {"camera_id": uuid.UUID(int=7)}, "no camera has the id 00000000-0000"),
+    ("no uuid", {"camera_id": "North Lot"}, "'North Lot' is not a UUID"),
+    ("negative count", {"occupied_count": -1}, "-1 is negative"),
+    ("huge count", {"occupied_count": 2**31}, "2147483648 is beyond 2147483647"),
+    ("NaN", {"occupied_count": math.nan}, "nan is not a whole number"),
+    ("a share", {"occupied_count": 0.5}, "0.5 is not a whole number"),
+    ("naive datetime", {"timestamp": datetime(2026, 9, 1)}, "naive"),  # noqa: DTZ001
+    ("no datetime", {"timestamp": "2026-09-01T00:00Z"}, "is not a datetime"),
+    ("far future", {"timestamp": datetime(2106, 1, 1, tzinfo=UTC)}, "5 minutes ahead"),
+    ("NUL in JSON", {"raw_data": {"a": "x\0"}}, "NUL"),
+    ("NaN in JSON", {"raw_data": [math.nan]}, "JSON"),
+    ("lone surrogate in JSON", {"raw_data": "\ud800"}, "surrogate"),
+    ("an object in JSON", {"raw_data": object()}, "JSON"),
+]
+
+
+@pytest.mark.parametrize("position", [0, 1])
+def test_each_bad_event_comes_back_with_index_and_reason_and_the_others_are_stored(store: Store, position: int) -> None:
+    camera = store.cameras.add("lot").id
+    good = series(camera, len(BAD) + 1)
+    if position:
+        store.record(good[:3])  # so that the batch cannot go straight in
+    mixed: list[Any] = []
+    for (_, change, _), event in zip(BAD, good, strict=False):
+        fields = {"camera_id": camera, "timestamp": AT - timedelta(days=1), "occupied_count": 1} | change
+        mixed += [event, OccupancyEvent(**fields)]
+    mixed += [good[-1], "nonsense"]
+    result = store.record(mixed)
+    assert result.inserted == len(good) - 3 * position
+    assert [r.index for r in result.rejected] == [*range(1, 2 * len(BAD), 2), len(mixed) - 1]
+    for rejection, (name, _, reason) in zip(result.rejected, BAD, strict=False):
+        assert reason in rejection.reason, name
+        assert rejection.event is mixed[rejection.index]
+    assert result.inserted + result.duplicates + len(result.rejected) == len(mixed)
+    assert stored(store) == len(good)
+
+
+def test_bad_health_logs_come_back(store: Store) -> None:
+    camera = store.cameras.add("lot").id
+    result = store.record([
+        HealthLog(camera, AT, "sleepy"), HealthLog(camera, AT, "healthy"), HealthLog(camera, AT, "degraded", "a\0b"),
+    ])  # fmt: skip
+    assert [r.index for r in result.rejected] == [0, 2]
+    assert "healthy, degraded, disconnected" in result.rejected[0].reason
+    assert stored(store, "health_logs") == 1
+
+
+def test_the_table_itself_refuses_infinity_and_the_future(store: Store) -> None:
+    camera = store.cameras.add("lot").id
+    for moment in ("infinity", "-infinity", "2106-01-01"):
+        with psycopg.connect(store.url) as other, pytest.raises((psycopg.errors.CheckViolation, psycopg.DataError)):
+            other.execute(
+                "INSERT INTO occupancy_events (camera_id, timestamp, occupied_count) VALUES (%s, %s, 1)", [camera, moment]
+            )
+
+
+def test_one_call_may_span_thousands_of_days(store: Store) -> None:
+    camera = store.cameras.add("lot").id
+    events = [OccupancyEvent(camera, AT - timedelta(days=i * 7), 1) for i in range(120)]
+    assert store.record(events).inserted == 120
+
+
+def test_two_writers_of_the_same_events_in_another_order_store_each_once(store: Store) -> None:
+    cameras = [store.cameras.add(f"lot {i}").id for i in range(5)]
+    events = [event for camera in cameras for event in series(camera, 400)]
+    results = []
+
+    def write(part: list[OccupancyEvent]) -> None:
+        with Store.open(store.url, settings=Settings()) as own:
+            results.append(own.record(part))
+
+    threads = [threading.Thread(target=write, args=(part,)) for part in (events, events[::-1])]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sum(result.inserted for result in results) == len(events)
+    assert sum(result.duplicates for result in results) == len(events)
+    assert stored(store) == len(events)
+
+
+def test_a_late_event_is_in_every_average_when_record_returns(store: Store) -> None:
+    camera = store.cameras.add("lot").id
+    store.record(series(camera, 200, AT))
+    store.record([OccupancyEvent(camera, AT + timedelta(seconds=30), 1000)])
+    with store.pool.connection() as connection:
+        for level in ("quarter_hourly", "hourly", "weekday"):
+            row = connection.execute(f"SELECT sum(samples), max(occupied_max) FROM occupancy_{level}").fetchone()  # type: ignore[arg-type]
+            assert row == (201, 1000)
+
+
+def test_a_server_that_is_away_is_named_without_the_password() -> None:
+    with pytest.raises(ServerUnavailableError) as error:
+        Store.open("postgresql://someone:hunter2@127.0.0.1:1/nothing?connect_timeout=1", settings=Settings())
+    assert "hunter2" not in str(error.value)
