@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any, cast
 
 import click
 import pandas as pd
-from timeseries import CameraExistsError, Store
-from timeseries.cli.output import print_json, print_table, progress_bar
-from timeseries.sample import LOTS, events
 
 from analytics.averages import hourly_averages, weekday_averages
 from analytics.questions import NAMES
+from timeseries import CameraExistsError, Store
+from timeseries.cli.output import print_json, print_table, progress_bar
+from timeseries.sample import LOTS, events
 
 SAMPLE_DAYS = 120
 
@@ -52,14 +53,20 @@ def print_weekdays(frame: pd.DataFrame) -> None:
         [
             [row.camera, NAMES[row.weekday - 1].capitalize(), row.occupied_avg, row.occupied_min, row.occupied_max,
              row.samples, f"{row.coverage:.1%}"]
-            for row in frame.itertuples()
+            for row in cast(Any, frame.itertuples())
         ],
         title=f"Average number of cars, weighed by time ({frame.attrs['timezone']})",
     )  # fmt: skip
 
 
 def save_heat_map(
-    name: str, path: Path, store: Store, *, start: str | None = None, end: str | None = None, timezone: str | None = None
+    name: str,
+    path: Path,
+    store: Store,
+    *,
+    start: str | None = None,
+    end: str | None = None,
+    timezone: str | None = None,
 ) -> None:
     try:
         from analytics import plot

@@ -24,7 +24,7 @@ def frame(table: pa.Table, columns: list[str], timezone: str, **attrs: Any) -> p
     """The columns in this order, always of the same dtypes, empty or not. A column `bucket` becomes a DatetimeIndex in
     `timezone`; `attrs` go into `DataFrame.attrs`.
     """
-    result = table.select([*columns, *(["bucket"] if "bucket" in table.column_names else [])]).to_pandas()
+    result: pd.DataFrame = table.select([*columns, *(["bucket"] if "bucket" in table.column_names else [])]).to_pandas()
     if "bucket" in result:
         index = pd.DatetimeIndex(result.pop("bucket").astype("datetime64[us, UTC]"), name="bucket")
         result.index = index.tz_convert(timezone)

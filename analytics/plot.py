@@ -28,7 +28,13 @@ def heat_map(hours: pd.DataFrame, ax: Axes | None = None, *, capacity: int | Non
     cells = (sums["cars"] / sums["known"]).unstack().reindex(index=range(1, 8), columns=range(24))
     if ax is None:
         _, ax = plt.subplots(figsize=(9, 3.4), layout="constrained")
-    image = ax.imshow(np.ma.masked_invalid(cells.to_numpy(dtype=float)), aspect="auto", cmap="viridis", vmin=0, vmax=capacity)
+    image = ax.imshow(
+        np.ma.masked_invalid(cells.to_numpy(dtype=float)),
+        aspect="auto",
+        cmap="viridis",
+        vmin=0,
+        vmax=capacity,
+    )
     ax.set_yticks(range(7), [name.capitalize() for name in NAMES])
     ax.set_xticks(range(0, 24, 3), [f"{hour:02d}:00" for hour in range(0, 24, 3)])
     name = str(hours["camera"].iloc[0]) if len(hours) else ""

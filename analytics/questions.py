@@ -8,10 +8,9 @@ from datetime import UTC, date, datetime, timedelta
 from uuid import UUID
 from zoneinfo import ZoneInfo, available_timezones
 
+from analytics.source import fetch
 from timeseries import Camera, InvalidInputError
 from timeseries.cameras import unknown_camera
-
-from analytics.source import fetch
 
 CameraLike = Camera | UUID | str
 Cameras = CameraLike | Iterable[CameraLike] | None
@@ -57,9 +56,7 @@ def find_cameras(cameras: Cameras, url: str | None) -> list[tuple[str, str]]:
     rows = fetch("SELECT id::text, name, timezone FROM public.cameras ORDER BY name", {}, url).to_pylist()
     if cameras is None:
         return [(row["id"], row["timezone"]) for row in rows]
-    wanted: Sequence[CameraLike] = (
-        [cameras] if isinstance(cameras, str | UUID | Camera) else list(cameras)
-    )
+    wanted: Sequence[CameraLike] = [cameras] if isinstance(cameras, str | UUID | Camera) else list(cameras)
     found: dict[str, str] = {}
     for camera in wanted:
         key = str(camera.id if isinstance(camera, Camera) else camera)

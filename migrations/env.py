@@ -14,9 +14,7 @@ from timeseries.settings import Settings
 UNDECLARED = {"ix_occupancy_events_quarter", "ix_health_logs_quarter"}
 
 
-def include_object(
-    item: SchemaItem, name: str | None, kind: str, reflected: bool, declared: SchemaItem | None
-) -> bool:
+def include_object(item: SchemaItem, name: str | None, kind: str, reflected: bool, declared: SchemaItem | None) -> bool:
     return not (kind == "index" and reflected and declared is None and name in UNDECLARED)
 
 

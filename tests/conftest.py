@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 import pytest
-from analytics import source
 from servers import Found, copy_database, discover, drop_database
+
+from analytics import source
 from timeseries import ServerKind, Store, schema
 from timeseries.connections import parse_url
 from timeseries.keyring import generate_key
@@ -30,7 +31,9 @@ class RunningServer:
     databases: list[str] = field(default_factory=list)
 
     def url(self, name: str) -> str:
-        return parse_url(self.admin_url).set(drivername="postgresql", database=name).render_as_string(hide_password=False)
+        return (
+            parse_url(self.admin_url).set(drivername="postgresql", database=name).render_as_string(hide_password=False)
+        )
 
     def empty(self) -> str:
         return self.copy("template1")
@@ -75,7 +78,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     terminalreporter.section("servers")
     for kind in ServerKind:
         where = f"ran, from {FOUND[kind].origin}" if kind in FOUND else "not found"
-        terminalreporter.line(f"{kind.title}: {where}")
+        terminalreporter.line(f"{kind.label}: {where}")
 
 
 running: dict[ServerKind, RunningServer] = {}

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import psycopg
+
 from timeseries import ServerKind
 from timeseries.connections import conninfo
 from timeseries.local import has_community, installations, timescaledb_libraries, wheel_bin_folder
@@ -62,9 +63,7 @@ class Cluster:
             self.bin_folder / "initdb", "--auth=trust", "-U", "postgres", "--encoding=UTF8", "--no-locale",
             "-D", self._inside(self.data),
         )  # fmt: skip
-        self.configure(
-            **self.settings, port=str(self.port), unix_socket_directories=str(self._inside(self.folder))
-        )
+        self.configure(**self.settings, port=str(self.port), unix_socket_directories=str(self._inside(self.folder)))
 
     def configure(self, **settings: str) -> None:
         """Settings for the next start."""
@@ -108,7 +107,13 @@ class Cluster:
 
     def start(self) -> None:
         self._run(
-            self.bin_folder / "pg_ctl", "-w", "-D", self._inside(self.data), "-l", self._inside(self.log), "start"
+            self.bin_folder / "pg_ctl",
+            "-w",
+            "-D",
+            self._inside(self.data),
+            "-l",
+            self._inside(self.log),
+            "start",
         )
 
     def stop(self, mode: str = "fast") -> None:

@@ -8,23 +8,28 @@ from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo, available_timezones
 
-import analytics
 import brute_force
 import psycopg
 import pytest
 from hypothesis import HealthCheck, given, reject, settings
 from hypothesis import strategies as st
+
+import analytics
 from timeseries import Camera, InvalidInputError, OccupancyEvent, Store
 
 # Zones that a server and this machine both know by rules, not by leap seconds.
 ZONES = sorted(zone for zone in available_timezones() if not zone.startswith(("right/", "posix")) and "/" in zone)
 # Days around changes of the clock, in the north and the south, at midnight and by half an hour.
-DAYS = [datetime(2026, 3, 8, tzinfo=UTC), datetime(2026, 3, 28, tzinfo=UTC), datetime(2026, 4, 4, tzinfo=UTC),
-        datetime(2025, 10, 4, tzinfo=UTC), datetime(2025, 10, 25, tzinfo=UTC), datetime(2025, 11, 1, tzinfo=UTC)]  # fmt: skip
+DAYS = [
+    datetime(year, month, day, tzinfo=UTC)
+    for year, month, day in ((2026, 3, 8), (2026, 3, 28), (2026, 4, 4), (2025, 10, 4), (2025, 10, 25), (2025, 11, 1))
+]
 HOURS = "SELECT bucket, occupied_avg, coverage, samples, occupied_min, occupied_max FROM occupancy_hours(%s, %s, %s)"
 WEEKDAYS = "SELECT weekday, occupied_avg, coverage, samples FROM occupancy_weekdays(%s, %s, %s)"
 PROPERTY = settings(
-    max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+    max_examples=20,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 
 offsets = st.one_of(
@@ -86,7 +91,14 @@ def add_camera(store: Store, zone: str, hold: timedelta) -> Camera:
     start=st.integers(-96, 250), length=st.integers(1, 400),
 )  # fmt: skip
 def test_any_events_in_any_order_zone_and_hold_average_as_brute_force_does(
-    store: Store, day: datetime, seen: dict[int, int], zone: str, hold: timedelta, order: random.Random, start: int, length: int
+    store: Store,
+    day: datetime,
+    seen: dict[int, int],
+    zone: str,
+    hold: timedelta,
+    order: random.Random,
+    start: int,
+    length: int,
 ) -> None:
     camera = add_camera(store, zone, hold)
     events = [(day + timedelta(microseconds=offset), count) for offset, count in seen.items()]
@@ -100,9 +112,18 @@ def test_any_events_in_any_order_zone_and_hold_average_as_brute_force_does(
 
 
 @PROPERTY
-@given(day=st.sampled_from(DAYS), seen=observations, before=st.tuples(zones, holds), after=st.tuples(zones, holds))
+@given(
+    day=st.sampled_from(DAYS),
+    seen=observations,
+    before=st.tuples(zones, holds),
+    after=st.tuples(zones, holds),
+)
 def test_a_changed_zone_or_hold_rebuilds_hours_and_days(
-    store: Store, day: datetime, seen: dict[int, int], before: tuple[str, timedelta], after: tuple[str, timedelta]
+    store: Store,
+    day: datetime,
+    seen: dict[int, int],
+    before: tuple[str, timedelta],
+    after: tuple[str, timedelta],
 ) -> None:
     camera = add_camera(store, *before)
     events = [(day + timedelta(microseconds=offset), count) for offset, count in seen.items()]
@@ -131,7 +152,16 @@ def test_the_aggregates_hold_what_neighbours_need(store: Store) -> None:
         hour = connection.execute(f"SELECT {columns} FROM occupancy_hourly WHERE bucket = %s", [at])  # type: ignore[arg-type]
         known = 300 + 1800  # 40 cars stood for half an hour, not for 45 minutes
         cars = 3000.0 + 40 * 1800
-        assert hour.fetchone() == (3, 7, 40, pytest.approx((cars + 7 * 300) / (known + 300)), 10, 7, cars, known)
+        assert hour.fetchone() == (
+            3,
+            7,
+            40,
+            pytest.approx((cars + 7 * 300) / (known + 300)),
+            10,
+            7,
+            cars,
+            known,
+        )
         day = connection.execute(f"SELECT weekday, local_date::text, {columns} FROM occupancy_weekday")  # type: ignore[arg-type]
         average = pytest.approx((cars + 7 * 1800) / (known + 1800))
         assert day.fetchall() == [(3, "2026-07-01", 3, 7, 40, average, 10, 7, cars, known)]
@@ -141,7 +171,9 @@ def test_an_observation_stands_no_longer_than_now(store: Store) -> None:
     camera = store.cameras.add("lot")
     now = datetime.now(UTC)
     store.record([OccupancyEvent(camera.id, now - timedelta(hours=2), 5)])
-    frame = analytics.weekday_averages("lot", start=now - timedelta(hours=3), end=now + timedelta(days=2), url=store.url)
+    frame = analytics.weekday_averages(
+        "lot", start=now - timedelta(hours=3), end=now + timedelta(days=2), url=store.url
+    )
     known = (frame["coverage"] * weekday_seconds(now - timedelta(hours=3), now + timedelta(days=2), frame)).sum()
     assert known == pytest.approx(7200, abs=60)
 

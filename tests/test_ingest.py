@@ -10,6 +10,7 @@ from typing import Any
 
 import psycopg
 import pytest
+
 from timeseries import HealthLog, OccupancyEvent, ServerUnavailableError, Store
 from timeseries.settings import Settings
 
@@ -38,7 +39,10 @@ def test_both_kinds_of_event_are_committed_on_return(store: Store) -> None:
         assert other.execute("SELECT occupied_count, raw_data ->> 'text' FROM occupancy_events").fetchone() == (
             42, "ü\\u0000 is not a NUL",
         )  # fmt: skip
-        assert other.execute("SELECT status, message FROM health_logs").fetchone() == ("degraded", "RTSP timeout")
+        assert other.execute("SELECT status, message FROM health_logs").fetchone() == (
+            "degraded",
+            "RTSP timeout",
+        )
 
 
 def test_storing_again_stores_nothing(store: Store) -> None:
@@ -100,9 +104,13 @@ def test_bad_health_logs_come_back(store: Store) -> None:
 def test_the_table_itself_refuses_infinity_and_the_future(store: Store) -> None:
     camera = store.cameras.add("lot").id
     for moment in ("infinity", "-infinity", "2106-01-01"):
-        with psycopg.connect(store.url) as other, pytest.raises((psycopg.errors.CheckViolation, psycopg.DataError)):
+        with (
+            psycopg.connect(store.url) as other,
+            pytest.raises((psycopg.errors.CheckViolation, psycopg.DataError)),
+        ):
             other.execute(
-                "INSERT INTO occupancy_events (camera_id, timestamp, occupied_count) VALUES (%s, %s, 1)", [camera, moment]
+                "INSERT INTO occupancy_events (camera_id, timestamp, occupied_count) VALUES (%s, %s, 1)",
+                [camera, moment],
             )
 
 

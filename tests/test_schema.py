@@ -14,6 +14,7 @@ from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from conftest import RunningServer
+
 from timeseries import ConfigurationError, NotMigratedError, ServerKind, Store, schema
 from timeseries.connections import create_engine
 from timeseries.models import Base
@@ -56,7 +57,11 @@ def test_alembic_itself_does_the_same(empty_database: str) -> None:
     environment = os.environ | {"TIMESERIES_DATABASE_URL": empty_database}
     for words in (["upgrade", "head"], ["downgrade", "base"], ["upgrade", "head"], ["check"]):
         done = subprocess.run(
-            [sys.executable, "-m", "alembic", *words], cwd=ROOT, env=environment, capture_output=True, text=True
+            [sys.executable, "-m", "alembic", *words],
+            cwd=ROOT,
+            env=environment,
+            capture_output=True,
+            text=True,
         )
         assert done.returncode == 0, done.stderr
     schema.require_current(empty_database)

@@ -177,7 +177,14 @@ def from_events(events: Sequence[object], first_row: int = 0) -> tuple[list[Batc
     if health[0]:
         rows, cameras, times, statuses, messages = health
         batches.append(
-            Batch("health", np.array(rows), camera_array(cameras), np.array(times), statuses=statuses, extra=messages)
+            Batch(
+                "health",
+                np.array(rows),
+                camera_array(cameras),
+                np.array(times),
+                statuses=statuses,
+                extra=messages,
+            )
         )
     return batches, rejected
 

@@ -22,7 +22,17 @@ from timeseries.models import DESIRED_STATES
 
 DesiredState = Literal["running", "stopped", "maintenance"]
 MINIMAL_HOLD = timedelta(minutes=15)
-COLUMNS = ("id", "name", "connection_string", "zone_config", "capacity", "desired_state", "timezone", "hold", "created_at")
+COLUMNS = (
+    "id",
+    "name",
+    "connection_string",
+    "zone_config",
+    "capacity",
+    "desired_state",
+    "timezone",
+    "hold",
+    "created_at",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +70,9 @@ def checked(values: dict[str, Any]) -> dict[str, Any]:
     if capacity is not None and (not isinstance(capacity, int) or not 0 < capacity < 2**31):
         raise InvalidInputError(f"capacity {capacity!r}: it must be a whole number of at least 1, or None")
     if values.get("desired_state", "running") not in DESIRED_STATES:
-        raise InvalidInputError(f"desired state {values['desired_state']!r}: it must be one of {', '.join(DESIRED_STATES)}")
+        raise InvalidInputError(
+            f"desired state {values['desired_state']!r}: it must be one of {', '.join(DESIRED_STATES)}"
+        )
     return values
 
 
@@ -92,7 +104,13 @@ class Cameras:
         """
         camera_id = id or uuid.uuid4()
         values = checked(
-            {"name": name, "timezone": timezone, "capacity": capacity, "hold": hold, "desired_state": desired_state}
+            {
+                "name": name,
+                "timezone": timezone,
+                "capacity": capacity,
+                "hold": hold,
+                "desired_state": desired_state,
+            }
         )
         values |= {"id": camera_id, "zone_config": Jsonb({} if zone_config is None else zone_config)}
         if connection_string is not None:

@@ -103,7 +103,11 @@ def translated_errors() -> Iterator[None]:
     """Raise our errors for what the driver says; what needs no decision of a caller passes through."""
     try:
         yield
-    except (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedFunction, psycopg.errors.InvalidSchemaName) as error:
+    except (
+        psycopg.errors.UndefinedTable,
+        psycopg.errors.UndefinedFunction,
+        psycopg.errors.InvalidSchemaName,
+    ) as error:
         raise NotMigratedError(
             f"the database is not migrated ({error.diag.message_primary}); run: timeseries migrate"
         ) from error

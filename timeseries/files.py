@@ -11,11 +11,15 @@ import pyarrow as pa
 import pyarrow.csv as pc
 import pyarrow.parquet as pq
 
+from timeseries.batches import Family
 from timeseries.errors import InvalidInputError
 
 BLOCK_BYTES = 4 << 20
 BLOCK_ROWS = 65_536
-EVENT_COLUMNS = {"occupancy": ("camera", "timestamp", "occupied_count"), "health": ("camera", "timestamp", "status")}
+EVENT_COLUMNS: dict[Family, tuple[str, ...]] = {
+    "occupancy": ("camera", "timestamp", "occupied_count"),
+    "health": ("camera", "timestamp", "status"),
+}
 
 
 @dataclass(slots=True)
@@ -27,6 +31,15 @@ class Block:
     table: pa.RecordBatch
     numbers: list[int]
     broken: list[tuple[int, str]] = field(default_factory=list)
+
+    def joined(self, other: Block) -> Block:
+        """These rows and then the others."""
+        table = pa.Table.from_batches([self.table, other.table]).combine_chunks()
+        return Block(table.to_batches()[0], self.numbers + other.numbers)
+
+    def tail(self, start: int) -> Block | None:
+        """The rows from a position on, None where there are none."""
+        return Block(self.table.slice(start), self.numbers[start:]) if start < self.table.num_rows else None
 
 
 class CountedFile:
@@ -119,11 +132,12 @@ def _parquet(path: Path, source: CountedFile) -> Iterator[Block]:
             yield Block(table, numbers)
 
 
-def family_of(path: Path, columns: list[str]) -> str:
+def family_of(path: Path, columns: list[str]) -> Family:
     """Which events a file holds, by its columns. Raises InvalidInputError where some are missing."""
     for family, wanted in EVENT_COLUMNS.items():
         if set(wanted) <= set(columns):
             return family
     raise InvalidInputError(
-        f"{path} has the columns {', '.join(columns)}; it needs {' or '.join(', '.join(c) for c in EVENT_COLUMNS.values())}"
+        f"{path} has the columns {', '.join(columns)};"
+        f" it needs {' or '.join(', '.join(wanted) for wanted in EVENT_COLUMNS.values())}"
     )

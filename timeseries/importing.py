@@ -14,17 +14,26 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from timeseries import ingest
-from timeseries.batches import Batch, Family, camera_array
+from timeseries.batches import QUARTER, Batch, Family, camera_array
 from timeseries.cameras import Cameras
 from timeseries.connections import Pool
 from timeseries.errors import InvalidInputError
-from timeseries.events import EPOCH, LARGEST_COUNT, MICROSECOND, count, json_bytes, microseconds, status_bytes, text_bytes
+from timeseries.events import (
+    EPOCH,
+    LARGEST_COUNT,
+    MICROSECOND,
+    RecordResult,
+    count,
+    json_bytes,
+    microseconds,
+    status_bytes,
+    text_bytes,
+)
 from timeseries.files import Block, CountedFile, family_of, read_blocks
 from timeseries.text import parse_count, parse_interval, parse_json, parse_timestamp
 
 UNIX_EPOCH = -(EPOCH - EPOCH.replace(year=1970)) // MICROSECOND
 EXTRA = {"occupancy": "raw_data", "health": "message"}
-VALUE = {"occupancy": "occupied_count", "health": "status"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,25 +70,65 @@ def import_file(
     with ExitStack() as stack:
         source = stack.enter_context(closing(CountedFile(path)))
         created = import_cameras(cameras, cameras_path) if cameras_path else 0
-        ids = {camera.name: camera.id.bytes for camera in cameras.list()}
-        ids |= {str(camera.id): camera.id.bytes for camera in cameras.list()}
         rejected = stack.enter_context(_RejectedRows(path))
-        inserted = duplicates = 0
-        family: Family | None = None
+        run = _Import(pool, path, {key: c.id.bytes for c in cameras.list() for key in (c.name, str(c.id))}, rejected)
         for block in read_blocks(path, source):
             for number, text in block.broken:
                 rejected.add(number, "the row has another number of columns than the header", [text])
-            if not block.table.num_rows:
-                continue
-            family = family or cast(Family, family_of(path, block.table.schema.names))
-            batch, reasons = parse(block.table, family, ids)
-            result = ingest.store(pool, batch) if len(batch) else ingest.RecordResult()
-            reasons |= {rejection.index: rejection.reason for rejection in result.rejected}
-            rejected.add_rows(block, reasons)
-            inserted, duplicates = inserted + result.inserted, duplicates + result.duplicates
+            if block.table.num_rows:
+                run.store(block)
             if progress is not None:
                 progress(source.position, source.size)
-        return ImportResult(created, inserted, duplicates, rejected.count, rejected.path if rejected.count else None)
+        run.finish()
+        return ImportResult(
+            created, run.inserted, run.duplicates, rejected.count, rejected.path if rejected.count else None
+        )
+
+
+@dataclass(slots=True)
+class _Import:
+    """A file on its way into the store.
+
+    The rows of the last quarter of an hour of a block wait for the next one: were a quarter split over two
+    transactions, retention could take its first half in between, and the second could not be added to the average.
+    """
+
+    pool: Pool
+    path: Path
+    ids: dict[str, bytes]
+    rejected: _RejectedRows
+    family: Family | None = None
+    held: Block | None = None
+    inserted: int = 0
+    duplicates: int = 0
+
+    def store(self, block: Block) -> None:
+        self.family = self.family or family_of(self.path, block.table.schema.names)
+        block = self.held.joined(block) if self.held else block
+        batch, reasons = parse(block.table, self.family, self.ids)
+        cut = last_quarter(batch, block.table.num_rows)
+        self.held = block.tail(cut)
+        self._store(block, batch.take(batch.rows < cut), {row: reasons[row] for row in reasons if row < cut})
+
+    def finish(self) -> None:
+        if self.held is not None and self.family is not None:
+            self._store(self.held, *parse(self.held.table, self.family, self.ids))
+
+    def _store(self, block: Block, batch: Batch, reasons: dict[int, str]) -> None:
+        result = ingest.store(self.pool, batch) if len(batch) else RecordResult()
+        self.inserted += result.inserted
+        self.duplicates += result.duplicates
+        self.rejected.add_rows(block, reasons | {r.index: r.reason for r in result.rejected})
+
+
+def last_quarter(batch: Batch, rows: int) -> int:
+    """Where the run of rows that share the last row's quarter begins; `rows` where that is more than half of them."""
+    if not len(batch):
+        return rows
+    quarters = batch.times // QUARTER
+    others = np.flatnonzero(quarters != quarters[-1])
+    cut = int(batch.rows[others[-1]]) + 1 if len(others) else 0
+    return cut if cut > rows // 2 else rows
 
 
 def import_cameras(cameras: Cameras, path: Path) -> int:
@@ -191,7 +240,9 @@ class _RejectedRows:
     """The file of rejected rows, beside the input; made when the first row comes, an old one is replaced."""
 
     def __init__(self, source: Path) -> None:
-        stem = source.name.removesuffix(".gz").removesuffix(source.suffix if not source.name.endswith(".gz") else ".csv")
+        stem = source.name.removesuffix(".gz").removesuffix(
+            source.suffix if not source.name.endswith(".gz") else ".csv"
+        )
         self.path = source.with_name(f"{stem}.rejected.csv")
         self.count = 0
         self._file: Any = None
@@ -215,4 +266,3 @@ class _RejectedRows:
         for position in sorted(reasons):
             values = [column[position].as_py() for column in block.table.columns]
             self.add(block.numbers[position], reasons[position], values, block.table.schema.names)
-

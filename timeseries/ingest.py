@@ -122,7 +122,9 @@ def store_staged(connection: Connection, batch: Batch) -> RecordResult:
     if not len(batch):
         return RecordResult()
     connection.execute(
-        sql.SQL("CREATE TEMP TABLE {staging} ON COMMIT DROP AS SELECT {columns} FROM {target} WITH NO DATA").format(**names)
+        sql.SQL("CREATE TEMP TABLE {staging} ON COMMIT DROP AS SELECT {columns} FROM {target} WITH NO DATA").format(
+            **names
+        )
     )
     copy(connection, sql.Identifier("pg_temp", "incoming"), batch)
     connection.execute("ANALYZE pg_temp.incoming")
@@ -131,7 +133,8 @@ def store_staged(connection: Connection, batch: Batch) -> RecordResult:
         ' RETURNING camera_id, "timestamp"'
     ).fetchall()
     ahead = connection.execute(
-        "DELETE FROM pg_temp.incoming WHERE \"timestamp\" > now() + interval '5 minutes' RETURNING camera_id, \"timestamp\""
+        "DELETE FROM pg_temp.incoming WHERE \"timestamp\" > now() + interval '5 minutes'"
+        ' RETURNING camera_id, "timestamp"'
     ).fetchall()
     # Looked for first: a conflict in a compressed chunk would decompress it for each row.
     connection.execute(

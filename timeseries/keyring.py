@@ -40,7 +40,9 @@ class Keyring:
             except (binascii.Error, ValueError):
                 secret = b""
             if len(secret) != KEY_BYTES:
-                raise ConfigurationError(f"key {position} of {KEY_VARIABLE} is not {KEY_BYTES} bytes in base64; {REMEDY}")
+                raise ConfigurationError(
+                    f"key {position} of {KEY_VARIABLE} is not {KEY_BYTES} bytes in base64; {REMEDY}"
+                )
             self._ciphers[hashlib.sha256(secret).hexdigest()[:8]] = AESGCM(secret)
 
     def __repr__(self) -> str:
@@ -59,7 +61,9 @@ class Keyring:
         """Raises SecretError where the key is missing or the ciphertext is not this camera's."""
         _, key_id, payload = ciphertext.split(".", 2)
         if key_id not in self._ciphers:
-            raise SecretError(f"the connection string of camera {camera_id} needs key {key_id}; {REMEDY}, or add that key")
+            raise SecretError(
+                f"the connection string of camera {camera_id} needs key {key_id}; {REMEDY}, or add that key"
+            )
         sealed = base64.urlsafe_b64decode(payload)
         try:
             opened = self._ciphers[key_id].decrypt(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], camera_id.bytes)

@@ -6,7 +6,6 @@ listens on a socket in its folder only; the last process that uses it stops it.
 
 from __future__ import annotations
 
-import os
 import importlib
 import shutil
 import warnings
@@ -137,5 +136,3 @@ def create_database(url: str) -> None:
     with psycopg.connect(url, autocommit=True) as connection:
         if connection.execute("SELECT FROM pg_database WHERE datname = %s", [DATABASE]).fetchone() is None:
             connection.execute(f"CREATE DATABASE {DATABASE}")
-
-

@@ -87,9 +87,7 @@ class OccupancyEventRow(Base):
     )
 
     id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
-    camera_id: Mapped[UUID] = mapped_column(
-        PG_UUID, ForeignKey("cameras.id", onupdate="RESTRICT", ondelete="RESTRICT")
-    )
+    camera_id: Mapped[UUID] = mapped_column(PG_UUID, ForeignKey("cameras.id", onupdate="RESTRICT", ondelete="RESTRICT"))
     timestamp: Mapped[datetime] = mapped_column(TIMESTAMP(timezone=True), primary_key=True)
     occupied_count: Mapped[int] = mapped_column(Integer)
     raw_data: Mapped[Any | None] = mapped_column(JSONB)
@@ -106,9 +104,7 @@ class HealthLogRow(Base):
     )
 
     id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
-    camera_id: Mapped[UUID] = mapped_column(
-        PG_UUID, ForeignKey("cameras.id", onupdate="RESTRICT", ondelete="RESTRICT")
-    )
+    camera_id: Mapped[UUID] = mapped_column(PG_UUID, ForeignKey("cameras.id", onupdate="RESTRICT", ondelete="RESTRICT"))
     status: Mapped[str] = mapped_column(Enum(*HEALTH_STATUSES, name="health_status"))
     message: Mapped[str | None] = mapped_column(Text)
     timestamp: Mapped[datetime] = mapped_column(TIMESTAMP(timezone=True), primary_key=True)

@@ -19,7 +19,7 @@ class ServerKind(StrEnum):
     POSTGRESQL = "postgresql"
 
     @property
-    def title(self) -> str:
+    def label(self) -> str:
         return {
             "community": "TimescaleDB Community",
             "apache": "TimescaleDB Apache-2",
@@ -37,7 +37,7 @@ class Server:
 
     def __str__(self) -> str:
         extension = f", TimescaleDB {self.timescaledb}" if self.timescaledb else ""
-        return f"{self.kind.title} (PostgreSQL {self.postgresql}{extension})"
+        return f"{self.kind.label} (PostgreSQL {self.postgresql}{extension})"
 
 
 def inspect_server(connection: psycopg.Connection[Any]) -> Server:

@@ -76,7 +76,7 @@ def read_status(pool: Pool) -> Status:
 
 
 def _value(connection: psycopg.Connection[Any], query: str) -> Any:
-    row = connection.execute(query).fetchone()  # type: ignore[call-overload]
+    row = connection.execute(query).fetchone()
     return row[0] if row else None
 
 
@@ -89,7 +89,7 @@ def _table(connection: psycopg.Connection[Any], server: Server, name: str) -> Ta
     )
     table = {"t": f"public.{name}"}
     row = connection.execute(
-        f'SELECT {rows}, {size}, min("timestamp"), max("timestamp") FROM public.{name}',  # type: ignore[arg-type] # noqa: S608
+        f'SELECT {rows}, {size}, min("timestamp"), max("timestamp") FROM public.{name}',  # noqa: S608
         table,
     ).fetchone()
     assert row is not None  # noqa: S101 - an aggregate without GROUP BY has one row

@@ -76,7 +76,11 @@ class Store:
     ) -> importing.ImportResult:
         """Store a file of events (CSV, gzipped CSV, Parquet); see `timeseries.importing.import_file`."""
         return importing.import_file(
-            self.pool, self.cameras, Path(events), Path(cameras) if cameras is not None else None, progress=progress
+            self.pool,
+            self.cameras,
+            Path(events),
+            Path(cameras) if cameras is not None else None,
+            progress=progress,
         )
 
     def server(self) -> Server:

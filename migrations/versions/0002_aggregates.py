@@ -67,12 +67,15 @@ def aggregates(*, continuous: bool) -> Iterator[tuple[str, str]]:
 
     text = (SQL / "aggregates.sql").read_text()
     for name, query in re.findall(r"^-- block: (\w+)\n(.*?)(?=^-- block: |\Z)", text, re.MULTILINE | re.DOTALL):
-        yield name, Template(query.strip()).substitute(
-            summary=SUMMARY.get(name) or SUMMARY[name.split("_")[0]],
-            quarter=bucket("15 minutes", '"timestamp"'),
-            hour=bucket("1 hour", "q.bucket"),
-            day=bucket("1 day", "q.bucket"),
-            midnight="timeseries.midnight((q.bucket AT TIME ZONE c.timezone)::date + 1, max(c.timezone))",
+        yield (
+            name,
+            Template(query.strip()).substitute(
+                summary=SUMMARY.get(name) or SUMMARY[name.split("_")[0]],
+                quarter=bucket("15 minutes", '"timestamp"'),
+                hour=bucket("1 hour", "q.bucket"),
+                day=bucket("1 day", "q.bucket"),
+                midnight="timeseries.midnight((q.bucket AT TIME ZONE c.timezone)::date + 1, max(c.timezone))",
+            ),
         )
 
 
@@ -162,6 +165,7 @@ def downgrade() -> None:
         DROP AGGREGATE timeseries.merge_health(
             timestamptz, public.health_status, timestamptz, public.health_status,
             double precision, double precision, double precision, interval);
-        DROP FUNCTION timeseries.add_occupancy, timeseries.join_occupancy, timeseries.add_health, timeseries.join_health;
+        DROP FUNCTION timeseries.add_occupancy, timeseries.join_occupancy,
+            timeseries.add_health, timeseries.join_health;
         DROP TYPE timeseries.occupancy_summary, timeseries.health_summary;
     """)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import click
@@ -34,7 +35,7 @@ def settings(command: Any) -> Any:
 def values(connection_string_stdin: bool, hold: str | None, zone_config: str | None, **others: Any) -> dict[str, Any]:
     found = {key: value for key, value in others.items() if value is not None}
     if connection_string_stdin:
-        found["connection_string"] = click.get_text_stream("stdin").readline().rstrip("\n")
+        found["connection_string"] = sys.stdin.readline().rstrip("\n")
     if hold is not None:
         found["hold"] = parse_interval(hold)
     if zone_config is not None:
@@ -46,7 +47,15 @@ def show(cameras: list[Camera]) -> None:
     print_table(
         ["name", "id", "time zone", "capacity", "hold", "state", "connection"],
         [
-            [c.name, c.id, c.timezone, c.capacity, c.hold, c.desired_state, "encrypted" if c.connection_string else None]
+            [
+                c.name,
+                c.id,
+                c.timezone,
+                c.capacity,
+                c.hold,
+                c.desired_state,
+                "encrypted" if c.connection_string else None,
+            ]
             for c in cameras
         ],
     )
@@ -56,7 +65,7 @@ def show(cameras: list[Camera]) -> None:
 @click.argument("name")
 @settings
 @click.pass_obj
-def add(url: str | None, name: str, **options: Any) -> None:
+def add(url: str | None, /, name: str, **options: Any) -> None:
     """Add a camera."""
     with Store.open(url) as store:
         show([store.cameras.add(name, **values(**options))])
@@ -77,7 +86,7 @@ def list_(url: str | None, as_json: bool) -> None:
 @settings
 @click.option("--name", "new_name", help="A new name.")
 @click.pass_obj
-def update(url: str | None, name: str, new_name: str | None, **options: Any) -> None:
+def update(url: str | None, /, name: str, new_name: str | None, **options: Any) -> None:
     """Change the camera of this NAME or id."""
     changes = values(**options) | ({"name": new_name} if new_name else {})
     with Store.open(url) as store:

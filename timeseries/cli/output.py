@@ -62,9 +62,7 @@ def print_json(value: object) -> None:
 def plain(value: Any) -> Any:
     """Only what JSON knows: times in ISO 8601, lengths of time in seconds."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {
-            field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value) if field.repr
-        }
+        return {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value) if field.repr}
     if isinstance(value, dict):
         return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

@@ -1,0 +1,61 @@
+"""URL forms, and what an error may show of them."""
+
+from __future__ import annotations
+
+import pytest
+
+from timeseries import ConfigurationError, Store
+from timeseries.connections import conninfo, create_engine, parse_url
+from timeseries.settings import Settings
+
+FORMS = ["postgresql", "postgres", "postgresql+psycopg", "timescaledb", "timescaledb+psycopg"]
+
+
+@pytest.mark.parametrize("scheme", FORMS)
+def test_every_form_of_a_url_opens_a_store_and_an_engine(database: str, scheme: str) -> None:
+    url = database.replace("postgresql", scheme, 1)
+    with Store.open(url, settings=Settings()) as store:
+        assert store.cameras.list() == []
+    engine = create_engine(url)
+    with engine.connect() as connection:
+        assert connection.exec_driver_sql("SHOW timezone").scalar() == "UTC"
+    engine.dispose()
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://me:hunter2@host:port/db",
+        "postgresql://me:hunter2@host:5432",
+        "postgresql://me:hunter2@[host/db",
+        "mysql://me:hunter2@host/db",
+        "postgresql:/me:hunter2@host/db",
+        "me:hunter2@host/db",
+        "postgresql://me:hunter2@host/db?nonsense=1",
+        "hunter2",
+        "",
+    ],
+)
+def test_a_malformed_url_is_refused_without_its_password(url: str) -> None:
+    with pytest.raises(ConfigurationError) as error:
+        conninfo(url)
+    seen: BaseException | None = error.value
+    while seen is not None:
+        assert "hunter2" not in f"{seen!r} {seen}"
+        seen = seen.__cause__ if seen.__suppress_context__ else seen.__cause__ or seen.__context__
+
+
+def test_the_environment_gives_the_url_and_shows_no_secret() -> None:
+    given = {"DATABASE_URL": "postgresql://a:hunter2@b/c", "TIMESERIES_SECRET_KEY": "hunter2"}
+    assert Settings.from_environment(given).database_url.endswith("b/c")
+    given["TIMESERIES_DATABASE_URL"] = "postgresql://a:hunter2@b/d"
+    found = Settings.from_environment(given)
+    assert found.database_url.endswith("b/d")
+    assert "hunter2" not in repr(found)
+
+
+def test_a_password_with_special_characters_reaches_the_driver() -> None:
+    assert parse_url("timescaledb://me:p%40ss%2Fword@host/db").password == "p@ss/word"
+    assert "password='p@ss/word'" in conninfo("timescaledb://me:p%40ss%2Fword@host/db") or "p@ss/word" in conninfo(
+        "timescaledb://me:p%40ss%2Fword@host/db"
+    )

@@ -1,0 +1,50 @@
+"""The wheel, away from the checkout."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("wheel")
+    subprocess.run(
+        [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(folder), str(ROOT)],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    (found,) = folder.glob("*.whl")
+    return found
+
+
+def test_an_installed_wheel_migrates_outside_the_checkout(wheel: Path, empty_database: str, tmp_path: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(tmp_path / "site")
+    script = (
+        "import timeseries.schema as s, analytics, pathlib\n"
+        f"assert pathlib.Path(s.__file__).is_relative_to({str(tmp_path)!r}), s.__file__\n"
+        f"s.migrate({empty_database!r}); s.require_current({empty_database!r})\n"
+        f"print(len(analytics.weekday_averages(url={empty_database!r})))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(tmp_path / "site")},
+        capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == "0"
+
+
+def test_the_wheel_holds_the_packages_and_the_migrations_and_nothing_else(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        names = archive.namelist()
+    tops = {name.split("/")[0] for name in names}
+    assert {top for top in tops if not top.endswith(".dist-info")} == {"timeseries", "analytics"}
+    assert "timeseries/migrations/versions/sql/answers.sql" in names
+    assert "timeseries/py.typed" in names
