@@ -33,7 +33,8 @@ def test_a_table_in_a_schema_becomes_a_hypertable_each_time_it_is_created(databa
             metadata.create_all(connection)
             found = connection.execute(
                 text(
-                    "SELECT time_interval FROM timescaledb_information.dimensions WHERE hypertable_schema = 'other schema'"
+                    "SELECT time_interval FROM timescaledb_information.dimensions"
+                    " WHERE hypertable_schema = 'other schema'"
                 )
             ).all()
             assert [row[0].total_seconds() for row in found] == [3 * 3600]
