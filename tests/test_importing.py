@@ -6,16 +6,16 @@ import csv
 import gzip
 import subprocess
 import sys
+import threading
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import brute_force
-import psycopg
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from timeseries import ImportResult, InvalidInputError, OccupancyEvent, ServerKind, Store
+from timeseries import ImportResult, InvalidInputError, OccupancyEvent, Store
 
 START = datetime(2026, 5, 4, tzinfo=UTC)
 LOTS = ("a", "b")
@@ -140,7 +140,6 @@ def test_an_unknown_time_zone_in_a_file_of_cameras_names_the_row(store: Store, t
         store.import_file(write(tmp_path / "events.csv", rows(days=1)), path)
 
 
-RETENTION = "SELECT job_id FROM timescaledb_information.jobs WHERE proc_name = 'policy_retention'"
 AVERAGES = """
     SELECT 'hour' AS level, camera_id, bucket, occupied_avg, occupied_min, occupied_max, samples, coverage
     FROM occupancy_hours(NULL, %(start)s, %(end)s)
@@ -158,12 +157,6 @@ def averages(store: Store) -> set[tuple[object, ...]]:
         return set(connection.execute(AVERAGES, ask).fetchall())
 
 
-def run_retention(url: str) -> None:
-    with psycopg.connect(url, autocommit=True) as connection:
-        for (job,) in connection.execute(RETENTION).fetchall():
-            connection.execute("CALL run_job(%s)", [job])
-
-
 def raw_rows(store: Store) -> int:
     with store.pool.connection() as connection:
         row = connection.execute("SELECT count(*) FROM occupancy_events").fetchone()
@@ -171,18 +164,16 @@ def raw_rows(store: Store) -> int:
         return int(row[0])
 
 
-@pytest.mark.kinds(ServerKind.COMMUNITY)
 def test_the_averages_stay_when_retention_takes_the_raw_rows(store: Store, tmp_path: Path, cameras: Path) -> None:
     store.import_file(write(tmp_path / "events.csv", rows(days=10)), cameras)
     recent = datetime.now(UTC) - timedelta(days=5)
     store.record([OccupancyEvent(store.cameras.get("a").id, recent, 3)])
     before = averages(store)
-    run_retention(store.url)
+    store.prune()
     assert raw_rows(store) == 1
     assert averages(store) == before
 
 
-@pytest.mark.kinds(ServerKind.COMMUNITY)
 def test_retention_after_every_block_of_an_import_loses_nothing(
     store: Store, tmp_path: Path, cameras: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -190,7 +181,7 @@ def test_retention_after_every_block_of_an_import_loses_nothing(
     runs: list[int] = []
 
     def meanwhile(done: int, _: int) -> None:
-        run_retention(store.url)
+        store.prune()
         runs.append(done)
 
     monkeypatch.setattr("timeseries.files.BLOCK_BYTES", 4096)
@@ -214,12 +205,11 @@ def test_retention_after_every_block_of_an_import_loses_nothing(
         }
 
 
-@pytest.mark.kinds(ServerKind.COMMUNITY)
 def test_history_of_a_new_camera_does_not_touch_what_is_kept_of_another(
     store: Store, tmp_path: Path, cameras: Path
 ) -> None:
     store.import_file(write(tmp_path / "events.csv", rows(days=3)), cameras)
-    run_retention(store.url)
+    store.prune()
     before = averages(store)
     new = store.cameras.add("new", timezone="Europe/Berlin")
     result = store.record([OccupancyEvent(new.id, START + timedelta(hours=i), i) for i in range(48)])
@@ -251,3 +241,33 @@ def test_memory_does_not_grow_with_the_file(store: Store, tmp_path: Path, camera
         peaks.append(int(done.stdout))
     assert peaks[1] < 400_000
     assert peaks[1] < peaks[0] * 1.35
+
+
+def test_pruning_twice_at_once_and_beside_a_late_writer_loses_nothing(
+    store: Store, tmp_path: Path, cameras: Path
+) -> None:
+    store.import_file(write(tmp_path / "events.csv", rows(days=6)), cameras)
+    new = store.cameras.add("new")
+    events = [OccupancyEvent(new.id, START + timedelta(minutes=7 * i), i % 9) for i in range(1000)]
+    stored: list[int] = []
+    work = [threading.Thread(target=store.prune) for _ in range(2)]
+    work.append(
+        threading.Thread(target=lambda: stored.extend(store.record([event]).inserted for event in events[::25]))
+    )
+    for thread in work:
+        thread.start()
+    for thread in work:
+        thread.join()
+    store.prune()
+    assert raw_rows(store) == 0
+    with store.pool.connection() as connection:
+        query = "SELECT sum(samples), count(*), count(DISTINCT (camera_id, bucket)) FROM occupancy_quarter_hourly"
+        samples, quarters, distinct = connection.execute(query).fetchone() or (0, 0, 0)
+    assert quarters == distinct
+    assert samples == 864 + sum(stored)
+    assert sum(stored) > 0
+
+
+def test_a_retention_that_would_take_what_is_still_coming_is_refused(store: Store) -> None:
+    with pytest.raises(InvalidInputError, match="shortest retention"):
+        store.prune(timedelta(hours=3))

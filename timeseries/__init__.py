@@ -7,15 +7,19 @@ from timeseries.errors import (
     ConfigurationError,
     InvalidInputError,
     NotMigratedError,
+    NotStoredError,
     SecretError,
     ServerUnavailableError,
+    SpoolError,
     TimeseriesError,
     UnknownCameraError,
+    WriterFullError,
 )
 from timeseries.events import HealthLog, OccupancyEvent, RecordResult, Rejection
 from timeseries.importing import ImportResult
 from timeseries.server import Server, ServerKind
 from timeseries.store import Store
+from timeseries.writer import Writer, WriterState
 
 __all__ = [
     "Camera",
@@ -26,6 +30,7 @@ __all__ = [
     "ImportResult",
     "InvalidInputError",
     "NotMigratedError",
+    "NotStoredError",
     "OccupancyEvent",
     "RecordResult",
     "Rejection",
@@ -33,7 +38,11 @@ __all__ = [
     "Server",
     "ServerKind",
     "ServerUnavailableError",
+    "SpoolError",
     "Store",
     "TimeseriesError",
     "UnknownCameraError",
+    "Writer",
+    "WriterFullError",
+    "WriterState",
 ]

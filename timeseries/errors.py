@@ -37,3 +37,15 @@ class CameraExistsError(TimeseriesError):
 
 class CameraInUseError(TimeseriesError):
     """The camera has history, so it cannot be removed."""
+
+
+class SpoolError(TimeseriesError):
+    """The disk did not take an event: it was not accepted."""
+
+
+class WriterFullError(TimeseriesError):
+    """Too many events wait to be stored: the event was not accepted."""
+
+
+class NotStoredError(TimeseriesError):
+    """Events were accepted or offered, and are not stored."""

@@ -11,15 +11,10 @@ import pyarrow as pa
 import pyarrow.csv as pc
 import pyarrow.parquet as pq
 
-from timeseries.batches import Family
 from timeseries.errors import InvalidInputError
 
 BLOCK_BYTES = 4 << 20
 BLOCK_ROWS = 65_536
-EVENT_COLUMNS: dict[Family, tuple[str, ...]] = {
-    "occupancy": ("camera", "timestamp", "occupied_count"),
-    "health": ("camera", "timestamp", "status"),
-}
 
 
 @dataclass(slots=True)
@@ -130,14 +125,3 @@ def _parquet(path: Path, source: CountedFile) -> Iterator[Block]:
             number += table.num_rows
             source.position = source.size * number // rows
             yield Block(table, numbers)
-
-
-def family_of(path: Path, columns: list[str]) -> Family:
-    """Which events a file holds, by its columns. Raises InvalidInputError where some are missing."""
-    for family, wanted in EVENT_COLUMNS.items():
-        if set(wanted) <= set(columns):
-            return family
-    raise InvalidInputError(
-        f"{path} has the columns {', '.join(columns)};"
-        f" it needs {' or '.join(', '.join(wanted) for wanted in EVENT_COLUMNS.values())}"
-    )

@@ -7,33 +7,19 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 
 from timeseries import ingest
-from timeseries.batches import QUARTER, Batch, Family, camera_array
+from timeseries.batches import QUARTER, Batch, Family
 from timeseries.cameras import Cameras
 from timeseries.connections import Pool
 from timeseries.errors import InvalidInputError
-from timeseries.events import (
-    EPOCH,
-    LARGEST_COUNT,
-    MICROSECOND,
-    RecordResult,
-    count,
-    json_bytes,
-    microseconds,
-    status_bytes,
-    text_bytes,
-)
-from timeseries.files import Block, CountedFile, family_of, read_blocks
-from timeseries.text import parse_count, parse_interval, parse_json, parse_timestamp
-
-UNIX_EPOCH = -(EPOCH - EPOCH.replace(year=1970)) // MICROSECOND
-EXTRA = {"occupancy": "raw_data", "health": "message"}
+from timeseries.events import RecordResult
+from timeseries.files import Block, CountedFile, read_blocks
+from timeseries.tables import camera_ids, family_of, parse
+from timeseries.text import parse_count, parse_interval, parse_json
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +57,7 @@ def import_file(
         source = stack.enter_context(closing(CountedFile(path)))
         created = import_cameras(cameras, cameras_path) if cameras_path else 0
         rejected = stack.enter_context(_RejectedRows(path))
-        run = _Import(pool, path, {key: c.id.bytes for c in cameras.list() for key in (c.name, str(c.id))}, rejected)
+        run = _Import(pool, path, camera_ids(cameras), rejected)
         for block in read_blocks(path, source):
             for number, text in block.broken:
                 rejected.add(number, "the row has another number of columns than the header", [text])
@@ -103,7 +89,7 @@ class _Import:
     duplicates: int = 0
 
     def store(self, block: Block) -> None:
-        self.family = self.family or family_of(self.path, block.table.schema.names)
+        self.family = self.family or family_of(str(self.path), block.table.schema.names)
         block = self.held.joined(block) if self.held else block
         batch, reasons = parse(block.table, self.family, self.ids)
         cut = last_quarter(batch, block.table.num_rows)
@@ -158,82 +144,6 @@ def _camera_values(row: dict[str, Any]) -> dict[str, Any]:
         "zone_config": parse_json, "desired_state": str,
     }  # fmt: skip
     return {key: parse(row[key]) for key, parse in parsers.items() if row.get(key) is not None}
-
-
-def parse(table: pa.RecordBatch, family: Family, ids: dict[str, bytes]) -> tuple[Batch, dict[int, str]]:
-    """The good rows as a batch, and the reasons against the others by their position in the table.
-
-    Whole columns are converted at once; only a column in which that fails is looked at row by row.
-    """
-    reasons: dict[int, str] = {}
-    rows = table.num_rows
-
-    def each(name: str, convert: Callable[[Any], Any], default: Any) -> list[Any]:
-        values = []
-        for position, value in enumerate(table.column(name).to_pylist()):
-            try:
-                values.append(convert(value))
-            except InvalidInputError as error:
-                reasons.setdefault(position, str(error))
-                values.append(default)
-        return values
-
-    def camera(value: Any) -> bytes:
-        found = ids.get(str(value))
-        if found is None:
-            raise InvalidInputError(f"no camera has the name or id {value!s:.200}; give a file of cameras, or add it")
-        return found
-
-    names = table.column("camera")
-    encoded = names.dictionary_encode() if not isinstance(names, pa.DictionaryArray) else names
-    table_ids = [ids.get(str(name)) for name in encoded.dictionary.to_pylist()]
-    if encoded.null_count == 0 and None not in table_ids:
-        cameras = camera_array(cast("list[bytes]", table_ids))[encoded.indices.to_numpy(zero_copy_only=False)]
-    else:
-        cameras = camera_array(each("camera", camera, bytes(16)))
-
-    try:
-        times = _times(table.column("timestamp"))
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
-        times = np.array(each("timestamp", lambda value: microseconds(parse_timestamp(value)), 0), dtype=np.int64)
-
-    extra = None
-    if EXTRA[family] in table.schema.names and table.column(EXTRA[family]).null_count < rows:
-        convert = (lambda value: json_bytes(parse_json(value))) if family == "occupancy" else text_bytes
-        extra = each(EXTRA[family], convert, None)
-    counts = statuses = None
-    if family == "occupancy":
-        try:
-            counts = _counts(table.column("occupied_count"))
-        except pa.ArrowInvalid:
-            counts = np.array(each("occupied_count", lambda value: count(parse_count(value)), 0), dtype=np.int32)
-    else:
-        statuses = cast("list[bytes | None]", each("status", status_bytes, b"healthy"))
-        extra = extra or [None] * rows
-    batch = Batch(family, np.arange(rows), cameras, times, counts, statuses, extra)
-    if reasons:
-        good = np.ones(rows, dtype=bool)
-        good[list(reasons)] = False
-        batch = batch.take(good)
-    return batch, reasons
-
-
-def _times(column: pa.Array) -> np.ndarray[Any, np.dtype[np.int64]]:
-    if column.null_count:
-        raise pa.ArrowInvalid("a timestamp is missing")
-    if pa.types.is_timestamp(column.type) and column.type.tz is None:
-        raise pa.ArrowInvalid("the timestamps are naive")
-    stamps = pc.cast(column, pa.timestamp("us", tz="UTC"), safe=False)
-    times: np.ndarray[Any, np.dtype[np.int64]] = stamps.cast(pa.int64()).to_numpy(zero_copy_only=False) + UNIX_EPOCH
-    return times
-
-
-def _counts(column: pa.Array) -> np.ndarray[Any, np.dtype[np.int32]]:
-    numbers = pc.cast(column, pa.int64())
-    if numbers.null_count or pc.min(numbers).as_py() < 0 or pc.max(numbers).as_py() > LARGEST_COUNT:
-        raise pa.ArrowInvalid("a count is missing or out of range")
-    counts: np.ndarray[Any, np.dtype[np.int32]] = numbers.to_numpy(zero_copy_only=False).astype(np.int32)
-    return counts
 
 
 class _RejectedRows:

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
-from timeseries import importing, ingest, local, schema
+import pyarrow as pa
+
+from timeseries import importing, ingest, lifecycle, local, schema, tables
 from timeseries.cameras import Cameras
 from timeseries.connections import Pool, open_pool, translated_errors
-from timeseries.events import Event, RecordResult
+from timeseries.events import Event, RecordResult, Rejection
 from timeseries.keyring import Keyring
 from timeseries.server import Server, inspect_server
 from timeseries.settings import Settings
+from timeseries.writer import OnFull, Writer
 
 
 def resolve_url(url: str | None = None, settings: Settings | None = None) -> str:
@@ -67,6 +71,38 @@ class Store:
         """
         return ingest.record(self.pool, events)
 
+    def record_frame(self, frame: Any) -> RecordResult:
+        """Store a table of events: a pandas DataFrame, an Arrow table, or anything that offers Arrow's stream (Polars).
+
+        Columns: `camera` (name or id) or `camera_id`, `timestamp` (zoned, or ISO 8601 with an offset), then
+        `occupied_count` and perhaps `raw_data`, or `status` and perhaps `message`. The guarantees are those of
+        `record`; the index of a rejection is the position of its row.
+
+        Raises InvalidInputError where columns are missing, ServerUnavailableError where the server is away.
+        """
+        return tables.record_table(self.pool, self.cameras, pa.table(frame))
+
+    def writer(
+        self,
+        *,
+        batch_size: int = 5_000,
+        flush_interval: float = 1.0,
+        max_pending: int = 100_000,
+        on_full: OnFull = "block",
+        on_rejected: Callable[[Rejection], None] | None = None,
+        spool: Path | str | None = None,
+    ) -> Writer:
+        """A writer that stores in the background; `timeseries.writer.Writer` explains the settings."""
+        return Writer(
+            self.record,
+            batch_size=batch_size,
+            flush_interval=flush_interval,
+            max_pending=max_pending,
+            on_full=on_full,
+            on_rejected=on_rejected,
+            spool=spool,
+        )
+
     def import_file(
         self,
         events: Path | str,
@@ -82,6 +118,12 @@ class Store:
             Path(cameras) if cameras is not None else None,
             progress=progress,
         )
+
+    def prune(
+        self, keep: timedelta = lifecycle.RETENTION, *, progress: Callable[[int, int], None] | None = None
+    ) -> lifecycle.PruneResult:
+        """Remove raw rows older than `keep`; the averages stay. See `timeseries.lifecycle.prune`."""
+        return lifecycle.prune(self.pool, keep, progress=progress)
 
     def server(self) -> Server:
         """Kind and versions of the server."""

@@ -138,7 +138,7 @@ def downgrade() -> None:
         DROP TRIGGER guard_history ON public.cameras;
         DROP TRIGGER IF EXISTS rebuild_camera ON public.cameras;
         DROP FUNCTION timeseries.guard_history, timeseries.sealed, timeseries.materialize;
-        DROP FUNCTION IF EXISTS timeseries.rebuild_camera;
+        DROP FUNCTION IF EXISTS timeseries.rebuild_camera, timeseries.prune_day, timeseries.prune_lock;
         DROP FUNCTION public.occupancy_hours, public.occupancy_weekdays, public.health_hours, public.health_weekdays;
         DROP FUNCTION timeseries.occupancy_buckets, timeseries.health_buckets,
             timeseries.occupancy_scope, timeseries.health_scope, timeseries.local_buckets;

@@ -1,4 +1,4 @@
-"""`import`."""
+"""`import` and `prune`."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import click
 
 from timeseries.cli.output import print_json, print_table, progress_bar
 from timeseries.store import Store
+from timeseries.text import parse_interval
 
 
 @click.command("import")
@@ -36,4 +37,23 @@ def import_(url: str | None, events: Path, cameras: Path | None, as_json: bool) 
     sys.exit(1 if result.rejected else 0)
 
 
-COMMANDS = (import_,)
+@click.command()
+@click.option("--keep", default="90 days", show_default=True, help="How much of the raw rows stays.")
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@click.pass_obj
+def prune(url: str | None, keep: str, as_json: bool) -> None:
+    """Remove raw rows that are older than retention keeps them; the averages stay.
+
+    For cron, on servers without background jobs. On TimescaleDB Community it runs the retention jobs, which have their
+    own setting.
+    """
+    with Store.open(url) as store, progress_bar("Prune") as progress:
+        result = store.prune(parse_interval(keep), progress=progress)
+    if as_json:
+        print_json(result)
+    else:
+        before = f" from before {result.before:%Y-%m-%d} (UTC)" if result.before else ""
+        click.echo(f"Removed {result.removed:,} raw rows{before}.")
+
+
+COMMANDS = (import_, prune)

@@ -1,0 +1,289 @@
+"""A writer that lives beside a camera for months: it batches, retries, isolates and never drops an event silently."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from types import TracebackType
+from typing import Literal, Self
+
+from timeseries.batches import from_events
+from timeseries.errors import ConfigurationError, NotStoredError, WriterFullError
+from timeseries.events import Event, RecordResult, Rejection
+from timeseries.retrying import delays, passes
+from timeseries.spool import Spool
+
+log = logging.getLogger(__name__)
+Record = Callable[[Sequence[Event]], RecordResult]
+OnFull = Literal["block", "raise"]
+
+
+@dataclass(frozen=True, slots=True)
+class WriterState:
+    """What a writer has done and what is left: `pending` events are accepted and not stored yet, `oldest_seconds` is
+    how long the oldest of them waits (None: nothing waits), `damaged` counts unreadable records of the spool. A retry
+    after a lost answer finds its events stored, and counts them as duplicates.
+    """
+
+    pending: int
+    oldest_seconds: float | None
+    stored: int
+    duplicates: int
+    rejected: int
+    retries: int
+    damaged: int
+    last_error: str | None
+
+
+class Writer:
+    """Stores events in the background, in batches. Safe to share between threads.
+
+    `record` accepts an event: into memory, or with a spool onto disk. A thread stores what was accepted when
+    `batch_size` events wait or the oldest has waited for `flush_interval` seconds. What can pass is tried again, with
+    growing pauses, for as long as it takes; an event that the server refuses for good goes to `on_rejected`, and the
+    others of its batch are stored. When `max_pending` events wait, `record` blocks or raises WriterFullError.
+    """
+
+    def __init__(
+        self,
+        record: Record,
+        *,
+        batch_size: int = 5_000,
+        flush_interval: float = 1.0,
+        max_pending: int = 100_000,
+        on_full: OnFull = "block",
+        on_rejected: Callable[[Rejection], None] | None = None,
+        spool: Path | str | None = None,
+        close_timeout: float = 60.0,
+    ) -> None:
+        """Raises ConfigurationError for settings that contradict each other, or a spool that cannot be used."""
+        if not 0 < batch_size <= max_pending or flush_interval <= 0 or on_full not in ("block", "raise"):
+            raise ConfigurationError(
+                f"writer settings: batch_size {batch_size} must lie between 1 and max_pending {max_pending},"
+                f" flush_interval {flush_interval} must be above 0, on_full {on_full!r} must be 'block' or 'raise'"
+            )
+        self._record = record
+        self._batch_size, self._flush_interval = batch_size, flush_interval
+        self._max_pending, self._on_full, self._on_rejected = max_pending, on_full, on_rejected
+        self._close_timeout = close_timeout
+        self._spool = Spool(Path(spool)) if spool is not None else None
+        self._memory: deque[Event] = deque()
+        self._ages: deque[tuple[int, float]] = deque()  # events accepted in all, and when
+        self._accepted = len(self._spool) if self._spool is not None else 0
+        self._settled = 0
+        if self._accepted:
+            self._ages.append((self._accepted, time.monotonic()))
+        self._reserved = self._accepted
+        self._changed = threading.Condition()
+        self._flushing = self._accepted
+        self._closing = False
+        self._stop = threading.Event()
+        self._counts = RecordResult()
+        self._rejected = self._retries = 0
+        self._last_error: str | None = None
+        self._thread = threading.Thread(target=self._run, name="timeseries-writer", daemon=True)
+        self._thread.start()
+
+    @property
+    def state(self) -> WriterState:
+        """A snapshot."""
+        with self._changed:
+            return WriterState(
+                pending=self._accepted - self._settled,
+                oldest_seconds=time.monotonic() - self._ages[0][1] if self._ages else None,
+                stored=self._counts.inserted,
+                duplicates=self._counts.duplicates,
+                rejected=self._rejected,
+                retries=self._retries,
+                damaged=self._spool.damaged if self._spool is not None else 0,
+                last_error=self._last_error,
+            )
+
+    def record(self, event: Event) -> None:
+        """Accept an event; with a spool it is on disk on return. An event that is wrong in itself goes to
+        `on_rejected` at once.
+
+        Raises WriterFullError where too much is pending and `on_full` is "raise", SpoolError where the disk refuses.
+        """
+        if self._acceptable(event):
+            self._reserve(block=self._on_full == "block")
+            self._accept(event)
+
+    async def arecord(self, event: Event) -> None:
+        """`record` for asyncio: the loop goes on while it waits for room or for the disk."""
+        if self._spool is not None:
+            await asyncio.to_thread(self.record, event)
+        elif self._acceptable(event):
+            try:
+                self._reserve(block=False)
+            except WriterFullError:
+                if self._on_full == "raise":
+                    raise
+                await asyncio.to_thread(self._reserve, block=True)
+            self._accept(event)
+
+    def _acceptable(self, event: Event) -> bool:
+        rejections = from_events([event])[1]
+        if rejections:
+            self._reject(rejections[0])
+        return not rejections
+
+    def _reserve(self, *, block: bool) -> None:
+        with self._changed:
+            while self._reserved - self._settled >= self._max_pending and not self._closing:
+                if not block:
+                    raise WriterFullError(f"{self._max_pending:,} events wait to be stored ({self._last_error})")
+                self._changed.wait()
+            if self._closing:
+                raise NotStoredError("the writer is closed; the event was not accepted")
+            self._reserved += 1
+
+    def _accept(self, event: Event) -> None:
+        if self._spool is not None:
+            try:
+                self._spool.append(event)
+            except BaseException:
+                with self._changed:
+                    self._reserved -= 1
+                    self._changed.notify_all()
+                raise
+        with self._changed:
+            if self._spool is None:
+                self._memory.append(event)
+            self._accepted += 1
+            self._ages.append((self._accepted, time.monotonic()))
+            if self._accepted - self._settled in (1, self._batch_size):
+                self._changed.notify_all()
+
+    def flush(self, timeout: float | None = None) -> None:
+        """Wait until all that was accepted before is settled. Raises NotStoredError after `timeout` seconds."""
+        with self._changed:
+            wanted = self._flushing = self._accepted
+            self._changed.notify_all()
+            if not self._changed.wait_for(lambda: self._settled >= wanted or not self._thread.is_alive(), timeout):
+                raise NotStoredError(f"{wanted - self._settled:,} events are not stored yet ({self._last_error})")
+
+    def close(self, timeout: float | None = None) -> None:
+        """Accept nothing more, store what waits, and stop.
+
+        Raises NotStoredError where that takes longer than `timeout` seconds (`close_timeout` by default): what waits
+        is lost then, or stays in the spool for the next writer on its path.
+        """
+        with self._changed:
+            self._closing = True
+            self._flushing = self._accepted
+            self._changed.notify_all()
+        self._thread.join(self._close_timeout if timeout is None else timeout)
+        self._stop.set()
+        self._thread.join()
+        left = self._accepted - self._settled
+        if self._spool is not None:
+            self._spool.close()
+        if left:
+            where = f"they stay in the spool {self._spool.path}" if self._spool is not None else "they are lost"
+            raise NotStoredError(f"{left:,} events were accepted and not stored, {where} ({self._last_error})")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _run(self) -> None:
+        try:
+            while number := self._wait_for_work():
+                if self._spool is not None:
+                    positions, events = self._spool.take(number)
+                else:
+                    positions, events = list(range(number)), list(islice(self._memory, number))
+                if events and not self._deliver(events):
+                    return
+                self._settle(positions)
+        except Exception as error:  # nothing that is known to happen: say so rather than wait for ever
+            log.exception("the writer stopped")
+            self._last_error = f"{type(error).__name__}: {error}"
+        finally:
+            with self._changed:
+                self._closing = True
+                self._changed.notify_all()
+
+    def _wait_for_work(self) -> int:
+        """How many events to take, once a batch is full, the oldest event has waited long enough, or somebody flushes;
+        0 when all is done.
+        """
+        with self._changed:
+            while not self._stop.is_set():
+                waiting = self._accepted - self._settled
+                if not waiting:
+                    if self._closing and self._reserved == self._accepted:
+                        return 0
+                    self._changed.wait(self._flush_interval)
+                    continue
+                rest = self._flush_interval - (time.monotonic() - self._ages[0][1])
+                if waiting >= self._batch_size or self._settled < self._flushing or rest <= 0:
+                    return min(waiting, self._batch_size)
+                self._changed.wait(rest)
+        return 0
+
+    def _deliver(self, events: list[Event]) -> bool:
+        """Store events, however long it takes; False where the writer was stopped before."""
+        pauses = delays()
+        while True:
+            try:
+                result = self._record(events)
+            except Exception as error:
+                self._last_error = f"{type(error).__name__}: {error}".splitlines()[0]
+                if not passes(error):
+                    return self._isolate(events, error)
+                pause = next(pauses)
+                self._retries += 1
+                log.warning("%d events wait, next try in %.1f s: %s", len(self), pause, self._last_error)
+                if self._stop.wait(pause):
+                    return False
+            else:
+                self._counts += RecordResult(result.inserted, result.duplicates)
+                for rejection in result.rejected:
+                    self._reject(Rejection(rejection.index, rejection.reason, events[rejection.index]))
+                return True
+
+    def _isolate(self, events: list[Event], error: Exception) -> bool:
+        """Halve a batch that is refused for good until the event that is refused stands alone."""
+        if len(events) == 1:
+            self._reject(Rejection(0, f"the server refused it: {error}", events[0]))
+            return True
+        middle = len(events) // 2
+        return self._deliver(events[:middle]) and self._deliver(events[middle:])
+
+    def _reject(self, rejection: Rejection) -> None:
+        with self._changed:
+            self._rejected += 1
+        log.warning("rejected: %s", rejection.reason)
+        if self._on_rejected is not None:
+            try:
+                self._on_rejected(rejection)
+            except Exception:
+                log.exception("on_rejected failed")
+
+    def _settle(self, positions: list[int]) -> None:
+        if self._spool is not None:
+            self._spool.remove(positions)
+        with self._changed:
+            if self._spool is None:
+                for _ in positions:
+                    self._memory.popleft()
+            self._settled += len(positions)
+            while self._ages and self._ages[0][0] <= self._settled:
+                self._ages.popleft()
+            self._changed.notify_all()
+
+    def __len__(self) -> int:
+        return self._accepted - self._settled
