@@ -56,14 +56,14 @@ class Cluster:
         self.folder = Path(tempfile.mkdtemp(prefix="ts-", dir=inside))
         self.folder.chmod(0o755)
         if self.root != Path("/"):
-            self._run("chown", self.user, self._inside(self.folder), user="root")
+            self.run("chown", self.user, self.inside(self.folder), user="root")
         elif is_root():
             shutil.chown(self.folder, self.user)
-        self._run(
+        self.run(
             self.bin_folder / "initdb", "--auth=trust", "-U", "postgres", "--encoding=UTF8", "--no-locale",
-            "-D", self._inside(self.data),
+            "-D", self.inside(self.data),
         )  # fmt: skip
-        self.configure(**self.settings, port=str(self.port), unix_socket_directories=str(self._inside(self.folder)))
+        self.configure(**self.settings, port=str(self.port), unix_socket_directories=str(self.inside(self.folder)))
 
     def configure(self, **settings: str) -> None:
         """Settings for the next start."""
@@ -88,10 +88,10 @@ class Cluster:
         ensure_user_exists("pgserver")
         return "pgserver"
 
-    def _inside(self, path: Path) -> Path:
+    def inside(self, path: Path) -> Path:
         return Path("/") / path.relative_to(self.root)
 
-    def _run(self, *command: object, user: str | None = None) -> None:
+    def run(self, *command: object, user: str | None = None) -> None:
         words = [str(word) for word in command]
         options: dict[str, object] = {"cwd": "/"}
         if self.root != Path("/"):
@@ -106,18 +106,21 @@ class Cluster:
                 raise RuntimeError(f"{words}: {output.read().decode()}")
 
     def start(self) -> None:
-        self._run(
+        self.run(
             self.bin_folder / "pg_ctl",
             "-w",
             "-D",
-            self._inside(self.data),
+            self.inside(self.data),
             "-l",
-            self._inside(self.log),
+            self.inside(self.log),
             "start",
         )
 
     def stop(self, mode: str = "fast") -> None:
-        self._run(self.bin_folder / "pg_ctl", "-w", "-D", self._inside(self.data), "-m", mode, "stop")
+        self.run(self.bin_folder / "pg_ctl", "-w", "-D", self.inside(self.data), "-m", mode, "stop")
+
+    def promote(self) -> None:
+        self.run(self.bin_folder / "pg_ctl", "-w", "-D", self.inside(self.data), "promote")
 
     def kill(self) -> None:
         """As a power cut would: every process of the server, at once."""

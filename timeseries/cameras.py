@@ -15,7 +15,7 @@ from psycopg import sql
 from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
 
-from timeseries.connections import Pool, translated_errors
+from timeseries.connections import Pool, connected
 from timeseries.errors import CameraExistsError, CameraInUseError, InvalidInputError, UnknownCameraError
 from timeseries.keyring import Keyring
 from timeseries.models import DESIRED_STATES
@@ -162,14 +162,14 @@ class Cameras:
         query = sql.SQL("SELECT {} FROM public.cameras ORDER BY name").format(
             sql.SQL(", ").join(map(sql.Identifier, COLUMNS))
         )
-        with translated_errors(), self._pool.connection() as connection:
+        with connected(self._pool) as connection:
             return connection.cursor(row_factory=class_row(Camera)).execute(query).fetchall()
 
     def remove(self, camera: Camera | UUID | str) -> None:
         """Remove a camera without history. Raises CameraInUseError where it has some."""
         found = self.get(camera)
         try:
-            with translated_errors(), self._pool.connection() as connection:
+            with connected(self._pool) as connection:
                 connection.execute("DELETE FROM public.cameras WHERE id = %s", [found.id])
         except (psycopg.errors.ForeignKeyViolation, psycopg.errors.RestrictViolation) as error:
             raise CameraInUseError(
@@ -185,7 +185,7 @@ class Cameras:
 
     def _one(self, query: sql.Composed, values: dict[str, Any], name: str) -> Camera:
         try:
-            with translated_errors(), self._pool.connection() as connection:
+            with connected(self._pool) as connection:
                 row = connection.cursor(row_factory=class_row(Camera)).execute(query, values).fetchone()
         except psycopg.errors.UniqueViolation as error:
             raise CameraExistsError(f"another camera has the name {name!r} or this id already") from error

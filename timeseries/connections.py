@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
+from urllib.parse import urlencode
 
 import psycopg
 import sqlalchemy
 from psycopg.conninfo import make_conninfo
 from psycopg_pool import ConnectionPool, PoolTimeout
-from sqlalchemy import Engine, make_url
+from sqlalchemy import Engine, event, make_url
 from sqlalchemy.exc import ArgumentError
 
 from timeseries.errors import ConfigurationError, NotMigratedError, ServerUnavailableError
 
 SCHEMES = ("postgresql", "postgres", "postgresql+psycopg", "timescaledb", "timescaledb+psycopg")
-Pool = ConnectionPool[psycopg.Connection[tuple[Any, ...]]]
+Connection = psycopg.Connection[tuple[Any, ...]]
+Pool = ConnectionPool[Connection]
 
 # A server that is gone is noticed, and a session left behind does not hold locks for ever. Values in libpq's units.
 CONNECT = {
@@ -26,7 +29,12 @@ CONNECT = {
     "keepalives_count": "3",
     "application_name": "timeseries",
 }
-SESSION = "SET timezone = 'UTC'; SET lock_timeout = '10s'; SET idle_in_transaction_session_timeout = '60s'"
+# Set in each transaction, not in the session: a pooler like PgBouncer gives each transaction another session.
+LIMITS = """
+    SELECT set_config('timezone', 'UTC', true), set_config('lock_timeout', '10s', true),
+           set_config('idle_in_transaction_session_timeout', '60s', true)
+"""
+SEVERAL_HOSTS = re.compile(r"^(postgresql://(?:[^@/]*@)?)([^/@?]*,[^/@?]*)(/.*)$")
 
 
 def parse_url(url: str) -> sqlalchemy.URL:
@@ -40,8 +48,10 @@ def parse_url(url: str) -> sqlalchemy.URL:
     if not separator or scheme not in SCHEMES:
         shown = f"scheme {scheme!r}" if separator and scheme.replace("+", "").isalnum() else "no scheme"
         raise ConfigurationError(f"the database URL has {shown}; it must begin with one of {forms}")
+    several = SEVERAL_HOSTS.match("postgresql" + url[len(scheme) :])
+    hosts = tuple(several[2].split(",")) if several else ()
     try:
-        parsed = make_url("postgresql" + url[len(scheme) :])
+        parsed = make_url(several[1] + several[3] if several else "postgresql" + url[len(scheme) :])
     except (ArgumentError, ValueError):
         parsed = None
     if parsed is None or not parsed.database:
@@ -49,53 +59,88 @@ def parse_url(url: str) -> sqlalchemy.URL:
             f"the database URL ({scheme}://…) is malformed; it must read {scheme}://user:password@host:port/database,"
             " with special characters in the password percent-encoded"
         )
-    return parsed.set(drivername="timescaledb+psycopg")
+    parsed = parsed.set(drivername="timescaledb+psycopg")
+    return parsed.update_query_dict({"host": hosts}) if hosts else parsed
 
 
-def conninfo(url: str) -> str:
+def conninfo(url: str, **defaults: str) -> str:
     """The same for libpq, with our timeouts where the URL sets none. It holds the password: never log it."""
     parsed = parse_url(url)
-    given = parsed.set(drivername="postgresql").render_as_string(hide_password=False)
+    missing = {key: value for key, value in {**CONNECT, **defaults}.items() if key not in parsed.query}
     try:
-        return make_conninfo(given, **{key: value for key, value in CONNECT.items() if key not in parsed.query})
+        return make_conninfo("postgresql" + url[url.index("://") :], **missing)
     except psycopg.ProgrammingError:
         raise ConfigurationError(
-            f"the database URL {parsed.render_as_string()} has an option that libpq does not know"
+            f"the database URL ({url.partition('://')[0]}://…) has an option that libpq does not know"
         ) from None
 
 
 def conninfo_url(url: str) -> str:
     """The same as a URI, for drivers that take nothing else."""
-    parsed = parse_url(url)
-    missing = {key: value for key, value in CONNECT.items() if key not in parsed.query}
-    return parsed.set(drivername="postgresql").update_query_dict(missing).render_as_string(hide_password=False)
+    conninfo(url)
+    missing = {key: value for key, value in CONNECT.items() if key not in parse_url(url).query}
+    return "postgresql" + url[url.index("://") :] + ("&" if "?" in url else "?") + urlencode(missing)
 
 
 def create_engine(url: str, **options: Any) -> Engine:
     """A SQLAlchemy engine for any accepted URL; sessions work in UTC."""
-    connect_args = {"options": "-c timezone=UTC", **CONNECT}
-    parsed = parse_url(url)
-    return sqlalchemy.create_engine(parsed, connect_args=connect_args, hide_parameters=True, **options)
+    engine = sqlalchemy.create_engine(parse_url(url), connect_args=dict(CONNECT), hide_parameters=True, **options)
+
+    @event.listens_for(engine, "connect")
+    def work_in_utc(connection: Any, _: Any) -> None:
+        connection.execute("SET timezone = 'UTC'")
+        connection.commit()
+
+    return engine
 
 
 def open_pool(url: str, *, max_size: int = 4) -> Pool:
-    """A pool of checked connections; waiting for one is bounded."""
+    """A pool of connections to a server that takes writes; `connected` gives them out. Waiting for one is bounded.
 
-    def configure(connection: psycopg.Connection[tuple[Any, ...]]) -> None:
-        connection.execute(SESSION)
-        connection.commit()
+    Of several hosts the one that is no standby is taken. Nothing is prepared on the server, and nothing is set for
+    longer than a transaction, so PgBouncer in transaction mode may stand in between.
+    """
+
+    def configure(connection: Connection) -> None:
+        connection.prepare_threshold = None
 
     return ConnectionPool(
-        conninfo(url),
+        conninfo(url, target_session_attrs="read-write"),
         min_size=0,
         max_size=max_size,
-        timeout=10,
-        reconnect_timeout=10,
+        timeout=5,
+        reconnect_timeout=5,
         configure=configure,
-        check=ConnectionPool.check_connection,
         open=True,
         name="timeseries",
     )
+
+
+@contextmanager
+def connected(pool: Pool) -> Iterator[Connection]:
+    """A connection of the pool that answers, with our errors for what the driver says.
+
+    A stale one is replaced at once. The pool's own check would wait longer each time; where connections are cut again
+    and again, what it waits for is cut meanwhile.
+    """
+    with translated_errors():
+        for _ in range(2 * pool.max_size):  # every one in the pool may be stale, and a new one may be cut too
+            with pool.connection() as connection:
+                try:
+                    ConnectionPool.check_connection(connection)
+                except psycopg.OperationalError:
+                    continue
+                yield connection
+                return
+        raise ServerUnavailableError("the database server cuts every connection")
+
+
+@contextmanager
+def transaction(connection: Connection) -> Iterator[None]:
+    """A transaction in UTC that waits for no lock longer than ten seconds."""
+    with connection.transaction():
+        connection.execute(LIMITS)
+        yield
 
 
 @contextmanager

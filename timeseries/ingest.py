@@ -23,12 +23,11 @@ from timeseries.batches import (
     from_events,
     now_micros,
 )
-from timeseries.connections import Pool, translated_errors
+from timeseries.connections import Connection, Pool, connected, transaction
 from timeseries.events import EPOCH, MICROSECOND, RecordResult, Rejection, microseconds
 
 BATCH_SIZE = 50_000
 ATTEMPTS = 3
-Connection = psycopg.Connection[tuple[Any, ...]]
 
 TOO_FAR_AHEAD = "the timestamp is more than 5 minutes ahead of the clock; check the camera's clock"
 TOO_OLD = (
@@ -86,7 +85,7 @@ def store(pool: Pool, batch: Batch) -> RecordResult:
     batch, repeated = batch.take(~ahead).ordered()
     result += RecordResult(duplicates=repeated)
     for part in batch.slices(BATCH_SIZE):
-        with translated_errors(), pool.connection() as connection:
+        with connected(pool) as connection:
             result += store_slice(connection, part)
     return result
 
@@ -94,7 +93,7 @@ def store(pool: Pool, batch: Batch) -> RecordResult:
 def store_slice(connection: Connection, batch: Batch) -> RecordResult:
     """Store an ordered slice: by COPY, or through a staging table where the server refuses that."""
     try:
-        with connection.transaction():
+        with transaction(connection):
             kept, result = without_sealed(connection, batch)
             copy(connection, sql.Identifier("public", TABLES[batch.family]), kept)
             materialize(connection, kept)
@@ -103,7 +102,7 @@ def store_slice(connection: Connection, batch: Batch) -> RecordResult:
         pass
     for attempt in range(1, ATTEMPTS + 1):
         try:
-            with connection.transaction():
+            with transaction(connection):
                 kept, result = without_sealed(connection, batch)
                 return result + store_staged(connection, kept)
         except psycopg.errors.ForeignKeyViolation:  # the camera was removed between the look and the insert

@@ -12,7 +12,7 @@ import psycopg
 from psycopg import sql
 
 from timeseries.batches import TABLES, Family
-from timeseries.connections import Pool, translated_errors
+from timeseries.connections import Pool, connected
 from timeseries.errors import InvalidInputError, ServerUnavailableError
 from timeseries.server import ServerKind, inspect_server
 
@@ -47,7 +47,7 @@ def prune(
     """
     if keep < SHORTEST:
         raise InvalidInputError(f"cannot keep raw rows for {keep} only: the shortest retention is {SHORTEST}")
-    with translated_errors(), pool.connection() as connection:
+    with connected(pool) as connection:
         if inspect_server(connection).kind is ServerKind.COMMUNITY:
             return _run_jobs(connection)
         before = (datetime.now(UTC) - keep).replace(hour=0, minute=0, second=0, microsecond=0)

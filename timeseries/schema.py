@@ -10,7 +10,6 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import pool
-from sqlalchemy.exc import OperationalError
 
 from timeseries.connections import conninfo, create_engine
 from timeseries.errors import NotMigratedError, ServerUnavailableError
@@ -56,12 +55,14 @@ def migrate(url: str, revision: str = "head") -> None:
 
 def current(url: str) -> str | None:
     """The revision of the database, None where there is no schema."""
-    engine = create_engine(url, poolclass=pool.NullPool)
     try:
-        with engine.connect() as connection:
-            return MigrationContext.configure(connection).get_current_revision()
-    except OperationalError as error:
-        raise ServerUnavailableError(f"the database server cannot be reached: {error.orig}") from error
+        with psycopg.connect(conninfo(url)) as connection:
+            row = connection.execute("SELECT version_num FROM public.alembic_version").fetchone()
+    except psycopg.errors.UndefinedTable:
+        return None
+    except psycopg.OperationalError as error:
+        raise ServerUnavailableError(f"the database server cannot be reached: {error}") from error
+    return row[0] if row else None
 
 
 def require_current(url: str) -> None:

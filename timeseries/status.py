@@ -8,7 +8,7 @@ from typing import Any
 
 import psycopg
 
-from timeseries.connections import Pool, translated_errors
+from timeseries.connections import Pool, connected
 from timeseries.server import Server, inspect_server
 
 TABLES = ("occupancy_events", "health_logs")
@@ -65,7 +65,7 @@ class Status:
 
 def read_status(pool: Pool) -> Status:
     """Look at the store. Raises ServerUnavailableError or NotMigratedError."""
-    with translated_errors(), pool.connection() as connection:
+    with connected(pool) as connection:
         server = inspect_server(connection)
         revision = _value(connection, "SELECT version_num FROM public.alembic_version")
         cameras = _value(connection, "SELECT count(*) FROM public.cameras")

@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from timeseries import importing, ingest, lifecycle, local, schema, tables
 from timeseries.cameras import Cameras
-from timeseries.connections import Pool, open_pool, translated_errors
+from timeseries.connections import Pool, connected, open_pool
 from timeseries.events import Event, RecordResult, Rejection
 from timeseries.keyring import Keyring
 from timeseries.server import Server, inspect_server
@@ -53,7 +53,7 @@ class Store:
         keyring = Keyring(settings.secret_key)
         pool = open_pool(url)
         try:
-            with translated_errors(), pool.connection() as connection:
+            with connected(pool) as connection:
                 inspect_server(connection)
             if embedded and schema.current(url) is None:
                 schema.migrate(url)
@@ -127,7 +127,7 @@ class Store:
 
     def server(self) -> Server:
         """Kind and versions of the server."""
-        with translated_errors(), self.pool.connection() as connection:
+        with connected(self.pool) as connection:
             return inspect_server(connection)
 
     def close(self) -> None:

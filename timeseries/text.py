@@ -10,7 +10,7 @@ from typing import Any
 from timeseries.errors import InvalidInputError
 
 UNITS = {"w": "weeks", "d": "days", "h": "hours", "m": "minutes", "min": "minutes", "s": "seconds"}
-INTERVAL = re.compile(r"\s*(\d+)\s*(w|d|h|m|min|s|weeks?|days?|hours?|minutes?|seconds?)\s*")
+INTERVAL = re.compile(r"\s*(\d+)\s*(weeks?|days?|hours?|minutes?|min|seconds?|[wdhms])\s*")
 
 
 def parse_timestamp(value: object) -> datetime:
