@@ -23,7 +23,7 @@ format: $(READY)
 	$(BIN)/ruff format .
 
 bench: $(READY)
-	$(BIN)/python -m benchmarks $(BENCH)
+	$(BIN)/python tests/bench.py $(BENCH)
 
 clean:
 	rm -rf $(VENV) .timeseries build dist

@@ -17,7 +17,7 @@ WEEKDAYS = """
     SELECT c.name AS camera, c.id::text AS camera_id, a.weekday, a.occupied_avg, a.occupied_min, a.occupied_max,
            a.samples, a.coverage
     FROM public.occupancy_weekdays(
-        $1::text::uuid[], $2::text::timestamptz, $3::text::timestamptz, $4::text
+        $1::text::uuid[], $2::timestamptz, $3::timestamptz, $4::text
     ) AS a
     JOIN public.cameras AS c ON c.id = a.camera_id
     WHERE a.weekday = ANY ($5::text::integer[]) AND (a.coverage > 0 OR $6::text = 'fill')
@@ -28,7 +28,7 @@ HOURS = """
     SELECT c.name AS camera, c.id::text AS camera_id, a.bucket, a.occupied_avg, a.occupied_min, a.occupied_max,
            a.samples, a.coverage
     FROM public.occupancy_hours(
-        $1::text::uuid[], $2::text::timestamptz, $3::text::timestamptz, $4::text
+        $1::text::uuid[], $2::timestamptz, $3::timestamptz, $4::text
     ) AS a
     JOIN public.cameras AS c ON c.id = a.camera_id
     WHERE a.coverage > 0 OR $5::text = 'fill'
@@ -102,8 +102,8 @@ def hourly_averages(
 def parameters(scope: Scope, timezone: str | None) -> dict[str, Any]:
     return {
         "camera_ids": "{" + ",".join(scope.camera_ids) + "}",
-        "range_start": scope.start,
-        "range_end": scope.end,
+        "start_at": scope.start,
+        "end_at": scope.end,
         "time_zone": timezone,
     }
 

@@ -1,0 +1,244 @@
+"""`make bench`: every figure a ratio to a reference measured in the same run, on the same server, in turns.
+
+Ingest: the reference is the server's own limit, a COPY of ready binary data into the same table. Each figure is the
+median over the rounds. Results go to benchmarks.json, too.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import psycopg
+import pyarrow as pa
+import pyarrow.parquet as pq
+from servers import discover
+from sqlalchemy.orm import Session
+
+import analytics
+from timeseries import OccupancyEvent, ServerKind, Store, Writer, schema
+from timeseries.batches import COLUMNS, from_events
+from timeseries.cli.output import print_table
+from timeseries.connections import create_engine
+from timeseries.ingest import BATCH_SIZE
+from timeseries.models import OccupancyEventRow
+from timeseries.settings import Settings
+
+CAMERAS = 200
+SLOW = 20_000  # events for the ways that take too long with all of them
+
+
+class Bench:
+    """One server with cameras, and the events that every way of storing gets."""
+
+    def __init__(self, url: str, number: int) -> None:
+        self.url, self.number = url, number
+        self.store = Store.open(url, settings=Settings())
+        ids = [self.store.cameras.add(f"lot {i}").id for i in range(CAMERAS)]
+        steps = number // CAMERAS
+        start = datetime.now(UTC).replace(microsecond=0) - timedelta(seconds=steps)
+        self.events = [
+            OccupancyEvent(ids[c], start + timedelta(seconds=s), (s + c) % 90)
+            for s in range(steps)
+            for c in range(CAMERAS)
+        ]
+        (batch,), _ = from_events(self.events)
+        self.payloads = [part.copy_payload() for part in batch.ordered()[0].slices(BATCH_SIZE)]
+        self.table = pa.table({
+            "camera": pa.array([str(event.camera_id) for event in self.events]).dictionary_encode(),
+            "timestamp": pa.array([event.timestamp for event in self.events], pa.timestamp("us", "UTC")),
+            "occupied_count": pa.array([event.occupied_count for event in self.events], pa.int32()),
+        })  # fmt: skip
+        self.folder = Path(tempfile.mkdtemp())
+        pq.write_table(self.table, self.folder / "events.parquet")
+
+    def empty(self) -> None:
+        with psycopg.connect(self.url, autocommit=True) as connection:
+            connection.execute("TRUNCATE occupancy_events")
+            connection.execute("CHECKPOINT")
+
+    def rate(self, way: Callable[[], int]) -> float:
+        """Events a second."""
+        self.empty()
+        start = time.perf_counter()
+        number = way()
+        seconds = time.perf_counter() - start
+        with psycopg.connect(self.url) as connection:
+            found = connection.execute("SELECT count(*) FROM occupancy_events").fetchone()
+        assert found == (number,), (found, number)
+        return number / seconds
+
+    def limit(self) -> int:
+        statement = f"COPY occupancy_events ({', '.join(COLUMNS['occupancy'])}) FROM STDIN (FORMAT BINARY)"
+        with psycopg.connect(self.url) as connection:
+            for payload in self.payloads:
+                with connection.cursor().copy(statement) as copy:  # type: ignore[arg-type]
+                    copy.write(payload)
+                connection.commit()
+        return self.number
+
+    def objects(self) -> int:
+        return self.store.record(self.events).inserted
+
+    def frame(self) -> int:
+        return self.store.record_frame(self.table).inserted
+
+    def file(self) -> int:
+        return self.store.import_file(self.folder / "events.parquet").inserted
+
+    def writer(self) -> int:
+        """Four threads produce while four others ask."""
+        stop = threading.Event()
+
+        def ask() -> None:
+            with psycopg.connect(self.url, autocommit=True) as connection:
+                while not stop.is_set():
+                    connection.execute("SELECT camera_id, max(timestamp) FROM occupancy_events GROUP BY 1").fetchall()
+                    stop.wait(0.5)
+
+        def produce(writer: Writer, part: list[OccupancyEvent]) -> None:
+            for event in part:
+                writer.record(event)
+
+        readers = [threading.Thread(target=ask) for _ in range(4)]
+        for reader in readers:
+            reader.start()
+        with self.store.writer(batch_size=50_000, max_pending=200_000) as writer:
+            producers = [threading.Thread(target=produce, args=(writer, self.events[i::4])) for i in range(4)]
+            for producer in producers:
+                producer.start()
+            for producer in producers:
+                producer.join()
+        stop.set()
+        for reader in readers:
+            reader.join()
+        return writer.state.stored
+
+    def to_sql(self) -> int:
+        engine = create_engine(self.url)
+        frame = self.table.slice(0, SLOW).to_pandas().rename(columns={"camera": "camera_id"})
+        frame["camera_id"] = frame["camera_id"].astype(str)
+        from sqlalchemy import Uuid
+
+        frame.to_sql("occupancy_events", engine, if_exists="append", index=False, method="multi", chunksize=1000,
+                     dtype={"camera_id": Uuid(as_uuid=False)})  # fmt: skip
+        engine.dispose()
+        return SLOW
+
+    def bulk_insert(self) -> int:
+        engine = create_engine(self.url)
+        with Session(engine) as session:
+            rows = [{key: getattr(event, key) for key in COLUMNS["occupancy"][:3]} for event in self.events[:SLOW]]
+            session.execute(OccupancyEventRow.__table__.insert(), rows)
+            session.commit()
+        engine.dispose()
+        return SLOW
+
+    def executemany(self) -> int:
+        with psycopg.connect(self.url) as connection:
+            connection.cursor().executemany(
+                "INSERT INTO occupancy_events (camera_id, timestamp, occupied_count) VALUES (%s, %s, %s)",
+                [(event.camera_id, event.timestamp, event.occupied_count) for event in self.events[:SLOW]],
+            )
+        return SLOW
+
+
+def ingest(bench: Bench, rounds: int) -> list[dict[str, Any]]:
+    ways = {
+        "COPY of ready data (the limit)": bench.limit,
+        "store.record": bench.objects,
+        "store.record_frame": bench.frame,
+        "import of a Parquet file": bench.file,
+        "writer, 4 producers, 4 readers": bench.writer,
+        "DataFrame.to_sql(method='multi')": bench.to_sql,
+        "SQLAlchemy bulk insert": bench.bulk_insert,
+        "psycopg executemany": bench.executemany,
+    }
+    rates: dict[str, list[float]] = {name: [] for name in ways}
+    for _ in range(rounds):
+        for name, way in ways.items():
+            rates[name].append(bench.rate(way))
+    (limits, *_) = rates.values()
+    return [
+        {
+            "what": name,
+            "events_per_second": round(statistics.median(found)),
+            "ratio": round(statistics.median(own / limit for own, limit in zip(found, limits, strict=True)), 3),
+        }
+        for name, found in rates.items()
+    ]
+
+
+def answers(bench: Bench, rounds: int) -> list[dict[str, Any]]:
+    """The weekday average of one camera over two years of one-minute events, from summaries and from raw rows."""
+    camera = bench.store.cameras.add("two years", timezone="Europe/Berlin")
+    end = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(days=2)
+    start = end - timedelta(days=730)
+    times = pd.date_range(start, end, freq="min", inclusive="left")
+    counts = np.random.default_rng(7).integers(0, 90, len(times), dtype=np.int32)
+    bench.store.record_frame(
+        pa.table({"camera": pa.array(["two years"] * len(times)), "timestamp": times, "occupied_count": counts})
+    )
+    raw = """
+        SELECT extract(isodow FROM timestamp AT TIME ZONE 'Europe/Berlin'), sum(occupied_count * s) / sum(s) FROM (
+            SELECT timestamp, occupied_count, date_part('epoch', lead(timestamp, 1, %(end)s) OVER (ORDER BY timestamp)
+                   - timestamp) AS s
+            FROM occupancy_events WHERE camera_id = %(camera)s AND timestamp >= %(start)s AND timestamp < %(end)s
+        ) AS e GROUP BY 1 ORDER BY 1
+    """
+    quick, slow = [], []
+    with psycopg.connect(bench.url, autocommit=True) as connection:
+        connection.execute("VACUUM ANALYZE")
+        for _ in range(rounds + 1):
+            begin = time.perf_counter()
+            wanted = connection.execute(raw, {"camera": camera.id, "start": start, "end": end}).fetchall()
+            middle = time.perf_counter()
+            found = analytics.weekday_averages(camera.id, start=start, end=end, url=bench.url)
+            slow.append(middle - begin)
+            quick.append(time.perf_counter() - middle)
+            assert np.allclose([float(row[1]) for row in wanted], found["occupied_avg"], rtol=1e-9)
+    ratio = statistics.median(s / q for s, q in zip(slow[1:], quick[1:], strict=True))
+    name, seconds = "weekday average over two years, against raw rows", round(statistics.median(quick[1:]), 4)
+    return [{"what": name, "seconds": seconds, "ratio": round(ratio, 1)}]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--events", type=int, default=500_000)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--kind", choices=[kind.value for kind in ServerKind], default="community")
+    given = parser.parse_args()
+    found = discover(ServerKind(given.kind))
+    if found is None:
+        raise SystemExit(f"no server of kind {given.kind} was found")
+    url, stop = found.start()
+    try:
+        schema.migrate(url)
+        bench = Bench(url, given.events // CAMERAS * CAMERAS)
+        server = str(bench.store.server())
+        rows = ingest(bench, given.rounds)
+        shown = [[row["what"], row["events_per_second"], f"{row['ratio']:.3f}"] for row in rows]
+        print_table(["ingest", "events a second", "of the limit"], shown, title=server)
+        asked = answers(bench, given.rounds)
+        shown = [[row["what"], f"{row['seconds']:.4f}", f"{row['ratio']:.1f}"] for row in asked]
+        print_table(["answer", "seconds", "times as fast"], shown)
+        bench.store.close()
+    finally:
+        stop()
+    Path("benchmarks.json").write_text(
+        json.dumps({"server": server, "ingest": rows, "answers": asked}, indent=2) + "\n"
+    )
+
+
+if __name__ == "__main__":
+    main()
