@@ -11,7 +11,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from timeseries import HealthLog, OccupancyEvent, ServerUnavailableError, Store
+from timeseries import HealthLog, InvalidInputError, OccupancyEvent, ServerUnavailableError, Store
 from timeseries.settings import Settings
 
 AT = datetime(2026, 9, 1, 12, 0, tzinfo=UTC)
@@ -153,3 +153,28 @@ def test_a_server_that_is_away_is_named_without_the_password() -> None:
     with pytest.raises(ServerUnavailableError) as error:
         Store.open("postgresql://someone:hunter2@127.0.0.1:1/nothing?connect_timeout=1", settings=Settings())
     assert "hunter2" not in str(error.value)
+
+
+def test_a_correction_replaces_what_was_stored_and_the_averages_follow(store: Store) -> None:
+    camera = store.cameras.add("lot").id
+    store.record(series(camera, 100))
+    corrected = [
+        OccupancyEvent(camera, AT, 777),
+        OccupancyEvent(camera, AT, 500, {"why": "recounted"}),  # the last word counts
+        *series(camera, 3)[1:],
+        OccupancyEvent(camera, AT - timedelta(seconds=1), 3),
+        OccupancyEvent(camera, AT, -1),
+    ]
+    result = store.record(corrected, on_conflict="replace")
+    assert (result.inserted, result.replaced, result.duplicates) == (1, 1, 3)
+    assert [rejection.index for rejection in result.rejected] == [5]
+    with store.pool.connection() as connection:
+        for level in ("quarter_hourly", "hourly", "weekday"):
+            row = connection.execute(f"SELECT sum(samples), max(occupied_max) FROM occupancy_{level}").fetchone()  # type: ignore[arg-type]
+            assert row == (101, 500)
+        raw = connection.execute("SELECT raw_data FROM occupancy_events WHERE occupied_count = 500").fetchone()
+    assert raw == ({"why": "recounted"},)
+    assert store.record(corrected[:1]).duplicates == 1
+    assert stored(store) == 101
+    with pytest.raises(InvalidInputError, match="'replace'"):
+        store.record(corrected, on_conflict="overwrite")  # type: ignore[arg-type]

@@ -85,15 +85,17 @@ class Batch:
         keys["camera"], keys["time"] = self.cameras, self.times
         return keys
 
-    def ordered(self) -> tuple[Batch, int]:
-        """In the order in which every writer locks (time, camera), each key once; and how many were repeated."""
+    def ordered(self, *, keep_last: bool = False) -> tuple[Batch, int]:
+        """In the order in which every writer locks (time, camera), each key once, its first event or its last; and
+        how many were repeated.
+        """
         halves = np.ascontiguousarray(self.cameras).view(">u8").reshape(-1, 2)
         order = np.lexsort((self.rows, halves[:, 1], halves[:, 0], self.times))
         batch = self.take(order)
         keys = batch.keys()
-        first = np.ones(len(batch), dtype=bool)
-        first[1:] = keys[1:] != keys[:-1]
-        return (batch, 0) if first.all() else (batch.take(first), int((~first).sum()))
+        chosen = np.ones(len(batch), dtype=bool)
+        chosen[slice(None, -1) if keep_last else slice(1, None)] = keys[1:] != keys[:-1]
+        return (batch, 0) if chosen.all() else (batch.take(chosen), int((~chosen).sum()))
 
     def slices(self, size: int) -> Iterator[Batch]:
         """Parts of an ordered batch, bounded in number and in time: no transaction opens thousands of chunks."""

@@ -53,15 +53,21 @@ class Rejection:
 
 @dataclass(frozen=True, slots=True)
 class RecordResult:
-    """What became of a batch: every event is inserted, a duplicate of a stored one, or rejected."""
+    """What became of a batch: every event is inserted, a duplicate of a stored one, rejected, or, where that was asked
+    for, replaced a stored one.
+    """
 
     inserted: int = 0
     duplicates: int = 0
     rejected: tuple[Rejection, ...] = ()
+    replaced: int = 0
 
     def __add__(self, other: RecordResult) -> RecordResult:
         return RecordResult(
-            self.inserted + other.inserted, self.duplicates + other.duplicates, self.rejected + other.rejected
+            self.inserted + other.inserted,
+            self.duplicates + other.duplicates,
+            self.rejected + other.rejected,
+            self.replaced + other.replaced,
         )
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from itertools import islice
-from typing import Any
-from uuid import UUID
+from typing import Any, Literal, get_args
 
 import numpy as np
 import psycopg
@@ -13,38 +13,37 @@ from psycopg import sql
 
 from timeseries.batches import (
     AHEAD,
-    COLUMNS,
     DAY,
     QUARTER,
     TABLES,
     Batch,
-    Family,
     camera_array,
     from_events,
     now_micros,
 )
 from timeseries.connections import Connection, Pool, connected, transaction
-from timeseries.events import EPOCH, MICROSECOND, RecordResult, Rejection, microseconds
+from timeseries.errors import InvalidInputError
+from timeseries.events import EPOCH, MICROSECOND, RecordResult, Rejection
+from timeseries.staging import TOO_FAR_AHEAD, copy, store_staged
 
 BATCH_SIZE = 50_000
 ATTEMPTS = 3
 
-TOO_FAR_AHEAD = "the timestamp is more than 5 minutes ahead of the clock; check the camera's clock"
 TOO_OLD = (
     "the raw rows of this quarter of an hour were removed by retention and only its average is kept;"
     " an event cannot be added to it"
 )
 
 
-def unknown(camera: bytes) -> str:
-    return f"no camera has the id {UUID(bytes=camera)}; add it with store.cameras.add"
+OnConflict = Literal["ignore", "replace"]
 
 
-def record(pool: Pool, events: Iterable[object]) -> RecordResult:
+def record(pool: Pool, events: Iterable[object], on_conflict: OnConflict = "ignore") -> RecordResult:
     """Store events of both kinds; committed on return.
 
     Each batch of events is one transaction or a few, bounded in size and in time. Storing an event again stores
-    nothing: after an error the same call can be made again.
+    nothing: after an error the same call can be made again. With "replace", an event takes the place of a stored one
+    of the same camera and time, and the aggregates follow.
 
     Raises ServerUnavailableError where the server is away, NotMigratedError where it lacks the schema.
     """
@@ -52,24 +51,13 @@ def record(pool: Pool, events: Iterable[object]) -> RecordResult:
     offset = 0
     for chunk in chunked(events, BATCH_SIZE):
         batches, rejected = from_events(chunk, offset)
-        result += RecordResult(rejected=tuple(rejected))
         for batch in batches:
-            result += store(pool, batch)
+            stored = store(pool, batch, on_conflict)
+            rejected += [Rejection(r.index, r.reason, chunk[r.index - offset]) for r in stored.rejected]
+            result += replace(stored, rejected=())
+        result += RecordResult(rejected=tuple(sorted(rejected, key=lambda rejection: rejection.index)))
         offset += len(chunk)
-    events_at = events if isinstance(events, Sequence) else None
-    return RecordResult(
-        result.inserted,
-        result.duplicates,
-        tuple(
-            sorted(
-                (
-                    r if r.event is not None or events_at is None else Rejection(r.index, r.reason, events_at[r.index])
-                    for r in result.rejected
-                ),
-                key=lambda r: r.index,
-            )
-        ),
-    )
+    return result
 
 
 def chunked(events: Iterable[object], size: int) -> Iterator[list[object]]:
@@ -78,19 +66,21 @@ def chunked(events: Iterable[object], size: int) -> Iterator[list[object]]:
         yield chunk
 
 
-def store(pool: Pool, batch: Batch) -> RecordResult:
+def store(pool: Pool, batch: Batch, on_conflict: OnConflict = "ignore") -> RecordResult:
     """Store one batch, whatever its size and span."""
+    if on_conflict not in get_args(OnConflict):
+        raise InvalidInputError(f"on_conflict {on_conflict!r} must be 'ignore' or 'replace'")
     ahead = batch.times > now_micros() + AHEAD
     result = rejections(batch, ahead, TOO_FAR_AHEAD)
-    batch, repeated = batch.take(~ahead).ordered()
+    batch, repeated = batch.take(~ahead).ordered(keep_last=on_conflict == "replace")
     result += RecordResult(duplicates=repeated)
     for part in batch.slices(BATCH_SIZE):
         with connected(pool) as connection:
-            result += store_slice(connection, part)
+            result += store_slice(connection, part, on_conflict)
     return result
 
 
-def store_slice(connection: Connection, batch: Batch) -> RecordResult:
+def store_slice(connection: Connection, batch: Batch, on_conflict: OnConflict) -> RecordResult:
     """Store an ordered slice: by COPY, or through a staging table where the server refuses that."""
     try:
         with transaction(connection):
@@ -104,70 +94,15 @@ def store_slice(connection: Connection, batch: Batch) -> RecordResult:
         try:
             with transaction(connection):
                 kept, result = without_sealed(connection, batch)
-                return result + store_staged(connection, kept)
+                stored = store_staged(connection, kept, replace=on_conflict == "replace")
+                if stored.inserted or stored.replaced:
+                    refused = {rejection.index for rejection in stored.rejected}
+                    materialize(connection, kept.take(np.array([int(row) not in refused for row in kept.rows])))
+                return result + stored
         except psycopg.errors.ForeignKeyViolation:  # the camera was removed between the look and the insert
             if attempt == ATTEMPTS:
                 raise
     raise AssertionError("unreachable")
-
-
-def store_staged(connection: Connection, batch: Batch) -> RecordResult:
-    """Split a slice into stored, duplicate and rejected."""
-    names = {
-        "staging": sql.Identifier("incoming"),
-        "target": sql.Identifier("public", TABLES[batch.family]),
-        "columns": sql.SQL(", ").join(map(sql.Identifier, COLUMNS[batch.family])),
-    }
-    if not len(batch):
-        return RecordResult()
-    connection.execute(
-        sql.SQL("CREATE TEMP TABLE {staging} ON COMMIT DROP AS SELECT {columns} FROM {target} WITH NO DATA").format(
-            **names
-        )
-    )
-    copy(connection, sql.Identifier("pg_temp", "incoming"), batch)
-    connection.execute("ANALYZE pg_temp.incoming")
-    orphans = connection.execute(
-        "DELETE FROM pg_temp.incoming AS i WHERE NOT EXISTS (SELECT FROM public.cameras AS c WHERE c.id = i.camera_id)"
-        ' RETURNING camera_id, "timestamp"'
-    ).fetchall()
-    ahead = connection.execute(
-        "DELETE FROM pg_temp.incoming WHERE \"timestamp\" > now() + interval '5 minutes'"
-        ' RETURNING camera_id, "timestamp"'
-    ).fetchall()
-    # Looked for first: a conflict in a compressed chunk would decompress it for each row.
-    connection.execute(
-        sql.SQL(
-            "DELETE FROM pg_temp.incoming AS i USING {target} AS t"
-            ' WHERE t.camera_id = i.camera_id AND t."timestamp" = i."timestamp"'
-            ' AND t."timestamp" BETWEEN %s AND %s'
-        ).format(**names),
-        [EPOCH + int(moment) * MICROSECOND for moment in (batch.times[0], batch.times[-1])],
-    )
-    inserted = connection.execute(
-        sql.SQL(
-            'INSERT INTO {target} ({columns}) SELECT {columns} FROM pg_temp.incoming ORDER BY "timestamp", camera_id'
-            ' ON CONFLICT (camera_id, "timestamp") DO NOTHING'
-        ).format(**names)
-    ).rowcount
-    refused = {(camera.bytes, microseconds(at)): unknown(camera.bytes) for camera, at in orphans}
-    refused |= {(camera.bytes, microseconds(at)): TOO_FAR_AHEAD for camera, at in ahead}
-    reasons = [refused.get(key) for key in batch.keys().tolist()] if refused else [None] * len(batch)
-    if inserted:
-        materialize(connection, batch.take(np.array([reason is None for reason in reasons])))
-    return RecordResult(
-        inserted,
-        len(batch) - len(refused) - inserted,
-        tuple(Rejection(int(row), reason) for row, reason in zip(batch.rows, reasons, strict=True) if reason),
-    )
-
-
-def copy(connection: Connection, table: sql.Identifier, batch: Batch) -> None:
-    statement = sql.SQL("COPY {} ({}) FROM STDIN (FORMAT BINARY)").format(
-        table, sql.SQL(", ").join(map(sql.Identifier, COLUMNS[batch.family]))
-    )
-    with connection.cursor().copy(statement) as target:
-        target.write(batch.copy_payload())
 
 
 def without_sealed(connection: Connection, batch: Batch) -> tuple[Batch, RecordResult]:
@@ -197,6 +132,3 @@ def materialize(connection: Connection, batch: Batch) -> None:
 
 def rejections(batch: Batch, where: np.ndarray[Any, np.dtype[np.bool_]], reason: str) -> RecordResult:
     return RecordResult(rejected=tuple(Rejection(int(row), reason) for row in batch.rows[where]))
-
-
-__all__ = ["BATCH_SIZE", "Family", "record", "store"]

@@ -63,15 +63,17 @@ class Store:
             raise
         return cls(url, pool, keyring)
 
-    def record(self, events: Iterable[Event]) -> RecordResult:
+    def record(self, events: Iterable[Event], *, on_conflict: ingest.OnConflict = "ignore") -> RecordResult:
         """Store events of both kinds; committed on return, idempotent, in every average at once.
+
+        With `on_conflict="replace"` an event takes the place of a stored one of the same camera and time.
 
         A bad event comes back in `rejected` with its index and reason; the others are stored. Raises
         ServerUnavailableError where the server is away: the same call can be made again, nothing is stored twice.
         """
-        return ingest.record(self.pool, events)
+        return ingest.record(self.pool, events, on_conflict)
 
-    def record_frame(self, frame: Any) -> RecordResult:
+    def record_frame(self, frame: Any, *, on_conflict: ingest.OnConflict = "ignore") -> RecordResult:
         """Store a table of events: a pandas DataFrame, an Arrow table, or anything that offers Arrow's stream (Polars).
 
         Columns: `camera` (name or id) or `camera_id`, `timestamp` (zoned, or ISO 8601 with an offset), then
@@ -80,7 +82,7 @@ class Store:
 
         Raises InvalidInputError where columns are missing, ServerUnavailableError where the server is away.
         """
-        return tables.record_table(self.pool, self.cameras, pa.table(frame))
+        return tables.record_table(self.pool, self.cameras, pa.table(frame), on_conflict)
 
     def writer(
         self,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, cast
 
 import numpy as np
@@ -36,7 +37,9 @@ EXTRA = {"occupancy": "raw_data", "health": "message"}
 UNIX_EPOCH = -(EPOCH - EPOCH.replace(year=1970)) // MICROSECOND
 
 
-def record_table(pool: Pool, cameras: Cameras, table: pa.Table) -> RecordResult:
+def record_table(
+    pool: Pool, cameras: Cameras, table: pa.Table, on_conflict: ingest.OnConflict = "ignore"
+) -> RecordResult:
     """Store the rows of a table as `Store.record_frame` describes; the index of a rejection is that of the row."""
     if "camera" not in table.column_names and "camera_id" in table.column_names:
         table = table.rename_columns(["camera" if name == "camera_id" else name for name in table.column_names])
@@ -45,10 +48,10 @@ def record_table(pool: Pool, cameras: Cameras, table: pa.Table) -> RecordResult:
     result, offset = RecordResult(), 0
     for part in table.to_batches(max_chunksize=ingest.BATCH_SIZE):
         batch, reasons = parse(part, family, ids)
-        stored = ingest.store(pool, batch) if len(batch) else RecordResult()
+        stored = ingest.store(pool, batch, on_conflict) if len(batch) else RecordResult()
         reasons |= {rejection.index: rejection.reason for rejection in stored.rejected}
         rejected = tuple(Rejection(offset + row, reasons[row]) for row in sorted(reasons))
-        result += RecordResult(stored.inserted, stored.duplicates, rejected)
+        result += replace(stored, rejected=rejected)
         offset += part.num_rows
     return result
 

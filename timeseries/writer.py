@@ -23,6 +23,7 @@ from timeseries.spool import Spool
 log = logging.getLogger(__name__)
 Record = Callable[[Sequence[Event]], RecordResult]
 OnFull = Literal["block", "raise"]
+AGE_RESOLUTION = 0.01  # seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,26 +109,27 @@ class Writer:
 
     def record(self, event: Event) -> None:
         """Accept an event; with a spool it is on disk on return. An event that is wrong in itself goes to
-        `on_rejected` at once.
+        `on_rejected`, with a spool at once.
 
         Raises WriterFullError where too much is pending and `on_full` is "raise", SpoolError where the disk refuses.
         """
-        if self._acceptable(event):
-            self._reserve(block=self._on_full == "block")
-            self._accept(event)
+        block = self._on_full == "block"
+        if self._spool is None:
+            self._put(event, block=block)
+        elif self._acceptable(event):
+            self._spool_event(event, self._spool, block=block)
 
     async def arecord(self, event: Event) -> None:
         """`record` for asyncio: the loop goes on while it waits for room or for the disk."""
         if self._spool is not None:
             await asyncio.to_thread(self.record, event)
-        elif self._acceptable(event):
-            try:
-                self._reserve(block=False)
-            except WriterFullError:
-                if self._on_full == "raise":
-                    raise
-                await asyncio.to_thread(self._reserve, block=True)
-            self._accept(event)
+            return
+        try:
+            self._put(event, block=False)
+        except WriterFullError:
+            if self._on_full == "raise":
+                raise
+            await asyncio.to_thread(self._put, event, block=True)
 
     def _acceptable(self, event: Event) -> bool:
         rejections = from_events([event])[1]
@@ -135,32 +137,43 @@ class Writer:
             self._reject(rejections[0])
         return not rejections
 
-    def _reserve(self, *, block: bool) -> None:
+    def _put(self, event: Event, *, block: bool) -> None:
         with self._changed:
-            while self._reserved - self._settled >= self._max_pending and not self._closing:
-                if not block:
-                    raise WriterFullError(f"{self._max_pending:,} events wait to be stored ({self._last_error})")
-                self._changed.wait()
-            if self._closing:
-                raise NotStoredError("the writer is closed; the event was not accepted")
-            self._reserved += 1
+            self._reserve(block=block)
+            self._memory.append(event)
+            self._count()
 
-    def _accept(self, event: Event) -> None:
-        if self._spool is not None:
-            try:
-                self._spool.append(event)
-            except BaseException:
-                with self._changed:
-                    self._reserved -= 1
-                    self._changed.notify_all()
-                raise
+    def _spool_event(self, event: Event, spool: Spool, *, block: bool) -> None:
         with self._changed:
-            if self._spool is None:
-                self._memory.append(event)
-            self._accepted += 1
-            self._ages.append((self._accepted, time.monotonic()))
-            if self._accepted - self._settled in (1, self._batch_size):
+            self._reserve(block=block)
+        try:
+            spool.append(event)
+        except BaseException:
+            with self._changed:
+                self._reserved -= 1
                 self._changed.notify_all()
+            raise
+        with self._changed:
+            self._count()
+
+    def _reserve(self, *, block: bool) -> None:
+        while self._reserved - self._settled >= self._max_pending and not self._closing:
+            if not block:
+                raise WriterFullError(f"{self._max_pending:,} events wait to be stored ({self._last_error})")
+            self._changed.wait()
+        if self._closing:
+            raise NotStoredError("the writer is closed; the event was not accepted")
+        self._reserved += 1
+
+    def _count(self) -> None:
+        self._accepted += 1
+        now = time.monotonic()
+        if self._ages and now - self._ages[-1][1] < AGE_RESOLUTION:
+            self._ages[-1] = (self._accepted, self._ages[-1][1])
+        else:
+            self._ages.append((self._accepted, now))
+        if self._accepted - self._settled in (1, self._batch_size):
+            self._changed.notify_all()
 
     def flush(self, timeout: float | None = None) -> None:
         """Wait until all that was accepted before is settled. Raises NotStoredError after `timeout` seconds."""
