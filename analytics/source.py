@@ -10,8 +10,9 @@ import adbc_driver_manager
 import pyarrow as pa
 from adbc_driver_postgresql import dbapi
 
-from timeseries.connections import conninfo_url
+from timeseries.connections import reading_url
 from timeseries.errors import NotMigratedError, ServerUnavailableError, TimeseriesError
+from timeseries.settings import Settings
 from timeseries.store import resolve_url
 
 NOT_MIGRATED = {"42P01", "42883", "3F000"}
@@ -64,10 +65,10 @@ def as_arrow(parameters: dict[str, Any]) -> pa.RecordBatch:
 def _connection(url: str | None) -> dbapi.Connection:
     global _default_url
     if url is None:
-        url = _default_url = _default_url or resolve_url()
+        url = _default_url = _default_url or Settings.from_environment().read_url or resolve_url()
     if url not in _connections:
         try:
-            connection = dbapi.connect(conninfo_url(url), autocommit=True)
+            connection = dbapi.connect(reading_url(url), autocommit=True)
         except adbc_driver_manager.Error:
             raise ServerUnavailableError("the database server cannot be reached") from None
         with connection.cursor() as cursor:

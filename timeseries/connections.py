@@ -30,9 +30,11 @@ CONNECT = {
     "application_name": "timeseries",
 }
 # Set in each transaction, not in the session: a pooler like PgBouncer gives each transaction another session.
+# The look at the cameras takes its lock first: retention locks them, too, and then chunks, so the order is the same.
 LIMITS = """
     SELECT set_config('timezone', 'UTC', true), set_config('lock_timeout', '10s', true),
-           set_config('idle_in_transaction_session_timeout', '60s', true)
+           set_config('idle_in_transaction_session_timeout', '60s', true),
+           EXISTS (SELECT FROM public.cameras)
 """
 SEVERAL_HOSTS = re.compile(r"^(postgresql://(?:[^@/]*@)?)([^/@?]*,[^/@?]*)(/.*)$")
 
@@ -75,10 +77,11 @@ def conninfo(url: str, **defaults: str) -> str:
         ) from None
 
 
-def conninfo_url(url: str) -> str:
-    """The same as a URI, for drivers that take nothing else."""
+def reading_url(url: str) -> str:
+    """The same as a URI, for drivers that take nothing else and only read: of several hosts a standby is preferred."""
     conninfo(url)
-    missing = {key: value for key, value in CONNECT.items() if key not in parse_url(url).query}
+    wanted = {**CONNECT, "target_session_attrs": "prefer-standby"}
+    missing = {key: value for key, value in wanted.items() if key not in parse_url(url).query}
     return "postgresql" + url[url.index("://") :] + ("&" if "?" in url else "?") + urlencode(missing)
 
 

@@ -13,8 +13,8 @@ import pyarrow.parquet as pq
 
 from timeseries.errors import InvalidInputError
 
-BLOCK_BYTES = 4 << 20
-BLOCK_ROWS = 65_536
+BLOCK_BYTES = 2 << 20
+BLOCK_ROWS = 32_768
 
 
 @dataclass(slots=True)

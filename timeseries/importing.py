@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import csv
+from collections import deque
 from collections.abc import Callable, Sequence
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import ExitStack, closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,8 @@ from timeseries.events import RecordResult
 from timeseries.files import Block, CountedFile, read_blocks
 from timeseries.tables import camera_ids, family_of, parse
 from timeseries.text import parse_count, parse_interval, parse_json
+
+_Storing = tuple[Block, dict[int, str], Future[RecordResult]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +45,7 @@ def import_file(
     path: Path,
     cameras_path: Path | None = None,
     *,
+    connections: int = 2,
     progress: Callable[[int, int], None] | None = None,
 ) -> ImportResult:
     """Store a file of events in bounded memory.
@@ -49,7 +54,8 @@ def import_file(
     perhaps `raw_data` (JSON), or `status` and perhaps `message`. `cameras_path` names a file with a row per camera:
     `camera` (or `name`), and what is known of `timezone`, `capacity`, `hold`, `connection_string`, `zone_config`;
     cameras that exist are left as they are. History of any age is welcome: it is in the aggregates when its
-    transaction ends, so retention cannot come in between. `progress` is called with bytes read and bytes in all.
+    transaction ends, so retention cannot come in between. While one block is read, `connections` others are
+    being stored. `progress` is called with bytes read and bytes in all.
 
     Raises InvalidInputError where a file is missing, unreadable or lacks columns.
     """
@@ -57,7 +63,8 @@ def import_file(
         source = stack.enter_context(closing(CountedFile(path)))
         created = import_cameras(cameras, cameras_path) if cameras_path else 0
         rejected = stack.enter_context(_RejectedRows(path))
-        run = _Import(pool, path, camera_ids(cameras), rejected)
+        executor = stack.enter_context(ThreadPoolExecutor(connections, "timeseries-import"))
+        run = _Import(pool, path, camera_ids(cameras), rejected, executor, connections)
         for block in read_blocks(path, source):
             for number, text in block.broken:
                 rejected.add(number, "the row has another number of columns than the header", [text])
@@ -83,6 +90,9 @@ class _Import:
     path: Path
     ids: dict[str, bytes]
     rejected: _RejectedRows
+    executor: Executor
+    connections: int
+    storing: deque[_Storing] = field(default_factory=deque)
     family: Family | None = None
     held: Block | None = None
     inserted: int = 0
@@ -94,14 +104,22 @@ class _Import:
         batch, reasons = parse(block.table, self.family, self.ids)
         cut = last_quarter(batch, block.table.num_rows)
         self.held = block.tail(cut)
-        self._store(block, batch.take(batch.rows < cut), {row: reasons[row] for row in reasons if row < cut})
+        self._submit(block, batch.take(batch.rows < cut), {row: reasons[row] for row in reasons if row < cut})
 
     def finish(self) -> None:
         if self.held is not None and self.family is not None:
-            self._store(self.held, *parse(self.held.table, self.family, self.ids))
+            self._submit(self.held, *parse(self.held.table, self.family, self.ids))
+        while self.storing:
+            self._collect()
 
-    def _store(self, block: Block, batch: Batch, reasons: dict[int, str]) -> None:
-        result = ingest.store(self.pool, batch) if len(batch) else RecordResult()
+    def _submit(self, block: Block, batch: Batch, reasons: dict[int, str]) -> None:
+        if len(self.storing) >= self.connections:
+            self._collect()
+        self.storing.append((block, reasons, self.executor.submit(ingest.store, self.pool, batch)))
+
+    def _collect(self) -> None:
+        block, reasons, future = self.storing.popleft()
+        result = future.result()
         self.inserted += result.inserted
         self.duplicates += result.duplicates
         self.rejected.add_rows(block, reasons | {r.index: r.reason for r in result.rejected})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from functools import partial
 from itertools import islice
 from typing import Any, Literal, get_args
 
@@ -27,7 +28,7 @@ from timeseries.events import EPOCH, MICROSECOND, RecordResult, Rejection
 from timeseries.staging import TOO_FAR_AHEAD, copy, store_staged
 
 BATCH_SIZE = 50_000
-ATTEMPTS = 3
+ATTEMPTS = 4
 
 TOO_OLD = (
     "the raw rows of this quarter of an hour were removed by retention and only its average is kept;"
@@ -82,27 +83,31 @@ def store(pool: Pool, batch: Batch, on_conflict: OnConflict = "ignore") -> Recor
 
 def store_slice(connection: Connection, batch: Batch, on_conflict: OnConflict) -> RecordResult:
     """Store an ordered slice: by COPY, or through a staging table where the server refuses that."""
-    try:
-        with transaction(connection):
-            kept, result = without_sealed(connection, batch)
-            copy(connection, sql.Identifier("public", TABLES[batch.family]), kept)
-            materialize(connection, kept)
-            return result + RecordResult(inserted=len(kept))
-    except psycopg.IntegrityError:
-        pass
+    straight = True
     for attempt in range(1, ATTEMPTS + 1):
         try:
             with transaction(connection):
                 kept, result = without_sealed(connection, batch)
-                stored = store_staged(connection, kept, replace=on_conflict == "replace")
+                way_in = store_straight if straight else partial(store_staged, replace=on_conflict == "replace")
+                stored = way_in(connection, kept)
+                refused = {rejection.index for rejection in stored.rejected}
                 if stored.inserted or stored.replaced:
-                    refused = {rejection.index for rejection in stored.rejected}
-                    materialize(connection, kept.take(np.array([int(row) not in refused for row in kept.rows])))
+                    materialize(connection, kept.take(np.array([row not in refused for row in kept.rows.tolist()])))
                 return result + stored
-        except psycopg.errors.ForeignKeyViolation:  # the camera was removed between the look and the insert
+        except psycopg.IntegrityError:  # a duplicate or an unknown camera; at the last, one that was just removed
+            straight = False
+            if attempt == ATTEMPTS:
+                raise
+        except psycopg.errors.DeadlockDetected:
             if attempt == ATTEMPTS:
                 raise
     raise AssertionError("unreachable")
+
+
+def store_straight(connection: Connection, batch: Batch) -> RecordResult:
+    """All or nothing."""
+    copy(connection, sql.Identifier("public", TABLES[batch.family]), batch)
+    return RecordResult(inserted=len(batch))
 
 
 def without_sealed(connection: Connection, batch: Batch) -> tuple[Batch, RecordResult]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 URL_VARIABLES = ("TIMESERIES_DATABASE_URL", "DATABASE_URL")
+READ_URL_VARIABLE = "TIMESERIES_READ_URL"
 KEY_VARIABLE = "TIMESERIES_SECRET_KEY"
 HOME_VARIABLE = "TIMESERIES_HOME"
 POSTGRES_VARIABLE = "TIMESERIES_POSTGRES"
@@ -21,19 +22,22 @@ class Settings:
     """
 
     database_url: str = field(default="", repr=False)
+    read_url: str = field(default="", repr=False)
     secret_key: str = field(default="", repr=False)
     home: Path = Path(".timeseries")
     postgres: Path | None = None
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> Settings:
-        """Read `TIMESERIES_DATABASE_URL` (else `DATABASE_URL`), `TIMESERIES_SECRET_KEY`, `TIMESERIES_HOME` (the
+        """Read `TIMESERIES_DATABASE_URL` (else `DATABASE_URL`), `TIMESERIES_READ_URL` (where `analytics` asks, if not
+        there; of several hosts a standby is preferred), `TIMESERIES_SECRET_KEY`, `TIMESERIES_HOME` (the
         embedded server's folder) and `TIMESERIES_POSTGRES` (the prefix of a local PostgreSQL to prefer).
         """
         given = os.environ if environment is None else environment
         postgres = given.get(POSTGRES_VARIABLE, "")
         return cls(
             database_url=next((given[name] for name in URL_VARIABLES if given.get(name)), ""),
+            read_url=given.get(READ_URL_VARIABLE, ""),
             secret_key=given.get(KEY_VARIABLE, ""),
             home=Path(given.get(HOME_VARIABLE) or ".timeseries"),
             postgres=Path(postgres) if postgres else None,

@@ -110,6 +110,7 @@ class Store:
         events: Path | str,
         cameras: Path | str | None = None,
         *,
+        connections: int = 2,
         progress: Callable[[int, int], None] | None = None,
     ) -> importing.ImportResult:
         """Store a file of events (CSV, gzipped CSV, Parquet); see `timeseries.importing.import_file`."""
@@ -118,6 +119,7 @@ class Store:
             self.cameras,
             Path(events),
             Path(cameras) if cameras is not None else None,
+            connections=connections,
             progress=progress,
         )
 

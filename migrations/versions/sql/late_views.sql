@@ -29,6 +29,9 @@ DECLARE
     next_day timestamptz := day + interval '24 hours';
     removed bigint;
 BEGIN
+    IF to_regproc('public.drop_chunks') IS NOT NULL THEN
+        LOCK TABLE public.cameras IN ACCESS EXCLUSIVE MODE;  -- drop_chunks will; writers take it first, too
+    END IF;
     PERFORM pg_advisory_xact_lock(timeseries.prune_lock());
     EXECUTE format('INSERT INTO timeseries.%I SELECT * FROM timeseries.%I WHERE bucket >= $1 AND bucket < $2',
                    family || '_kept', family || '_live')
