@@ -96,6 +96,9 @@ class Bench:
     def file(self) -> int:
         return self.store.import_file(self.folder / "events.parquet").inserted
 
+    def file_on_one_connection(self) -> int:
+        return self.store.import_file(self.folder / "events.parquet", connections=1).inserted
+
     def writer(self) -> int:
         """Four threads produce while four others ask."""
         stop = threading.Event()
@@ -158,7 +161,8 @@ def ingest(bench: Bench, rounds: int) -> list[dict[str, Any]]:
         "COPY of ready data (the limit)": bench.limit,
         "store.record": bench.objects,
         "store.record_frame": bench.frame,
-        "import of a Parquet file": bench.file,
+        "import of a Parquet file, 2 connections": bench.file,
+        "the same on 1 connection": bench.file_on_one_connection,
         "writer, 4 producers, 4 readers": bench.writer,
         "DataFrame.to_sql(method='multi')": bench.to_sql,
         "SQLAlchemy bulk insert": bench.bulk_insert,

@@ -33,6 +33,7 @@ CONNECT = {
 # The look at the cameras takes its lock first: retention locks them, too, and then chunks, so the order is the same.
 LIMITS = """
     SELECT set_config('timezone', 'UTC', true), set_config('lock_timeout', '10s', true),
+           set_config('statement_timeout', '5min', true),
            set_config('idle_in_transaction_session_timeout', '60s', true),
            EXISTS (SELECT FROM public.cameras)
 """
@@ -140,7 +141,7 @@ def connected(pool: Pool) -> Iterator[Connection]:
 
 @contextmanager
 def transaction(connection: Connection) -> Iterator[None]:
-    """A transaction in UTC that waits for no lock longer than ten seconds."""
+    """A transaction in UTC that waits for no lock longer than ten seconds, for no statement longer than five minutes."""
     with connection.transaction():
         connection.execute(LIMITS)
         yield
