@@ -137,7 +137,7 @@ def test_every_backend_is_terminated_again_and_again(store: Store) -> None:
                 " WHERE datname = current_database() AND application_name = 'timeseries'"
             )
 
-    with repeated(terminate, 0.4) as times, store.writer(batch_size=200) as writer:
+    with repeated(terminate, 0.25) as times, store.writer(batch_size=200) as writer:
         produce(writer, events, pause=0.01)
     assert_exactly(store.url, events, times[0], "all backends terminated")
 

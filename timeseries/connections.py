@@ -141,7 +141,7 @@ def connected(pool: Pool) -> Iterator[Connection]:
 
 @contextmanager
 def transaction(connection: Connection) -> Iterator[None]:
-    """A transaction in UTC that waits for no lock longer than ten seconds, for no statement longer than five minutes."""
+    """A transaction in UTC: ten seconds at most for a lock, five minutes for a statement."""
     with connection.transaction():
         connection.execute(LIMITS)
         yield
