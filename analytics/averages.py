@@ -109,13 +109,12 @@ def parameters(scope: Scope, timezone: str | None) -> dict[str, Any]:
 
 
 def answer(tables: list[pa.Table], columns: list[str], asked: list[Scope]) -> pd.DataFrame:
-    """One frame of all scopes; what differs between them is None in `attrs`, their zone UTC."""
-    same = asked[0] if len({(s.timezone, s.start, s.end) for s in asked}) == 1 else None
-    starts, ends = {s.start for s in asked}, {s.end for s in asked}
+    """One frame of all scopes; what differs between them is None in `attrs`."""
+    zones, starts, ends = ({getattr(s, name) for s in asked} for name in ("timezone", "start", "end"))
     return frame(
         pa.concat_tables(tables),
         columns,
-        same.timezone if same else "UTC",
+        zones.pop() if len(zones) == 1 else None,
         start=starts.pop() if len(starts) == 1 else None,
         end=ends.pop() if len(ends) == 1 else None,
         unit="cars",

@@ -55,7 +55,7 @@ def print_weekdays(frame: pd.DataFrame) -> None:
              row.samples, f"{row.coverage:.1%}"]
             for row in cast(Any, frame.itertuples())
         ],
-        title=f"Average number of cars, weighed by time ({frame.attrs['timezone']})",
+        title=f"Average number of cars, weighed by time ({frame.attrs['timezone'] or 'local time'})",
     )  # fmt: skip
 
 

@@ -20,14 +20,14 @@ DTYPES = {
 }
 
 
-def frame(table: pa.Table, columns: list[str], timezone: str, **attrs: Any) -> pd.DataFrame:
+def frame(table: pa.Table, columns: list[str], timezone: str | None, **attrs: Any) -> pd.DataFrame:
     """The columns in this order, always of the same dtypes, empty or not. A column `bucket` becomes a DatetimeIndex in
-    `timezone`; `attrs` go into `DataFrame.attrs`.
+    `timezone`, or in UTC where None says that the cameras have several; `attrs` go into `DataFrame.attrs`.
     """
     result: pd.DataFrame = table.select([*columns, *(["bucket"] if "bucket" in table.column_names else [])]).to_pandas()
     if "bucket" in result:
         index = pd.DatetimeIndex(result.pop("bucket").astype("datetime64[us, UTC]"), name="bucket")
-        result.index = index.tz_convert(timezone)
+        result.index = index.tz_convert(timezone or "UTC")
     result = result.astype({column: DTYPES[column] for column in columns})
     result.attrs.update(attrs, timezone=timezone)
     return result

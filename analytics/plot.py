@@ -39,7 +39,7 @@ def heat_map(hours: pd.DataFrame, ax: Axes | None = None, *, capacity: int | Non
     ax.set_xticks(range(0, 24, 3), [f"{hour:02d}:00" for hour in range(0, 24, 3)])
     name = str(hours["camera"].iloc[0]) if len(hours) else ""
     ax.set_title(f"{name}: average occupancy, time-weighted")
-    ax.set_xlabel(f"Local time ({hours.attrs.get('timezone', 'UTC')})")
+    ax.set_xlabel(f"Local time ({hours.attrs.get('timezone') or 'UTC'})")
     if ax.figure is not None:
         ax.figure.colorbar(image, ax=ax, label="Cars")
     return ax

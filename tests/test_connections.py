@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+import analytics
+from analytics import source
 from timeseries import ConfigurationError, Store
-from timeseries.connections import conninfo, create_engine, parse_url
+from timeseries.connections import conninfo, create_engine, parse_url, reading_url
 from timeseries.settings import Settings
 
 FORMS = ["postgresql", "postgres", "postgresql+psycopg", "timescaledb", "timescaledb+psycopg"]
@@ -59,3 +61,18 @@ def test_a_password_with_special_characters_reaches_the_driver() -> None:
     assert "password='p@ss/word'" in conninfo("timescaledb://me:p%40ss%2Fword@host/db") or "p@ss/word" in conninfo(
         "timescaledb://me:p%40ss%2Fword@host/db"
     )
+
+
+def test_notebooks_read_from_the_read_url(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "target_session_attrs=prefer-standby" in reading_url(database)
+    monkeypatch.setenv("TIMESERIES_DATABASE_URL", "postgresql://nobody@127.0.0.1:1/nothing")
+    monkeypatch.setenv("TIMESERIES_READ_URL", database)
+    monkeypatch.setattr(source, "_default_url", None)
+    assert len(analytics.weekday_averages()) == 0
+
+
+def test_several_hosts_reach_both_drivers() -> None:
+    url = "timescaledb://me:hunter2@one:5432,two:5433/db"
+    assert parse_url(url).query["host"] == ("one:5432", "two:5433")
+    assert "one,two" in conninfo(url)
+    assert "one:5432,two:5433/db" in reading_url(url)

@@ -35,7 +35,6 @@ TOO_OLD = (
     " an event cannot be added to it"
 )
 
-
 OnConflict = Literal["ignore", "replace"]
 
 

@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psycopg
+
 from timeseries.errors import ConfigurationError, ServerUnavailableError
 from timeseries.settings import POSTGRES_VARIABLE, Settings
 
@@ -102,8 +104,9 @@ def start(settings: Settings) -> str:
     class Server(PostgresServer):  # type: ignore[misc,unused-ignore]
         def __init__(self, folder: Path) -> None:
             super().__init__(folder)
-            recorded = folder / "timeseries.bin"
-            self.bin_path = Path(recorded.read_text()) if recorded.exists() else bin_folder
+            recorded = folder / "timeseries.bin"  # the server that made the folder, if it is still there
+            made_by = Path(recorded.read_text()) if recorded.exists() else bin_folder
+            self.bin_path = made_by if (made_by / "postgres").exists() else bin_folder
 
         def ensure_pgdata_inited(self) -> None:
             fresh = not (self.pgdata / "PG_VERSION").exists()
@@ -131,8 +134,6 @@ def start(settings: Settings) -> str:
 
 
 def create_database(url: str) -> None:
-    import psycopg
-
     with psycopg.connect(url, autocommit=True) as connection:
         if connection.execute("SELECT FROM pg_database WHERE datname = %s", [DATABASE]).fetchone() is None:
             connection.execute(f"CREATE DATABASE {DATABASE}")
