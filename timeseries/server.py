@@ -44,17 +44,16 @@ def inspect_server(connection: psycopg.Connection[Any]) -> Server:
     """Look at the server behind a connection.
 
     Raises:
-        ConfigurationError: the extension's library and its SQL are of different versions, or the schema has
-            continuous aggregates while the licence forbids them: every insert would fail.
+        ConfigurationError: the schema has continuous aggregates while the licence forbids them: every insert would
+            fail.
     """
     row = connection.execute("""
         SELECT current_setting('server_version'),
                (SELECT extversion FROM pg_extension WHERE extname = 'timescaledb'),
-               current_setting('timescaledb.license', true),
-               (SELECT default_version FROM pg_available_extensions WHERE name = 'timescaledb')
+               current_setting('timescaledb.license', true)
     """).fetchone()
     assert row is not None  # noqa: S101 - a query without FROM has one row
-    version, extension, licence, _ = row
+    version, extension, licence = row
     if extension is None:
         return Server(ServerKind.POSTGRESQL, version.split()[0], None)
     kind = ServerKind.COMMUNITY if licence == "timescale" else ServerKind.APACHE
