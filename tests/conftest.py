@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 
 import pytest
 from servers import Found, copy_database, discover, drop_database
+from sqlalchemy import NullPool
 
 from analytics import source
 from timeseries import ServerKind, Store, schema
-from timeseries.connections import parse_url
+from timeseries.connections import create_engine, parse_url
 from timeseries.keyring import generate_key
 from timeseries.settings import Settings
 
@@ -42,6 +43,10 @@ class RunningServer:
         name = f"test_{next(counter)}"
         copy_database(self.admin_url, template, name)
         self.databases.append(name)
+        if template != "template1":  # what is set for a database is not copied with it
+            engine = create_engine(self.url(name), poolclass=NullPool)
+            with engine.connect() as connection:
+                schema.bound_lock_waits(connection)
         return self.url(name)
 
     def drop(self) -> None:

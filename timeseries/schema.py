@@ -75,8 +75,13 @@ def migrate(url: str, revision: str = "head") -> None:
         (command.downgrade if downwards else command.upgrade)(config, revision)
         if revision == "head":
             _move_up(connection, script)
-            connection.execute(text(BOUND_LOCKS))
-            connection.commit()
+            bound_lock_waits(connection)
+
+
+def bound_lock_waits(connection: Connection) -> None:
+    """Let background jobs of this role in this database wait three seconds for a lock, where nothing else is set."""
+    connection.execute(text(BOUND_LOCKS))
+    connection.commit()
 
 
 def _move_up(connection: Connection, script: ScriptDirectory) -> None:
