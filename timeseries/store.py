@@ -10,7 +10,7 @@ from typing import Any, Self
 
 import pyarrow as pa
 
-from timeseries import importing, ingest, lifecycle, local, schema, tables
+from timeseries import backup, importing, ingest, lifecycle, local, schema, tables
 from timeseries.cameras import Cameras
 from timeseries.connections import Pool, connected, open_pool
 from timeseries.events import Event, RecordResult, Rejection
@@ -128,6 +128,12 @@ class Store:
     ) -> lifecycle.PruneResult:
         """Remove raw rows older than `keep`; the averages stay. See `timeseries.lifecycle.prune`."""
         return lifecycle.prune(self.pool, keep, progress=progress)
+
+    def backup(self, path: Path | str, *, progress: Callable[[int, int], None] | None = None) -> backup.BackupResult:
+        """Write the whole database as it is now into a file; `timeseries.backup.backup` says how, and
+        `timeseries.restore.restore` puts it into another database.
+        """
+        return backup.backup(self.url, Path(path), progress=progress)
 
     def server(self) -> Server:
         """Kind and versions of the server."""
