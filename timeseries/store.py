@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from datetime import timedelta
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime, timedelta
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
+from uuid import UUID
 
 import pyarrow as pa
 
-from timeseries import backup, importing, ingest, lifecycle, local, schema, tables
-from timeseries.cameras import Cameras
+from timeseries import backup, export, importing, ingest, lifecycle, local, schema, tables
+from timeseries.cameras import Camera, Cameras
 from timeseries.connections import Pool, connected, open_pool
 from timeseries.events import Event, RecordResult, Rejection
 from timeseries.keyring import Keyring
@@ -128,6 +129,21 @@ class Store:
     ) -> lifecycle.PruneResult:
         """Remove raw rows older than `keep`; the averages stay. See `timeseries.lifecycle.prune`."""
         return lifecycle.prune(self.pool, keep, progress=progress)
+
+    def export(
+        self,
+        relation: str,
+        path: Path | str,
+        *,
+        of: Sequence[Camera | UUID | str] | None = None,
+        start: datetime | None = None,
+        end: datetime | None = None,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> export.ExportResult:
+        """Write events, an aggregate or the cameras to a CSV or Parquet file; see `timeseries.export.export`."""
+        return export.export(
+            self.pool, self.cameras, relation, Path(path), of=of, start=start, end=end, progress=progress
+        )
 
     def backup(self, path: Path | str, *, progress: Callable[[int, int], None] | None = None) -> backup.BackupResult:
         """Write the whole database as it is now into a file; `timeseries.backup.backup` says how, and

@@ -10,7 +10,7 @@ from typing import Any
 from timeseries.errors import InvalidInputError
 
 UNITS = {"w": "weeks", "d": "days", "h": "hours", "m": "minutes", "min": "minutes", "s": "seconds"}
-INTERVAL = re.compile(r"\s*(\d+)\s*(weeks?|days?|hours?|minutes?|min|seconds?|[wdhms])\s*")
+INTERVAL = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(weeks?|days?|hours?|minutes?|min|seconds?|[wdhms])\s*")
 
 
 def parse_timestamp(value: object) -> datetime:
@@ -52,6 +52,6 @@ def parse_interval(value: object) -> timedelta:
     if not parts or INTERVAL.sub("", text):
         raise InvalidInputError(f"{value!r:.100} is not a length of time, like 90 days, 12h or 15 minutes")
     return sum(
-        (timedelta(**{UNITS.get(unit, unit if unit.endswith("s") else unit + "s"): int(n)}) for n, unit in parts),
+        (timedelta(**{UNITS.get(unit, unit if unit.endswith("s") else unit + "s"): float(n)}) for n, unit in parts),
         timedelta(),
     )
