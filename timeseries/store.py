@@ -11,13 +11,15 @@ from uuid import UUID
 
 import pyarrow as pa
 
-from timeseries import backup, export, importing, ingest, lifecycle, local, schema, tables
+from timeseries import backup, export, importing, ingest, legacy, lifecycle, local, schema, tables
 from timeseries.cameras import Camera, Cameras
 from timeseries.connections import Pool, connected, open_pool
+from timeseries.errors import InvalidInputError
 from timeseries.events import Event, RecordResult, Rejection
 from timeseries.keyring import Keyring
 from timeseries.server import Server, inspect_server
 from timeseries.settings import Settings
+from timeseries.sqlite import is_sqlite
 from timeseries.writer import OnFull, Writer
 
 
@@ -112,15 +114,32 @@ class Store:
         cameras: Path | str | None = None,
         *,
         connections: int = 2,
+        naive_timezone: str | None = None,
+        match_names: bool = False,
         progress: Callable[[int, int], None] | None = None,
     ) -> importing.ImportResult:
-        """Store a file of events (CSV, gzipped CSV, Parquet); see `timeseries.importing.import_file`."""
+        """Store a file of events: CSV, gzipped CSV or Parquet, see `timeseries.importing.import_file`; or a SQLite
+        database with its cameras, see `timeseries.legacy.import_database`, which alone knows `match_names`.
+        """
+        if is_sqlite(Path(events)):
+            if cameras is not None:
+                raise InvalidInputError(f"{events} has its cameras in it; leave out the file {cameras}")
+            return legacy.import_database(
+                self.pool,
+                self.cameras,
+                Path(events),
+                naive_timezone=naive_timezone,
+                match_names=match_names,
+                connections=connections,
+                progress=progress,
+            )
         return importing.import_file(
             self.pool,
             self.cameras,
             Path(events),
             Path(cameras) if cameras is not None else None,
             connections=connections,
+            naive_timezone=naive_timezone,
             progress=progress,
         )
 

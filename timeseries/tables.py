@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, cast
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import pyarrow as pa
@@ -27,7 +28,7 @@ from timeseries.events import (
     status_bytes,
     text_bytes,
 )
-from timeseries.text import parse_count, parse_json, parse_timestamp
+from timeseries.text import in_zone, parse_count, parse_json, parse_timestamp
 
 EVENT_COLUMNS: dict[Family, tuple[str, ...]] = {
     "occupancy": ("camera", "timestamp", "occupied_count"),
@@ -72,8 +73,11 @@ def family_of(source: str, columns: list[str]) -> Family:
     )
 
 
-def parse(table: pa.RecordBatch, family: Family, ids: dict[str, bytes]) -> tuple[Batch, dict[int, str]]:
-    """The good rows as a batch, and the reasons against the others by their position in the table.
+def parse(
+    table: pa.RecordBatch, family: Family, ids: dict[str, bytes], zone: ZoneInfo | None = None
+) -> tuple[Batch, dict[int, str]]:
+    """The good rows as a batch, and the reasons against the others by their position in the table; `zone` is that of
+    naive timestamps.
 
     Whole columns are converted at once; only a column in which that fails is looked at row by row.
     """
@@ -107,7 +111,8 @@ def parse(table: pa.RecordBatch, family: Family, ids: dict[str, bytes]) -> tuple
     try:
         times = _times(table.column("timestamp"))
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
-        times = np.array(each("timestamp", lambda value: microseconds(parse_timestamp(value)), 0), dtype=np.int64)
+        moments = each("timestamp", lambda value: microseconds(in_zone(parse_timestamp(value), zone)), 0)
+        times = np.array(moments, dtype=np.int64)
 
     extra = None
     if EXTRA[family] in table.schema.names and table.column(EXTRA[family]).null_count < rows:
