@@ -172,6 +172,28 @@ def test_a_restore_that_misses_rows_says_how_many(filled: Store, server: Running
         restore(server.empty(), claim)
 
 
+def test_a_backup_can_be_restored_without_this_package(filled: Store, server: RunningServer, tmp_path: Path) -> None:
+    """By the commands of the documentation."""
+    made = filled.backup(tmp_path / "store.backup")
+    run(["tar", "xf", made.path, "-C", tmp_path], check=True)
+    target = server.empty()
+    timescale = server.kind is not ServerKind.POSTGRESQL
+    if timescale:
+        with psycopg.connect(target, autocommit=True) as connection:
+            connection.execute("CREATE EXTENSION timescaledb")
+            connection.execute("SELECT timescaledb_pre_restore()")
+    program, _ = find_program("pg_restore", 18, Settings())
+    words = [program, "--exit-on-error", "--no-owner", "--dbname", target, tmp_path / "database.dump"]
+    run(words, check=True, capture_output=True)
+    if timescale:
+        with psycopg.connect(target) as connection:
+            connection.execute("SELECT timescaledb_post_restore()")
+            connection.execute("""
+                SELECT alter_job(job_id, scheduled => false) FROM timescaledb_information.jobs WHERE job_id >= 1000
+            """)
+    assert everything(target) == everything(filled.url)
+
+
 def test_a_dump_of_the_tables_alone_is_found_out(filled: Store, server: RunningServer, tmp_path: Path) -> None:
     """Of a hypertable, `pg_dump --table` gives the definition and no rows."""
     made = filled.backup(tmp_path / "store.backup")

@@ -7,7 +7,7 @@ import io
 import json
 import tarfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
@@ -74,25 +74,23 @@ def _member(name: str, size: int) -> tarfile.TarInfo:
 @contextmanager
 def opened(path: Path) -> Iterator[tuple[Manifest, IO[bytes]]]:
     """The manifest of a backup and its dump, ready to be read. Raises BackupError where it is no whole backup."""
-    try:
-        with tarfile.open(path, "r:") as tar:
-            found = {name: tar.extractfile(name) for name in (DUMP, MANIFEST)}
-            yield _manifest(path, json.load(_present(found[MANIFEST]))), _present(found[DUMP])
-    except (tarfile.TarError, KeyError, ValueError) as error:
-        raise BackupError(f"{path} is no backup, or is cut off or damaged ({error}); take another one") from error
-    except OSError as error:
-        raise BackupError(f"cannot read {path}: {error.strerror}; check the path") from error
+    with ExitStack() as stack:
+        try:
+            tar = stack.enter_context(tarfile.open(path, "r:"))
+            dump, text = (tar.extractfile(name) for name in (DUMP, MANIFEST))
+            if dump is None or text is None:
+                raise KeyError("a member is no file")
+            manifest = _manifest(json.load(text))
+        except (tarfile.TarError, KeyError, TypeError, ValueError) as error:
+            raise BackupError(f"{path} is no backup, or is cut off or damaged ({error}); take another one") from error
+        except OSError as error:
+            raise BackupError(f"cannot read {path}: {error.strerror}; check the path") from error
+        yield manifest, dump
 
 
-def _present(file: IO[bytes] | None) -> IO[bytes]:
-    if file is None:
-        raise KeyError("a member is no file")
-    return file
-
-
-def _manifest(path: Path, values: dict[str, Any]) -> Manifest:
+def _manifest(values: dict[str, Any]) -> Manifest:
     if values.pop("format") != FORMAT:
-        raise BackupError(f"{path} was made by a newer version of this package; restore it with that one")
+        raise ValueError("it was made by a newer version of this package")
     server = values.pop("server")
     return Manifest(
         created_at=datetime.fromisoformat(values.pop("created_at")),
