@@ -11,12 +11,13 @@ from uuid import UUID
 
 import pyarrow as pa
 
-from timeseries import backup, export, importing, ingest, legacy, lifecycle, local, schema, tables
+from timeseries import backup, export, importing, ingest, legacy, lifecycle, local, refresh, schema, tables
 from timeseries.cameras import Camera, Cameras
 from timeseries.connections import Pool, connected, open_pool
 from timeseries.errors import InvalidInputError
 from timeseries.events import Event, RecordResult, Rejection
 from timeseries.keyring import Keyring
+from timeseries.policies import Policies
 from timeseries.server import Server, inspect_server
 from timeseries.settings import Settings
 from timeseries.sqlite import is_sqlite
@@ -36,6 +37,7 @@ class Store:
         self.url = url
         self.pool = pool
         self.cameras = Cameras(pool, keyring)
+        self.policies = Policies(pool)
 
     def __repr__(self) -> str:
         return "Store()"
@@ -169,6 +171,16 @@ class Store:
         `timeseries.restore.restore` puts it into another database.
         """
         return backup.backup(self.url, Path(path), progress=progress)
+
+    def refresh(
+        self,
+        start: datetime | None = None,
+        end: datetime | None = None,
+        *,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> tuple[refresh.Refreshed, ...]:
+        """Compute the aggregates of a range again; nothing is erased. See `timeseries.refresh.refresh`."""
+        return refresh.refresh(self.pool, start, end, progress=progress)
 
     def server(self) -> Server:
         """Kind and versions of the server."""
