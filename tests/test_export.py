@@ -31,8 +31,8 @@ from timeseries import (
 )
 from timeseries.cli import main
 from timeseries.export import RELATIONS
+from timeseries.policy_rules import SOURCES as AGGREGATES
 from timeseries.settings import Settings
-from timeseries.status import AGGREGATES
 
 START = datetime(2026, 5, 4, tzinfo=UTC)
 NAMES = ('Lot "A", north', "b\nsecond line", "ünï", "NULL")

@@ -24,10 +24,11 @@ from timeseries.drafts import draft
 from timeseries.errors import InvalidInputError
 from timeseries.events import microseconds
 from timeseries.files import BLOCK_BYTES, is_parquet
-from timeseries.status import AGGREGATES, TABLES
+from timeseries.policy_rules import RAW
+from timeseries.policy_rules import RELATIONS as EVENTS_AND_AGGREGATES
 
 CAMERAS = "cameras"
-RELATIONS = (*TABLES, *AGGREGATES, CAMERAS)
+RELATIONS = (*EVENTS_AND_AGGREGATES, CAMERAS)
 SLICE = timedelta(days=7)
 ROW_GROUP = 250_000
 LARGEST_ROW = 16 << 20
@@ -125,14 +126,14 @@ def _source(relation: str) -> sql.Composable:
 
 
 def _time(relation: str) -> sql.Identifier:
-    return sql.Identifier("a", "timestamp" if relation in TABLES else "created_at" if relation == CAMERAS else "bucket")
+    return sql.Identifier("a", "timestamp" if relation in RAW else "created_at" if relation == CAMERAS else "bucket")
 
 
 def _slices(
     connection: Connection, relation: str, chosen: list[UUID] | None, start: datetime | None, end: datetime | None
 ) -> Iterator[tuple[datetime | None, datetime | None]]:
     """Parts of the range, of events only: an aggregate that is a view would be computed as a whole for each."""
-    if relation not in TABLES:
+    if relation not in RAW:
         yield (None, None) if relation == CAMERAS else (start, end)
         return
     condition, values = _condition(relation, chosen, start, end)
