@@ -363,7 +363,7 @@ def test_an_old_backup_keeps_its_rows_until_the_operator_resumes_the_jobs(
         with psycopg.connect(cluster.url(), autocommit=True) as admin:
             admin.execute("CREATE DATABASE old")
         result = restore(cluster.url("old"), made.path)
-        assert len(result.paused) == 10
+        assert len(result.paused) == made.counts["background jobs"] > 0
         with Store.open(cluster.url("old"), settings=Settings()) as store:
 
             def old_rows() -> int:
@@ -431,7 +431,7 @@ def test_resuming_brings_into_the_averages_what_no_refresh_would_look_back_for(
 def test_jobs_are_paused_and_resumed_by_number_or_all(store: Store) -> None:
     with connected(store.pool) as connection:
         found = jobs.list_jobs(connection)
-        assert len(found) == (10 if store.server().kind is ServerKind.COMMUNITY else 0)
+        assert bool(found) == (store.server().kind is ServerKind.COMMUNITY)
         assert jobs.pause(connection, [job.job_id for job in found[:2]]) == found[:2]
         assert jobs.pause(connection) == found[2:]
         assert {job.scheduled for job in jobs.list_jobs(connection)} <= {False}
