@@ -247,6 +247,25 @@ def test_a_server_that_will_not_do_is_told_apart_before_anything_is_written(
     restore(target, tmp_path / "store.backup")
 
 
+def test_rights_of_other_roles_come_back(store: Store, server: RunningServer, tmp_path: Path) -> None:
+    target = server.empty()
+    with psycopg.connect(server.admin_url, autocommit=True) as admin:
+        admin.execute("CREATE ROLE backup_reader")
+        try:
+            with psycopg.connect(store.url) as connection:
+                connection.execute("GRANT SELECT ON occupancy_hourly TO backup_reader")
+            made = store.backup(tmp_path / "store.backup")
+            with opened(made.path) as (manifest, _):
+                assert "backup_reader" in manifest.roles
+            restore(target, made.path)
+            with psycopg.connect(target) as connection:
+                allowed = "SELECT has_table_privilege('backup_reader', 'occupancy_hourly', 'SELECT')"
+                assert connection.execute(allowed).fetchone() == (True,)
+        finally:
+            server.drop()  # what the role has rights in
+            admin.execute("DROP ROLE backup_reader")
+
+
 @pytest.mark.kinds(ServerKind.COMMUNITY, ServerKind.APACHE)
 def test_a_backup_of_another_licence_is_refused(store: Store, server: RunningServer, tmp_path: Path) -> None:
     kind = ServerKind.APACHE if server.kind is ServerKind.COMMUNITY else ServerKind.COMMUNITY
@@ -331,6 +350,15 @@ def test_a_backup_that_fails_leaves_the_older_one_and_nothing_else(store: Store,
     assert list(folder.iterdir()) == [path]
     with pytest.raises(InvalidInputError, match="check the path"):
         backup(store.url, tmp_path / "nowhere" / "store.backup")
+
+
+def test_an_error_of_the_progress_ends_the_backup(store: Store, tmp_path: Path) -> None:
+    def fail(*_: int) -> None:
+        raise RuntimeError("the terminal is gone")
+
+    with pytest.raises(RuntimeError, match="the terminal is gone"):
+        store.backup(tmp_path / "store.backup", progress=fail)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_of_the_programs_the_oldest_that_is_new_enough_is_taken(tmp_path: Path) -> None:

@@ -90,14 +90,19 @@ def running(
 ) -> Iterator[subprocess.Popen[bytes]]:
     """Run a program during the block and wait for its end; `on_line` gets what it says on standard error.
 
-    It is stopped where the block fails. Raises BackupError with its last words where it failed.
+    It is stopped where the block or `on_line` fails. Raises BackupError with its last words where it failed.
     """
     said: deque[str] = deque(maxlen=5)
+    raised: list[Exception] = []
 
     def listen(stream: IO[bytes]) -> None:
         for line in stream:
             text = line.decode(errors="replace").strip()
-            on_line(text)
+            try:
+                on_line(text)
+            except Exception as error:  # unread, the program would wait for a reader for ever
+                raised.append(error)
+                process.kill()
             if "error:" in text or (said and text.startswith(("DETAIL:", "HINT:", "Command was:"))):
                 said.append(text[:500])
 
@@ -121,6 +126,8 @@ def running(
         for stream in filter(None, (process.stdin, process.stdout, process.stderr)):
             with suppress(BrokenPipeError):
                 stream.close()
+    if raised:
+        raise raised[0]
     if process.returncode:
         reason = "; ".join(said) or f"exit code {process.returncode}"
         raise BackupError(f"{Path(words[0]).name} failed: {reason}")
