@@ -40,6 +40,19 @@ BEHIND = """
     ORDER BY a.mat_hypertable_id
 """
 
+# Background jobs run as the role that made them, with its settings: none of them, retention above all, may queue for a
+# lock for long, since writers would queue behind it.
+BOUND_LOCKS = """
+    DO $$
+    BEGIN
+        IF current_setting('lock_timeout') = '0'
+           AND EXISTS (SELECT FROM pg_extension WHERE extname = 'timescaledb') THEN
+            EXECUTE format('ALTER ROLE CURRENT_USER IN DATABASE %I SET lock_timeout = %L', current_database(), '3s');
+        END IF;
+    END
+    $$
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class Job:
@@ -119,3 +132,9 @@ def _chosen(connection: Connection, job_ids: Collection[int] | None) -> list[Job
             f"there is no job {', '.join(map(str, sorted(unknown)))}; timeseries jobs list shows them all"
         )
     return [job for job in jobs if job.job_id in job_ids]
+
+
+def bound_lock_waits(connection: Connection) -> None:
+    """Let background jobs of this role in this database wait three seconds for a lock, where nothing else is set."""
+    connection.execute(BOUND_LOCKS)
+    connection.commit()

@@ -16,7 +16,7 @@ from timeseries.archive import BLOCK, Manifest, opened, verify
 from timeseries.backup import count_rows
 from timeseries.connections import Connection, conninfo, translated_errors
 from timeseries.errors import BackupError, ConfigurationError
-from timeseries.jobs import Job, pause
+from timeseries.jobs import Job, bound_lock_waits, pause
 from timeseries.programs import find_program, running, target
 from timeseries.server import Server, inspect_server
 from timeseries.settings import Settings
@@ -181,6 +181,7 @@ def _finish(connection: Connection, manifest: Manifest) -> tuple[Job, ...]:
     connection.execute("SELECT public.timescaledb_post_restore()")
     paused = pause(connection)
     connection.commit()
+    bound_lock_waits(connection)  # a setting of the database is not in its dump
     return paused
 
 
