@@ -97,8 +97,9 @@ class Cluster:
         words = [str(word) for word in command]
         options: dict[str, object] = {"cwd": "/"}
         if self.root != Path("/"):
-            words = ["chroot", f"--userspec={user or self.user}", str(self.root), *words]
-            options["env"] = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C", **self.environment}
+            inside = [f"{name}={value}" for name, value in self.environment.items()]
+            words = ["chroot", f"--userspec={user or self.user}", str(self.root), "env", *inside, *words]
+            options["env"] = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C"}
         else:
             options["env"] = {**os.environ, **self.environment}
             if is_root():
@@ -145,7 +146,7 @@ class Cluster:
             return False
         clock = self.folder / "clock"
         moved = clock.with_suffix(".new")
-        moved.write_text(f"-{back.total_seconds():.0f}")
+        moved.write_text(f"-{back.total_seconds():.0f}\n")
         moved.chmod(0o644)
         moved.replace(clock)
         self.environment = {
