@@ -17,6 +17,8 @@ depends_on = None
 SQL = Path(__file__).parent / "sql"
 COMMUNITY = "SELECT current_setting('timescaledb.license', true) = 'timescale'"
 EVENTS = {"occupancy": "occupancy_events", "health": "health_logs"}
+# Kept for good, and asked for by years: the planner opens every chunk of the range that is asked for.
+CHUNKS = {"quarter_hourly": "30 days", "hourly": "120 days", "weekday": "720 days"}
 SUMMARY = {
     "occupancy_quarter_hourly":
         'timeseries.summarize_occupancy("timestamp", occupied_count ORDER BY "timestamp")',
@@ -29,6 +31,41 @@ SUMMARY = {
         "timeseries.merge_health(q.first_at, q.first_status, q.last_at, q.last_status,"
         " q.healthy_seconds, q.degraded_seconds, q.disconnected_seconds, c.hold ORDER BY q.bucket)",
 }  # fmt: skip
+
+# What the local buckets of the two families differ in.
+FAMILIES = (
+    {
+        "family": "occupancy",
+        "events": "occupancy_events",
+        "columns": "occupied_min, occupied_max, car_seconds, known_seconds",
+        "of_event": "e.occupied_count, e.occupied_count, 0, 0",
+        "unknown": "NULL::integer AS occupied_min, NULL::integer AS occupied_max,"
+                   " NULL::double precision AS car_seconds, NULL::double precision AS known_seconds",
+        "stored_state": "r.last_count",
+        "event_state": "e.occupied_count",
+        "results": "occupied_min integer, occupied_max integer, car_seconds double precision,"
+                   " known_seconds double precision",
+        "totals": "min(least(p.occupied_min, CASE WHEN p.stood > 0 THEN p.standing END)),"
+                  " max(greatest(p.occupied_max, CASE WHEN p.stood > 0 THEN p.standing END)),"
+                  " sum(coalesce(p.car_seconds, 0) + CASE WHEN p.stood > 0 THEN p.stood * p.standing ELSE 0 END),"
+                  " sum(coalesce(p.known_seconds, 0) + p.stood)",
+    },
+    {
+        "family": "health",
+        "events": "health_logs",
+        "columns": "healthy_seconds, degraded_seconds, disconnected_seconds",
+        "of_event": "0, 0, 0",
+        "unknown": "NULL::double precision AS healthy_seconds, NULL::double precision AS degraded_seconds,"
+                   " NULL::double precision AS disconnected_seconds",
+        "stored_state": "CASE r.last_status WHEN 'healthy' THEN 1 WHEN 'degraded' THEN 2 ELSE 3 END",
+        "event_state": "CASE e.status WHEN 'healthy' THEN 1 WHEN 'degraded' THEN 2 ELSE 3 END",
+        "results": "healthy_seconds double precision, degraded_seconds double precision,"
+                   " disconnected_seconds double precision",
+        "totals": "sum(coalesce(p.healthy_seconds, 0) + CASE p.standing WHEN 1 THEN p.stood ELSE 0 END),"
+                  " sum(coalesce(p.degraded_seconds, 0) + CASE p.standing WHEN 2 THEN p.stood ELSE 0 END),"
+                  " sum(coalesce(p.disconnected_seconds, 0) + CASE p.standing WHEN 3 THEN p.stood ELSE 0 END)",
+    },
+)  # fmt: skip
 
 # A watermark that has never moved lets the first scheduled refresh jump over history that was imported before it.
 # One event at the end of a past day, refreshed and taken away again, puts all of them at one midnight in UTC.
@@ -47,6 +84,12 @@ UNSEED = """
         WHERE camera_id = c.id AND c.name = 'timeseries: watermark';
     DELETE FROM public.cameras WHERE name = 'timeseries: watermark';
 """
+
+
+class Family(Template):
+    """A template whose placeholders begin with @: the dollar is PostgreSQL's."""
+
+    delimiter = "@"
 
 
 def execute(sql: str) -> None:
@@ -81,9 +124,11 @@ def aggregates(*, continuous: bool) -> Iterator[tuple[str, str]]:
 
 def create_continuous_aggregates() -> None:
     for name, query in aggregates(continuous=True):
+        chunk = CHUNKS[name.split("_", 1)[1]]
         execute(f"""
             CREATE MATERIALIZED VIEW public.{name}
-            WITH (timescaledb.continuous, timescaledb.materialized_only = false) AS
+            WITH (timescaledb.continuous, timescaledb.materialized_only = false,
+                  timescaledb.chunk_interval = '{chunk}') AS
             {query}
             WITH NO DATA
         """)
@@ -128,6 +173,10 @@ def upgrade() -> None:
             refresh([name for name, _ in aggregates(continuous=True)])
         execute((SQL / "policies.sql").read_text())
     execute((SQL / ("late_continuous.sql" if continuous else "late_views.sql")).read_text())
+    execute((SQL / "local_time.sql").read_text())
+    execute((SQL / ("stored_continuous.sql" if continuous else "stored_views.sql")).read_text())
+    for family in FAMILIES:
+        execute(Family((SQL / "buckets.sql").read_text()).substitute(family))
     execute((SQL / "answers.sql").read_text())
     execute((SQL / "guards.sql").read_text())
 
@@ -140,8 +189,12 @@ def downgrade() -> None:
         DROP FUNCTION timeseries.guard_history, timeseries.sealed, timeseries.materialize;
         DROP FUNCTION IF EXISTS timeseries.rebuild_camera, timeseries.prune_day, timeseries.prune_lock;
         DROP FUNCTION public.occupancy_hours, public.occupancy_weekdays, public.health_hours, public.health_weekdays;
-        DROP FUNCTION timeseries.occupancy_buckets, timeseries.health_buckets,
-            timeseries.occupancy_scope, timeseries.health_scope, timeseries.local_buckets;
+        DROP FUNCTION timeseries.occupancy_buckets, timeseries.health_buckets, timeseries.watermarks,
+            timeseries.local_buckets, timeseries.local_hours, timeseries.local_days, timeseries.next_midnight;
+        DROP TYPE timeseries.local_bucket, timeseries.camera_scope;
+        DROP VIEW timeseries.occupancy_stored_quarters, timeseries.occupancy_stored_hours,
+            timeseries.occupancy_stored_days, timeseries.health_stored_quarters, timeseries.health_stored_hours,
+            timeseries.health_stored_days;
     """)
     for name in reversed([name for name, _ in aggregates(continuous=continuous)]):
         execute(f"DROP {'MATERIALIZED VIEW' if continuous else 'VIEW'} public.{name}")
