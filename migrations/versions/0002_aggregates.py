@@ -178,6 +178,7 @@ def upgrade() -> None:
     for family in FAMILIES:
         execute(Family((SQL / "buckets.sql").read_text()).substitute(family))
     execute((SQL / "answers.sql").read_text())
+    execute((SQL / "states.sql").read_text())
     execute((SQL / "guards.sql").read_text())
 
 
@@ -188,7 +189,9 @@ def downgrade() -> None:
         DROP TRIGGER IF EXISTS rebuild_camera ON public.cameras;
         DROP FUNCTION timeseries.guard_history, timeseries.sealed, timeseries.materialize;
         DROP FUNCTION IF EXISTS timeseries.rebuild_camera, timeseries.prune_day, timeseries.prune_lock;
-        DROP FUNCTION public.occupancy_hours, public.occupancy_weekdays, public.health_hours, public.health_weekdays;
+        DROP FUNCTION public.occupancy_hours, public.occupancy_weekdays, public.health_hours, public.health_weekdays,
+            public.occupancy_quarters, public.occupancy_days, public.occupancy_profile, public.occupancy_peaks,
+            public.health_uptime, public.health_outages, public.latest;
         DROP FUNCTION timeseries.occupancy_buckets, timeseries.health_buckets, timeseries.watermarks,
             timeseries.local_buckets, timeseries.local_hours, timeseries.local_days, timeseries.next_midnight;
         DROP TYPE timeseries.local_bucket, timeseries.camera_scope;

@@ -18,34 +18,31 @@ CREATE TYPE timeseries.camera_scope AS (
 );
 
 -- Local hours that touch [range_start, range_end). One is a run of quarters with one wall-clock hour and one offset.
--- Where the offset stays the same they are found by arithmetic; what remains between them (daylight saving, also by
--- half an hour: Lord Howe) is walked through by quarters.
+-- Around an hour in UTC with one offset it is found by arithmetic; where the offset changes (also by half an hour: Lord
+-- Howe) the local hours on both sides are put together from quarters.
 CREATE FUNCTION timeseries.local_hours(range_start timestamptz, range_end timestamptz, time_zone text)
 RETURNS TABLE (bucket timestamptz, bucket_end timestamptz, local_start timestamp)
 LANGUAGE sql STABLE PARALLEL SAFE ROWS 1000 AS $$
-    WITH walls AS (
-        SELECT h AS at, h AT TIME ZONE time_zone AS wall
+    WITH walls AS MATERIALIZED (
+        SELECT h AS at, h AT TIME ZONE time_zone AS wall, (h - interval '1 hour') AT TIME ZONE time_zone AS wall_before,
+               (h + interval '1 hour') AT TIME ZONE time_zone AS wall_after
         FROM generate_series(date_bin('1 hour', range_start, timestamptz 'epoch') - interval '4 hours',
                              range_end + interval '4 hours', interval '1 hour') AS h
     ),
-    neighbours AS (
-        SELECT w.at, w.wall, date_trunc('hour', w.wall) AS local_start,
-               lag(w.wall) OVER (ORDER BY w.at) = w.wall - interval '1 hour'
-                   AND lead(w.wall) OVER (ORDER BY w.at) = w.wall + interval '1 hour' AS steady
-        FROM walls AS w
-    ),
-    steady AS (
-        SELECT s.bucket, s.local_start, lead(s.bucket) OVER (ORDER BY s.bucket) AS next_bucket
-        FROM (SELECT n.at - (n.wall - n.local_start) AS bucket, n.local_start FROM neighbours AS n WHERE n.steady) AS s
-    ),
     found AS (
-        SELECT s.bucket, s.bucket + interval '1 hour' AS bucket_end, s.local_start FROM steady AS s
+        SELECT w.at - (w.wall - date_trunc('hour', w.wall)) AS bucket,
+               w.at - (w.wall - date_trunc('hour', w.wall)) + interval '1 hour' AS bucket_end,
+               date_trunc('hour', w.wall) AS local_start
+        FROM walls AS w
+        WHERE w.wall = w.wall_before + interval '1 hour' AND w.wall_after = w.wall + interval '1 hour'
         UNION ALL
         SELECT min(q), max(q) + interval '15 minutes', date_trunc('hour', min(q AT TIME ZONE time_zone))
-        FROM steady AS s
-        CROSS JOIN LATERAL generate_series(s.bucket + interval '1 hour', s.next_bucket - interval '15 minutes',
-                                           interval '15 minutes') AS q
-        WHERE s.next_bucket > s.bucket + interval '1 hour'
+        FROM walls AS w
+        CROSS JOIN LATERAL generate_series(
+            w.at - (w.wall - date_trunc('hour', w.wall)),
+            w.at - (w.wall_after - date_trunc('hour', w.wall_after)) + interval '1 hour 45 minutes',
+            interval '15 minutes') AS q
+        WHERE w.wall_after <> w.wall + interval '1 hour'
         GROUP BY date_trunc('hour', q AT TIME ZONE time_zone), (q AT TIME ZONE time_zone) - (q AT TIME ZONE 'UTC')
     )
     SELECT f.bucket, f.bucket_end, f.local_start
