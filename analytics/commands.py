@@ -9,8 +9,9 @@ from typing import Any, cast
 import click
 import pandas as pd
 
-from analytics.averages import hourly_averages, weekday_averages
+from analytics.averages import hourly_averages
 from analytics.questions import NAMES
+from analytics.weekdays import weekday_averages
 from timeseries import CameraExistsError, Store
 from timeseries.cli.output import print_json, print_table, progress_bar
 from timeseries.sample import LOTS, events

@@ -83,8 +83,8 @@ DECLARE
     states_days CONSTANT timestamptz := states.days_until;
 BEGIN
     RETURN QUERY
-    SELECT c.id, o.at, o.occupied_count, greatest(now() - o.at, interval '0'),
-           h.status, h.at, greatest(now() - h.at, interval '0'), h.message
+    SELECT c.id, o.at, o.occupied_count, now() - CASE WHEN o.at > now() THEN now() ELSE o.at END,
+           h.status, h.at, now() - CASE WHEN h.at > now() THEN now() ELSE h.at END, h.message
     FROM public.cameras AS c
     LEFT JOIN LATERAL (
         SELECT n.at, n.occupied_count
