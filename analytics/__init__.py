@@ -2,10 +2,13 @@
 
 from analytics.averages import daily_averages, hourly_averages, quarter_hourly_averages
 from analytics.health import latest, outages, uptime
+from analytics.rows import aggregate_rows, events
 from analytics.weekdays import peaks, weekday_averages, weekday_profile
 
 __all__ = [
+    "aggregate_rows",
     "daily_averages",
+    "events",
     "hourly_averages",
     "latest",
     "outages",

@@ -28,11 +28,11 @@ class Filled(Asked, total=False):
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A query, the columns of its frame in order, and what orders the rows of a camera."""
+    """A query, the columns of its frame in order, and those by which its rows are ordered."""
 
     query: str
     columns: tuple[str, ...]
-    keys: tuple[str, ...] = ()
+    keys: tuple[str, ...] = ("camera",)
     unit: str = "cars"
 
 

@@ -21,7 +21,7 @@ QUARTERS = Answer(
     WHERE a.coverage > 0 OR $fill::boolean
     """,
     BUCKETS,
-    ("bucket",),
+    ("camera", "bucket"),
 )
 HOURS = Answer(
     """
@@ -30,7 +30,7 @@ HOURS = Answer(
     WHERE a.coverage > 0 OR $fill::boolean
     """,
     BUCKETS,
-    ("bucket",),
+    ("camera", "bucket"),
 )
 DAYS = Answer(
     """
@@ -39,7 +39,7 @@ DAYS = Answer(
     WHERE a.coverage > 0 OR $fill::boolean
     """,
     ("camera", "camera_id", "bucket", "local_date", *MEASURES),
-    ("bucket",),
+    ("camera", "bucket"),
 )
 
 

@@ -70,7 +70,7 @@ def table(
     attrs: dict[str, Any],
 ) -> pa.Table:
     """One Arrow table of the answers to several scopes: the columns in this order, always of the same types, cameras
-    as dictionaries by name, rows in the order of cameras and `keys`. `attrs` go into the metadata of its schema.
+    as dictionaries by name, rows in the order of `keys`. `attrs` go into the metadata of its schema.
     """
     lots = sorted((lot for scope in asked for lot in scope.lots), key=lambda lot: lot.name)
     rows = pa.concat_tables(parts).combine_chunks()
@@ -82,7 +82,7 @@ def table(
         metadata={"timeseries": json.dumps(attrs, default=datetime.isoformat)},
     )
     result = pa.Table.from_arrays(arrays, schema=schema)
-    order = [*(numbers(result[key]) for key in reversed(keys)), positions]
+    order = [numbers(result[key]) for key in reversed(keys)]
     return result if in_order(order) else result.take(np.lexsort(order))
 
 
@@ -150,8 +150,11 @@ def column(name: str, rows: pa.Table, positions: Any, lots: Sequence[Lot], zone:
 
 
 def numbers(values: pa.ChunkedArray) -> Any:
-    plain = values.cast(pa.int64()) if pa.types.is_timestamp(values.type) else values
-    return plain.to_numpy()
+    """For sorting: moments as microseconds, cameras as their places."""
+    whole = values.combine_chunks()
+    if pa.types.is_dictionary(whole.type):
+        whole = whole.indices
+    return (whole.cast(pa.int64()) if pa.types.is_timestamp(whole.type) else whole).to_numpy(zero_copy_only=False)
 
 
 def in_order(keys: Sequence[Any]) -> bool:

@@ -14,6 +14,7 @@ from analytics.questions import Cameras, Moment, Question
 UPTIME = Answer(
     "SELECT a.* FROM public.health_uptime($camera_ids::uuid[], $start_at::timestamptz, $end_at::timestamptz) AS a",
     ("camera", "camera_id", "healthy_share", "degraded_share", "disconnected_share", "samples", "coverage"),
+    ("camera",),
     unit="share of the known time",
 )
 OUTAGES = Answer(
@@ -23,7 +24,7 @@ OUTAGES = Answer(
     FROM public.health_outages($camera_ids::uuid[], $start_at::timestamptz, $end_at::timestamptz) AS a
     """,
     ("camera", "camera_id", "start", "end", "duration", "status", "message"),
-    ("start",),
+    ("camera", "start"),
     unit="time",
 )
 LATEST = Answer(

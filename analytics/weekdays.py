@@ -20,7 +20,7 @@ WEEKDAYS = Answer(
     WHERE a.weekday = ANY ($weekdays::integer[]) AND (a.coverage > 0 OR $fill::boolean)
     """,
     ("camera", "camera_id", "weekday", *MEASURES),
-    ("weekday",),
+    ("camera", "weekday"),
 )
 PROFILE = Answer(
     """
@@ -36,7 +36,7 @@ PROFILE = Answer(
     WHERE p.coverage > 0 OR $fill::boolean
     """,
     ("camera", "camera_id", "weekday", "hour", *MEASURES),
-    ("weekday", "hour"),
+    ("camera", "weekday", "hour"),
 )
 PEAKS = Answer(
     """
@@ -46,7 +46,7 @@ PEAKS = Answer(
     ) AS a
     """,
     ("camera", "camera_id", "bucket", "place", *MEASURES),
-    ("place",),
+    ("camera", "place"),
 )
 
 
