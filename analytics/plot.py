@@ -8,40 +8,99 @@ import numpy as np
 import pandas as pd
 
 from analytics.questions import NAMES
+from timeseries import InvalidInputError
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+COLOURS = {"healthy": "#4c9f70", "degraded": "#e3b23c", "disconnected": "#c8553d"}
 
-def heat_map(hours: pd.DataFrame, ax: Axes | None = None, *, capacity: int | None = None) -> Axes:
-    """Weekday by hour of day, from the frame of `hourly_averages` for one camera.
 
-    Hours are weighed by what is known of them. Raises ImportError where the extra `plot` is not installed.
+def heat_map(week: pd.DataFrame, ax: Axes | None = None, *, capacity: int | None = None) -> Axes:
+    """Weekday by hour of day of one camera, from the frame of `weekday_profile`, or from that of `hourly_averages`, of
+    which hours are weighed by what is known of them. `capacity` is the top of the scale.
+
+    Raises InvalidInputError for a frame of several cameras, ImportError where the extra `plot` is not installed.
     """
-    import matplotlib.pyplot as plt
-
-    index = pd.DatetimeIndex(hours.index)
-    known = hours["coverage"].to_numpy()
-    cars = hours["occupied_avg"].to_numpy() * known
-    keys = [index.isocalendar()["day"].to_numpy(), index.hour.to_numpy()]
-    sums = pd.DataFrame({"cars": cars, "known": known}).groupby(keys).sum()
+    camera = one_camera(week)
+    if "weekday" in week:
+        keys = [week["weekday"].to_numpy(), week["hour"].to_numpy()]
+    else:
+        index = pd.DatetimeIndex(week.index)
+        keys = [index.isocalendar()["day"].to_numpy(), index.hour.to_numpy()]
+    known = week["coverage"].to_numpy(dtype=float)
+    weighed = pd.DataFrame({"cars": week["occupied_avg"].to_numpy(dtype=float) * known, "known": known})
+    sums = weighed.groupby(keys).sum()
     cells = (sums["cars"] / sums["known"]).unstack().reindex(index=range(1, 8), columns=range(24))
-    if ax is None:
-        _, ax = plt.subplots(figsize=(9, 3.4), layout="constrained")
-    image = ax.imshow(
-        np.ma.masked_invalid(cells.to_numpy(dtype=float)),
-        aspect="auto",
-        cmap="viridis",
-        vmin=0,
-        vmax=capacity,
-    )
+    ax = ax or new_axes(9, 3.4)
+    values = np.ma.masked_invalid(cells.to_numpy(dtype=float))
+    image = ax.imshow(values, aspect="auto", cmap="viridis", vmin=0, vmax=capacity)
     ax.set_yticks(range(7), [name.capitalize() for name in NAMES])
     ax.set_xticks(range(0, 24, 3), [f"{hour:02d}:00" for hour in range(0, 24, 3)])
-    name = str(hours["camera"].iloc[0]) if len(hours) else ""
-    ax.set_title(f"{name}: average occupancy, time-weighted")
-    ax.set_xlabel(f"Local time ({hours.attrs.get('timezone') or 'UTC'})")
-    if ax.figure is not None:
-        ax.figure.colorbar(image, ax=ax, label="Cars")
+    ax.set_title(f"{camera}: average occupancy, time-weighted")
+    ax.set_xlabel(local_time(week))
+    figure: Any = ax.figure
+    figure.colorbar(image, ax=ax, label="Cars")
+    return ax
+
+
+def line(averages: pd.DataFrame, ax: Axes | None = None, *, capacity: int | None = None) -> Axes:
+    """The averages of one camera over time, from the frame of `hourly_averages`, `quarter_hourly_averages` or
+    `daily_averages`: a line with a band from least to most, broken where nothing is known. The grey strip below is the
+    coverage: as high as can be where all is known. `capacity` draws a level.
+
+    Raises InvalidInputError for a frame of several cameras, ImportError where the extra `plot` is not installed.
+    """
+    camera = one_camera(averages)
+    ax = ax or new_axes(9, 3.4)
+    index = pd.DatetimeIndex(averages.index)
+    if len(index) > 1:  # a gap is a bucket of which nothing is known
+        steps = pd.Series(index[1:] - index[:-1])
+        after = index[:-1][(steps > 1.5 * steps.median()).to_numpy()]
+        gaps = pd.DatetimeIndex(after + steps.median(), name=index.name)
+        averages = averages.reindex(index.append(gaps).sort_values())
+        index = pd.DatetimeIndex(averages.index)
+    columns = averages[["occupied_avg", "occupied_min", "occupied_max"]].astype("Float64")
+    mean, least, most = (column.to_numpy(dtype=float, na_value=np.nan) for _, column in columns.items())
+    ax.fill_between(index, least, most, step="post", alpha=0.2, linewidth=0, label="least to most")
+    ax.step(index, mean, where="post", label="average")
+    if capacity is not None:
+        ax.axhline(capacity, color="black", linewidth=0.8, linestyle="--", label="capacity")
+    coverage = averages["coverage"].fillna(0).to_numpy(dtype=float)
+    ax.set_ylim(bottom=0)
+    ax.fill_between(
+        index, 0, 0.06 * coverage, transform=ax.get_xaxis_transform(), step="post", color="grey", linewidth=0,
+        label="coverage",
+    )  # fmt: skip
+    date_axis(ax, averages)
+    ax.set_ylabel("Cars")
+    ax.set_title(f"{camera}: average occupancy, time-weighted")
+    ax.legend(loc="upper right", frameon=False)
+    return ax
+
+
+def uptime_strip(outages: pd.DataFrame, ax: Axes | None = None) -> Axes:
+    """A strip of time per camera, from the frame of `outages` with the `start` and `end` that it was asked for; what is
+    no outage is drawn as healthy. Raises InvalidInputError without a range, ImportError without the extra `plot`.
+    """
+    start, end = (outages.attrs.get(name) for name in ("start", "end"))
+    if start is None or end is None:
+        raise InvalidInputError("the outages were asked for without a range: give outages(start=…, end=…)")
+    cameras = list(outages["camera"].cat.categories)
+    zone = outages.attrs.get("timezone") or "UTC"
+    first, last = pd.Timestamp(start).tz_convert(zone), pd.Timestamp(end).tz_convert(zone)
+    ax = ax or new_axes(9, 1 + 0.4 * max(len(cameras), 1))
+    for place, camera in enumerate(cameras):
+        ax.barh(place, last - first, left=first, height=0.6, color=COLOURS["healthy"])  # type: ignore[arg-type]
+        own = outages[outages["camera"] == camera]
+        for begin, until, status in zip(own.index, own["end"].fillna(last), own["status"], strict=True):
+            ax.barh(place, until - begin, left=begin, height=0.6, color=COLOURS[status])
+    ax.set_yticks(range(len(cameras)), cameras)
+    ax.invert_yaxis()
+    ax.set_xlim(first, last)  # type: ignore[arg-type]
+    handles = [ax.barh([0], [0], left=first, color=colour) for colour in COLOURS.values()]  # type: ignore[arg-type]
+    ax.legend(handles, list(COLOURS), loc="upper center", bbox_to_anchor=(0.5, -0.35), ncols=3, frameon=False)
+    date_axis(ax, outages)
     return ax
 
 
@@ -52,3 +111,34 @@ def save(ax: Axes, path: Any) -> None:
     figure: Any = ax.figure
     figure.savefig(path, dpi=144)
     plt.close(figure)
+
+
+def one_camera(frame: pd.DataFrame) -> str:
+    names = list(frame["camera"].dropna().unique())
+    if len(names) > 1:
+        raise InvalidInputError(
+            f"the frame has {len(names)} cameras; draw one: frame[frame['camera'] == {str(names[0])!r}]"
+        )
+    return str(names[0]) if names else "No observation"
+
+
+def local_time(frame: pd.DataFrame) -> str:
+    return f"Local time ({frame.attrs.get('timezone') or 'UTC'})"
+
+
+def new_axes(width: float, height: float) -> Axes:
+    import matplotlib.pyplot as plt
+
+    _, ax = plt.subplots(figsize=(width, height), layout="constrained")
+    return ax
+
+
+def date_axis(ax: Axes, frame: pd.DataFrame) -> None:
+    """Ticks at round moments of local time."""
+    from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
+
+    zone = frame.attrs.get("timezone") or "UTC"
+    locator = AutoDateLocator(tz=zone)  # type: ignore[no-untyped-call]
+    ax.xaxis.set_major_locator(locator)
+    ax.xaxis.set_major_formatter(ConciseDateFormatter(locator, tz=zone))  # type: ignore[no-untyped-call]
+    ax.set_xlabel(local_time(frame))
