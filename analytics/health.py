@@ -17,15 +17,16 @@ UPTIME = Answer(
     ("camera",),
     unit="share of the known time",
 )
-OUTAGES = Answer(
+STATES = Answer(
     """
     SELECT a.camera_id, a.start_at AS start, a.end_at AS "end", (a.seconds * 1000000)::bigint AS duration,
            a.status, a.message
-    FROM public.health_outages($camera_ids::uuid[], $start_at::timestamptz, $end_at::timestamptz) AS a
+    FROM public.health_states($camera_ids::uuid[], $start_at::timestamptz, $end_at::timestamptz) AS a
+    WHERE a.status <> 'healthy' OR $healthy::boolean
     """,
     ("camera", "camera_id", "start", "end", "duration", "status", "message"),
     ("camera", "start"),
-    unit="time",
+    "status",
 )
 LATEST = Answer(
     """
@@ -66,6 +67,33 @@ def uptime(
 
 
 @overload
+def states(cameras: Cameras = None, *, as_arrow: Literal[True], **asked: Unpack[Asked]) -> pa.Table: ...
+@overload
+def states(cameras: Cameras = None, *, as_arrow: Literal[False] = False, **asked: Unpack[Asked]) -> pd.DataFrame: ...
+def states(
+    cameras: Cameras = None,
+    *,
+    start: Moment = None,
+    end: Moment = None,
+    timezone: str | None = None,
+    as_arrow: bool = False,
+    dtype_backend: DtypeBackend | None = None,
+    url: str | None = None,
+) -> Any:
+    """Unbroken times in one status, inside the range and as far back as raw rows go.
+
+    Arguments and errors are those of `hourly_averages`; the range is taken exactly.
+
+    Returns:
+        A row per unbroken time, by camera and time, indexed by `start`, with the columns camera, camera_id, end (NaT
+        where it lasts to the end of the range, or now), duration, status and message (the first one). A status that no
+        log renews ends with the camera's hold; between rows nothing is known.
+    """
+    question = Question(cameras, start, end, timezone, url)
+    return ask(STATES, question, as_arrow=as_arrow, dtype_backend=dtype_backend, exact=True, healthy=True)
+
+
+@overload
 def outages(cameras: Cameras = None, *, as_arrow: Literal[True], **asked: Unpack[Asked]) -> pa.Table: ...
 @overload
 def outages(cameras: Cameras = None, *, as_arrow: Literal[False] = False, **asked: Unpack[Asked]) -> pd.DataFrame: ...
@@ -79,17 +107,9 @@ def outages(
     dtype_backend: DtypeBackend | None = None,
     url: str | None = None,
 ) -> Any:
-    """Unbroken times in a status that is not healthy, inside the range and as far back as raw rows go.
-
-    Arguments and errors are those of `hourly_averages`; the range is taken exactly.
-
-    Returns:
-        A row per outage, by camera and time, indexed by `start`, with the columns camera, camera_id, end (NaT where it
-        lasts to the end of the range), duration, status and message (the first one). A status that no log renews ends
-        with the camera's hold.
-    """
+    """Unbroken times in a status that is not healthy: the rows of `states` but those that are well."""
     question = Question(cameras, start, end, timezone, url)
-    return ask(OUTAGES, question, as_arrow=as_arrow, dtype_backend=dtype_backend, exact=True)
+    return ask(STATES, question, as_arrow=as_arrow, dtype_backend=dtype_backend, exact=True, healthy=False)
 
 
 @overload

@@ -79,28 +79,27 @@ def line(averages: pd.DataFrame, ax: Axes | None = None, *, capacity: int | None
     return ax
 
 
-def uptime_strip(outages: pd.DataFrame, ax: Axes | None = None) -> Axes:
-    """A strip of time per camera, from the frame of `outages` with the `start` and `end` that it was asked for; what is
-    no outage is drawn as healthy. Raises InvalidInputError without a range, ImportError without the extra `plot`.
+def uptime_strip(states: pd.DataFrame, ax: Axes | None = None) -> Axes:
+    """A strip of time per camera, coloured by status, from the frame of `states` (or `outages`, for these alone). White
+    is what nothing is known of. Raises ImportError where the extra `plot` is not installed.
     """
-    start, end = (outages.attrs.get(name) for name in ("start", "end"))
-    if start is None or end is None:
-        raise InvalidInputError("the outages were asked for without a range: give outages(start=…, end=…)")
-    cameras = list(outages["camera"].cat.categories)
-    zone = outages.attrs.get("timezone") or "UTC"
-    first, last = pd.Timestamp(start).tz_convert(zone), pd.Timestamp(end).tz_convert(zone)
-    ax = ax or new_axes(9, 1 + 0.4 * max(len(cameras), 1))
-    for place, camera in enumerate(cameras):
-        ax.barh(place, last - first, left=first, height=0.6, color=COLOURS["healthy"])  # type: ignore[arg-type]
-        own = outages[outages["camera"] == camera]
-        for begin, until, status in zip(own.index, own["end"].fillna(last), own["status"], strict=True):
-            ax.barh(place, until - begin, left=begin, height=0.6, color=COLOURS[status])
+    cameras = list(states["camera"].cat.categories)
+    zone = states.attrs.get("timezone") or "UTC"
+    ends = states.index + states["duration"].to_numpy()
+    ax = ax or new_axes(9, 1.4 + 0.4 * max(len(cameras), 1))
+    for status, colour in COLOURS.items():
+        chosen = (states["status"] == status).to_numpy()
+        places = states["camera"].cat.codes.to_numpy()[chosen]
+        begins = states.index[chosen]
+        ax.barh(places, ends[chosen] - begins, left=begins, height=0.6, color=colour, label=status)
+    limits = [states.attrs.get("start") or states.index.min(), states.attrs.get("end") or ends.max()]
+    if not any(pd.isna(limit) for limit in limits):
+        first, last = (pd.Timestamp(limit).tz_convert(zone) for limit in limits)
+        ax.set_xlim(first, last)  # type: ignore[arg-type]
     ax.set_yticks(range(len(cameras)), cameras)
-    ax.invert_yaxis()
-    ax.set_xlim(first, last)  # type: ignore[arg-type]
-    handles = [ax.barh([0], [0], left=first, color=colour) for colour in COLOURS.values()]  # type: ignore[arg-type]
-    ax.legend(handles, list(COLOURS), loc="upper center", bbox_to_anchor=(0.5, -0.35), ncols=3, frameon=False)
-    date_axis(ax, outages)
+    ax.set_ylim(len(cameras) - 0.5, -0.5)
+    ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=3, frameon=False)
+    date_axis(ax, states)
     return ax
 
 

@@ -234,8 +234,8 @@ def test_latest_is_the_newest_count_and_status(year: Year) -> None:
 def test_events_come_back_as_they_were_recorded_in_order_and_in_small_frames(year: Year) -> None:
     lot = year.lots[0]
     start, end = lot.counts[100][0], lot.counts[900][0]
-    frames = list(analytics.events(lot.camera, start=start, end=end, batch_size=64, url=year.store.url))
-    assert max(len(frame) for frame in frames) == 64
+    frames = list(analytics.events(lot.camera, start=start, end=end, batch_size=3, url=year.store.url))
+    assert max(len(frame) for frame in frames) == 3
     found = pd.concat(frames)
     assert list(zip(found.index.to_pydatetime(), found["occupied_count"], strict=True)) == [
         (pd.Timestamp(at), count) for at, count in lot.counts[100:900]

@@ -191,7 +191,7 @@ def downgrade() -> None:
         DROP FUNCTION IF EXISTS timeseries.rebuild_camera, timeseries.prune_day, timeseries.prune_lock;
         DROP FUNCTION public.occupancy_hours, public.occupancy_weekdays, public.health_hours, public.health_weekdays,
             public.occupancy_quarters, public.occupancy_days, public.occupancy_profile, public.occupancy_peaks,
-            public.health_uptime, public.health_outages, public.latest;
+            public.health_uptime, public.health_states, public.health_outages, public.latest;
         DROP FUNCTION timeseries.occupancy_buckets, timeseries.health_buckets, timeseries.watermarks,
             timeseries.local_buckets, timeseries.local_hours, timeseries.local_days, timeseries.next_midnight;
         DROP TYPE timeseries.local_bucket, timeseries.camera_scope;

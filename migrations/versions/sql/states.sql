@@ -1,6 +1,6 @@
 -- What is now, and what was wrong: answers about single states, from raw rows; what is older than these, from summaries.
 
-CREATE FUNCTION public.health_outages(
+CREATE FUNCTION public.health_states(
     camera_ids uuid[] DEFAULT NULL, range_start timestamptz DEFAULT NULL, range_end timestamptz DEFAULT NULL
 ) RETURNS TABLE (
     camera_id uuid, start_at timestamptz, end_at timestamptz, seconds double precision, status public.health_status,
@@ -33,7 +33,7 @@ BEGIN
         ) AS carried
         WHERE camera_ids IS NULL OR c.id = ANY (camera_ids)
     ),
-    -- A status stands until the next log, at most for the hold: the same status after a longer gap is another outage.
+    -- A status stands until the next log, at most for the hold: the same status after a longer gap is another row.
     states AS (
         SELECT l.camera_id, greatest(l.at, from_at) AS at, l.status, l.message,
                least(lead(l.at) OVER in_time, until_at,
@@ -58,14 +58,25 @@ BEGIN
            date_part('epoch', max(r.stands_until) - min(r.at)), r.status,
            (array_agg(r.message ORDER BY r.at) FILTER (WHERE r.message IS NOT NULL))[1]
     FROM runs AS r
-    WHERE r.status <> 'healthy'
     GROUP BY r.camera_id, r.run, r.status
     ORDER BY r.camera_id, min(r.at);
 END
 $$;
-COMMENT ON FUNCTION public.health_outages IS
-    'A row per camera and unbroken time in a status that is not healthy, inside the range and as far back as raw rows go: '
-    'start_at, end_at (NULL where it lasts), seconds, status and the first message.';
+COMMENT ON FUNCTION public.health_states IS
+    'A row per camera and unbroken time in one status, inside the range and as far back as raw rows go: start_at, end_at '
+    '(NULL where it lasts), seconds, status and the first message.';
+
+CREATE FUNCTION public.health_outages(
+    camera_ids uuid[] DEFAULT NULL, range_start timestamptz DEFAULT NULL, range_end timestamptz DEFAULT NULL
+) RETURNS TABLE (
+    camera_id uuid, start_at timestamptz, end_at timestamptz, seconds double precision, status public.health_status,
+    message text
+) LANGUAGE sql STABLE PARALLEL SAFE ROWS 1000 AS $$
+    SELECT s.camera_id, s.start_at, s.end_at, s.seconds, s.status, s.message
+    FROM public.health_states($1, $2, $3) AS s
+    WHERE s.status <> 'healthy'
+$$;
+COMMENT ON FUNCTION public.health_outages IS 'The rows of health_states whose status is not healthy.';
 
 CREATE FUNCTION public.latest(camera_ids uuid[] DEFAULT NULL)
 RETURNS TABLE (
