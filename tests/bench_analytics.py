@@ -157,19 +157,3 @@ def rows(admin_url: str, rounds: int) -> list[dict[str, Any]]:
         source.close(url)
         drop_database(admin_url, name)
     return found
-
-
-if __name__ == "__main__":
-    from servers import discover
-
-    from timeseries import ServerKind
-    from timeseries.cli.output import print_table
-
-    server = discover(ServerKind.COMMUNITY)
-    assert server is not None
-    server_url, stop = server.start()
-    try:
-        shown = [[row["what"], f"{row['seconds']:.4f}", f"{row['ratio']:.2f}"] for row in rows(server_url, 5)]
-        print_table(["answer", "seconds", "times as fast"], shown)
-    finally:
-        stop()

@@ -178,3 +178,13 @@ def test_a_correction_replaces_what_was_stored_and_the_averages_follow(store: St
     assert stored(store) == 101
     with pytest.raises(InvalidInputError, match="'replace'"):
         store.record(corrected, on_conflict="overwrite")  # type: ignore[arg-type]
+
+
+def test_an_event_that_repeats_a_rejected_one_is_rejected_too(store: Store) -> None:
+    known, unknown = store.cameras.add("lot").id, uuid.uuid4()
+    events = [OccupancyEvent(unknown, AT, 1), OccupancyEvent(known, AT, 2), OccupancyEvent(unknown, AT, 3),
+              OccupancyEvent(known, AT, 4)]  # fmt: skip
+    result = store.record(events)
+    assert (result.inserted, result.duplicates) == (1, 1)
+    assert [rejection.index for rejection in result.rejected] == [0, 2]
+    assert [rejection.event for rejection in result.rejected] == [events[0], events[2]]

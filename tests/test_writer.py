@@ -1,4 +1,4 @@
-"""The writer and its spool, on a server that is well; what it does when it is not is in test_faults."""
+"""The writer and its spool, on a server that is well; faults have tests of their own."""
 
 from __future__ import annotations
 

@@ -85,9 +85,9 @@ class Batch:
         keys["camera"], keys["time"] = self.cameras, self.times
         return keys
 
-    def ordered(self, *, keep_last: bool = False) -> tuple[Batch, int]:
+    def ordered(self, *, keep_last: bool = False) -> tuple[Batch, Batch]:
         """In the order in which every writer locks (time, camera), each key once, its first event or its last; and
-        how many were repeated.
+        the repeated ones.
         """
         halves = np.ascontiguousarray(self.cameras).view(">u8").reshape(-1, 2)
         order = np.lexsort((self.rows, halves[:, 1], halves[:, 0], self.times))
@@ -95,7 +95,7 @@ class Batch:
         keys = batch.keys()
         chosen = np.ones(len(batch), dtype=bool)
         chosen[slice(None, -1) if keep_last else slice(1, None)] = keys[1:] != keys[:-1]
-        return (batch, 0) if chosen.all() else (batch.take(chosen), int((~chosen).sum()))
+        return (batch, batch.take(~chosen)) if chosen.all() else (batch.take(chosen), batch.take(~chosen))
 
     def slices(self, size: int) -> Iterator[Batch]:
         """Parts of an ordered batch, bounded in number and in time: no transaction opens thousands of chunks."""

@@ -15,7 +15,7 @@ from psycopg_pool import ConnectionPool, PoolTimeout
 from sqlalchemy import Engine, event, make_url
 from sqlalchemy.exc import ArgumentError
 
-from timeseries.errors import ConfigurationError, NotMigratedError, ServerUnavailableError
+from timeseries.errors import ConfigurationError, NotAllowedError, NotMigratedError, ServerUnavailableError
 
 SCHEMES = ("postgresql", "postgres", "postgresql+psycopg", "timescaledb", "timescaledb+psycopg")
 Connection = psycopg.Connection[tuple[Any, ...]]
@@ -160,6 +160,14 @@ def translated_errors() -> Iterator[None]:
         raise NotMigratedError(
             f"the database is not migrated ({error.diag.message_primary}); run: timeseries migrate"
         ) from error
+    except psycopg.errors.UndefinedFile as error:
+        raise ConfigurationError(
+            "the database was made with a version of an extension that the server lacks"
+            f" ({error.diag.message_primary}); install that version, or let the database follow the server: as its"
+            " owner run, first in a new session: ALTER EXTENSION timescaledb UPDATE"
+        ) from error
+    except psycopg.errors.InsufficientPrivilege as error:
+        raise NotAllowedError(f"the database role may not do this: {error.diag.message_primary}") from error
     except (PoolTimeout, psycopg.OperationalError) as error:
         if isinstance(error, PoolTimeout) or error.sqlstate is None or error.sqlstate[:2] in {"08", "57"}:
             raise ServerUnavailableError(f"the database server cannot be reached: {error}") from error

@@ -23,6 +23,10 @@ class NotMigratedError(TimeseriesError):
     """The database lacks the schema, or has another version of it: run `timeseries migrate`."""
 
 
+class NotAllowedError(TimeseriesError):
+    """The database role lacks a right: connect as another role, or have the right granted."""
+
+
 class InvalidInputError(TimeseriesError, ValueError):
     """A value cannot be used; the message names the value, its place and the remedy."""
 

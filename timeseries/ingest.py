@@ -73,11 +73,22 @@ def store(pool: Pool, batch: Batch, on_conflict: OnConflict = "ignore") -> Recor
     ahead = batch.times > now_micros() + AHEAD
     result = rejections(batch, ahead, TOO_FAR_AHEAD)
     batch, repeated = batch.take(~ahead).ordered(keep_last=on_conflict == "replace")
-    result += RecordResult(duplicates=repeated)
+    stored = RecordResult()
     for part in batch.slices(BATCH_SIZE):
         with connected(pool) as connection:
-            result += store_slice(connection, part, on_conflict)
-    return result
+            stored += store_slice(connection, part, on_conflict)
+    return result + stored + fate_of_repeated(repeated, batch, stored)
+
+
+def fate_of_repeated(repeated: Batch, batch: Batch, stored: RecordResult) -> RecordResult:
+    """An event that repeats a stored one is a duplicate, one that repeats a rejected one is rejected as well."""
+    if not stored.rejected:
+        return RecordResult(duplicates=len(repeated))
+    reasons = {rejection.index: rejection.reason for rejection in stored.rejected}
+    refused = {key: reasons.get(row) for key, row in zip(batch.keys().tolist(), batch.rows.tolist(), strict=True)}
+    fates = [refused[key] for key in repeated.keys().tolist()]
+    rejected = tuple(Rejection(int(row), why) for row, why in zip(repeated.rows, fates, strict=True) if why)
+    return RecordResult(duplicates=len(repeated) - len(rejected), rejected=rejected)
 
 
 def store_slice(connection: Connection, batch: Batch, on_conflict: OnConflict) -> RecordResult:

@@ -6,22 +6,26 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import get_args
+from typing import Any, LiteralString, get_args
 
 import psycopg
 from psycopg import sql
 
 from timeseries.batches import TABLES, Family
-from timeseries.connections import Pool, connected
+from timeseries.connections import Connection, Pool, connected
 from timeseries.errors import InvalidInputError, ServerUnavailableError
+from timeseries.policy_rules import SHORTEST_RETENTION
 from timeseries.server import ServerKind, inspect_server
 
 RETENTION = timedelta(days=90)
-SHORTEST = timedelta(days=2)
 DAY = timedelta(days=1)
 ATTEMPTS = 5
 LOCK_TIMEOUT = "SET LOCAL lock_timeout = '3s'"
-RETENTION_JOBS = "SELECT job_id FROM timescaledb_information.jobs WHERE proc_name = 'policy_retention' ORDER BY job_id"
+COUNT = "SELECT (SELECT count(*) FROM public.occupancy_events) + (SELECT count(*) FROM public.health_logs)"
+RETENTION_JOBS = """
+    SELECT job_id FROM timescaledb_information.jobs
+    WHERE proc_name = 'policy_retention' AND hypertable_name IN ('occupancy_events', 'health_logs') ORDER BY job_id
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +49,8 @@ def prune(
         InvalidInputError: `keep` is shorter than two days.
         ServerUnavailableError: the server is away, or a reader's open transaction held a lock at every attempt.
     """
-    if keep < SHORTEST:
-        raise InvalidInputError(f"cannot keep raw rows for {keep} only: the shortest retention is {SHORTEST}")
+    if keep < SHORTEST_RETENTION:
+        raise InvalidInputError(f"cannot keep raw rows for {keep} only: the shortest retention is {SHORTEST_RETENTION}")
     with connected(pool) as connection:
         if inspect_server(connection).kind is ServerKind.COMMUNITY:
             return _run_jobs(connection)
@@ -61,7 +65,7 @@ def prune(
     return PruneResult(removed, before)
 
 
-def _days(connection: psycopg.Connection[tuple[object, ...]], family: Family, before: datetime) -> list[datetime]:
+def _days(connection: Connection, family: Family, before: datetime) -> list[datetime]:
     """UTC days with raw rows before a moment; each is found by one step along an index, not by reading all rows."""
     query = sql.SQL("""
         WITH RECURSIVE days AS (
@@ -73,37 +77,41 @@ def _days(connection: psycopg.Connection[tuple[object, ...]], family: Family, be
         )
         SELECT day FROM days WHERE day < %(before)s
     """).format(events=sql.Identifier("public", TABLES[family]))
-    return [row[0] for row in connection.execute(query, {"before": before}).fetchall()]  # type: ignore[misc]
+    return [row[0] for row in connection.execute(query, {"before": before}).fetchall()]
 
 
-def _prune_day(connection: psycopg.Connection[tuple[object, ...]], family: Family, day: datetime) -> int:
+def _prune_day(connection: Connection, family: Family, day: datetime) -> int:
+    statement = "SELECT timeseries.prune_day(%s, %s)"
+    row = _patiently(connection, f"the raw rows of {day:%Y-%m-%d}", statement, [family, day])
+    return int(row[0]) if row else 0
+
+
+def _run_jobs(connection: Connection) -> PruneResult:
+    jobs = connection.execute(RETENTION_JOBS).fetchall()
+    before = connection.execute(COUNT).fetchone()
+    connection.commit()
+    for (job,) in jobs:
+        _patiently(connection, "raw rows", "CALL public.run_job(%s)", [job])
+    after = connection.execute(COUNT).fetchone()
+    assert before is not None  # noqa: S101 - one row each
+    assert after is not None  # noqa: S101
+    return PruneResult(int(before[0]) - int(after[0]), None)
+
+
+def _patiently(
+    connection: Connection, what: str, statement: LiteralString, parameters: list[object]
+) -> tuple[Any, ...] | None:
+    """Run a statement in a transaction of its own that gives way to whoever holds a lock for longer than a moment."""
     for attempt in range(1, ATTEMPTS + 1):
         try:
             with connection.transaction():
                 connection.execute(LOCK_TIMEOUT)
-                row = connection.execute("SELECT timeseries.prune_day(%s, %s)", [family, day]).fetchone()
-                return int(row[0]) if row else 0  # type: ignore[call-overload]
+                cursor = connection.execute(statement, parameters)
+                return cursor.fetchone() if cursor.description else None
         except (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected) as error:
             if attempt == ATTEMPTS:
                 raise ServerUnavailableError(
-                    f"the raw rows of {day:%Y-%m-%d} are locked: end the transactions that read them, and prune again"
+                    f"{what} are locked: end the transactions that read them or the cameras, and prune again"
                 ) from error
             time.sleep(attempt)  # writers that queued behind us go first
     raise AssertionError("unreachable")
-
-
-def _run_jobs(connection: psycopg.Connection[tuple[object, ...]]) -> PruneResult:
-    count = "SELECT (SELECT count(*) FROM public.occupancy_events) + (SELECT count(*) FROM public.health_logs)"
-    before = connection.execute(count).fetchone()
-    jobs = connection.execute(RETENTION_JOBS).fetchall()
-    connection.commit()
-    connection.autocommit = True
-    try:
-        for (job,) in jobs:
-            connection.execute("CALL public.run_job(%s)", [job])
-        after = connection.execute(count).fetchone()
-    finally:
-        connection.autocommit = False
-    assert before is not None  # noqa: S101 - one row each
-    assert after is not None  # noqa: S101
-    return PruneResult(int(before[0]) - int(after[0]), None)  # type: ignore[call-overload]

@@ -3,51 +3,61 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Any
+from datetime import date, datetime
+from typing import Any, LiteralString
 
 import psycopg
+from psycopg import sql
 
+from timeseries import audit
 from timeseries.connections import Pool, connected
-from timeseries.server import Server, inspect_server
-
-TABLES = ("occupancy_events", "health_logs")
-AGGREGATES = tuple(
-    f"{family}_{level}" for family in ("occupancy", "health") for level in ("quarter_hourly", "hourly", "weekday")
-)
+from timeseries.policies import read_policies
+from timeseries.policy_rules import RAW, SOURCES, RelationPolicies
+from timeseries.server import Server, ServerKind, inspect_server
 
 
 @dataclass(frozen=True, slots=True)
 class TableStatus:
-    """Rows (estimated by the planner's statistics), bytes on disk with indexes, oldest and newest timestamp."""
+    """Rows (estimated by the planner's statistics), bytes on disk with indexes, oldest and newest timestamp; of the
+    chunks in the columnstore the bytes before and after.
+    """
 
     name: str
     rows: int
     bytes: int
+    bytes_before_columnstore: int
+    bytes_in_columnstore: int
     oldest: datetime | None
     newest: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
 class AggregateStatus:
-    """Where the aggregate is kept, its watermark and the age of it in seconds (None: it is a view)."""
+    """How the aggregate is kept, its bytes on disk, its watermark and the age of it in seconds (a view has none)."""
 
     name: str
     kept_as: str
+    bytes: int
     watermark: datetime | None
     lag_seconds: float | None
 
 
 @dataclass(frozen=True, slots=True)
-class Policy:
-    """A background job of TimescaleDB's: what it does to which relation, with which settings."""
+class SilentCamera:
+    """A camera that should run and was last heard of longer ago than its hold (None: never)."""
 
-    job_id: int
     name: str
-    relation: str
-    config: dict[str, Any]
-    schedule_interval: str
-    last_run_status: str | None
+    last_seen: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class DayCount:
+    """Raw rows of the last whole UTC day that is in the aggregates, and the samples that the quarters have of it."""
+
+    table: str
+    day: date
+    rows: int
+    samples: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,9 +67,11 @@ class Status:
     server: Server
     revision: str | None
     cameras: int
+    silent: tuple[SilentCamera, ...]
     tables: tuple[TableStatus, ...]
     aggregates: tuple[AggregateStatus, ...]
-    policies: tuple[Policy, ...]
+    counts: tuple[DayCount, ...]
+    policies: tuple[RelationPolicies, ...]
     problems: tuple[str, ...]
 
 
@@ -67,67 +79,112 @@ def read_status(pool: Pool) -> Status:
     """Look at the store. Raises ServerUnavailableError or NotMigratedError."""
     with connected(pool) as connection:
         server = inspect_server(connection)
-        revision = _value(connection, "SELECT version_num FROM public.alembic_version")
-        cameras = _value(connection, "SELECT count(*) FROM public.cameras")
-        tables = tuple(_table(connection, server, name) for name in TABLES)
+        live = read_policies(connection) if server.kind is ServerKind.COMMUNITY else None
         aggregates = _aggregates(connection)
-        policies = _policies(connection) if server.kind == "community" else ()
-    return Status(server, revision, cameras, tables, aggregates, policies, tuple(_problems(policies)))
+        counts = tuple(_count(connection, name) for name in RAW)
+        silent = tuple(SilentCamera(*row) for row in connection.execute(SILENT).fetchall())
+        return Status(
+            server,
+            _value(connection, "SELECT version_num FROM public.alembic_version"),
+            _value(connection, "SELECT count(*) FROM public.cameras"),
+            silent,
+            tuple(_table(connection, server, name) for name in RAW),
+            aggregates,
+            counts,
+            tuple(live.relations.values()) if live else (),
+            (
+                *audit.server_problems(connection, server),
+                *(live.problems() if live else ()),
+                *audit.overdue(connection, server, live),
+                *(
+                    f"{count.table}: {count.rows:,} rows on {count.day}, but the quarters have {count.samples:,}"
+                    for count in counts
+                    if count.rows > count.samples
+                ),
+                *(f"camera {camera.name!r} is silent, last seen {camera.last_seen or 'never'}" for camera in silent),
+            ),
+        )
 
 
-def _value(connection: psycopg.Connection[Any], query: str) -> Any:
-    row = connection.execute(query).fetchone()
+SILENT = """
+    SELECT c.name, s.last_seen
+    FROM public.cameras AS c
+    CROSS JOIN LATERAL (
+        SELECT greatest(
+            (SELECT max(e."timestamp") FROM public.occupancy_events AS e WHERE e.camera_id = c.id),
+            (SELECT max(h."timestamp") FROM public.health_logs AS h WHERE h.camera_id = c.id)) AS last_seen
+    ) AS s
+    WHERE c.desired_state = 'running' AND coalesce(s.last_seen, c.created_at) < now() - c.hold
+    ORDER BY s.last_seen NULLS FIRST, c.name
+"""
+CONTINUOUS = """
+    SELECT a.user_view_name, w.watermark, date_part('epoch', now() - w.watermark),
+           public.hypertable_size(format('%I.%I', h.schema_name, h.table_name)::regclass)
+    FROM _timescaledb_catalog.continuous_agg AS a
+    JOIN _timescaledb_catalog.hypertable AS h ON h.id = a.mat_hypertable_id
+    CROSS JOIN LATERAL (
+        SELECT _timescaledb_functions.to_timestamp(_timescaledb_functions.cagg_watermark(a.mat_hypertable_id))
+    ) AS w (watermark)
+    WHERE a.user_view_schema = 'public'
+"""
+KEPT = "SELECT coalesce(pg_total_relation_size(to_regclass(%s)), 0)"
+COLUMNSTORE = """
+    SELECT coalesce(sum(before_compression_total_bytes), 0)::bigint,
+           coalesce(sum(after_compression_total_bytes), 0)::bigint
+    FROM public.hypertable_columnstore_stats(%s::regclass)
+"""
+# One statement, so one snapshot: what is stored meanwhile is in both or in neither.
+COUNT = """
+    SELECT day::date,
+           (SELECT count(*) FROM public.{events} WHERE "timestamp" >= day AND "timestamp" < day + interval '24 hours'),
+           (SELECT coalesce(sum(samples), 0) FROM public.{quarters}
+            WHERE bucket >= day AND bucket < day + interval '24 hours')::bigint
+    FROM (SELECT date_trunc('day', now(), 'UTC') - interval '24 hours' AS day) AS yesterday
+"""
+
+
+def _value(connection: psycopg.Connection[Any], query: LiteralString, parameters: list[Any] | None = None) -> Any:
+    row = connection.execute(query, parameters).fetchone()
     return row[0] if row else None
 
 
 def _table(connection: psycopg.Connection[Any], server: Server, name: str) -> TableStatus:
-    size = "hypertable_size(%(t)s)" if server.timescaledb else "pg_total_relation_size(%(t)s)"
+    size = "public.hypertable_size(%(t)s)" if server.timescaledb else "pg_total_relation_size(%(t)s)"
     rows = (
-        "approximate_row_count(%(t)s)"
+        "public.approximate_row_count(%(t)s)"
         if server.timescaledb
         else "(SELECT greatest(reltuples, 0)::bigint FROM pg_class WHERE oid = %(t)s::regclass)"
     )
-    table = {"t": f"public.{name}"}
+    table = f"public.{name}"
     row = connection.execute(
-        f'SELECT {rows}, {size}, min("timestamp"), max("timestamp") FROM public.{name}',  # noqa: S608
-        table,
+        f'SELECT {rows}, {size}, min("timestamp"), max("timestamp") FROM {table}',  # noqa: S608
+        {"t": table},
     ).fetchone()
     assert row is not None  # noqa: S101 - an aggregate without GROUP BY has one row
-    return TableStatus(name, *row)
+    before = after = 0
+    if server.kind is ServerKind.COMMUNITY:
+        before, after = connection.execute(COLUMNSTORE, [table]).fetchone() or (0, 0)
+    estimated, size_, oldest, newest = row
+    return TableStatus(name, estimated, size_, before, after, oldest, newest)
+
+
+def _count(connection: psycopg.Connection[Any], name: str) -> DayCount:
+    quarters = next(aggregate for aggregate, source in SOURCES.items() if source == name)
+    names = {"events": sql.Identifier(name), "quarters": sql.Identifier(quarters)}
+    row = connection.execute(sql.SQL(COUNT).format(**names)).fetchone()
+    assert row is not None  # noqa: S101 - a query without FROM a table has one row
+    return DayCount(name, *row)
 
 
 def _aggregates(connection: psycopg.Connection[Any]) -> tuple[AggregateStatus, ...]:
-    if _value(connection, "SELECT to_regclass('timescaledb_information.continuous_aggregates') IS NULL"):
-        return tuple(AggregateStatus(name, "view", None, None) for name in AGGREGATES)
-    rows = connection.execute("""
-        SELECT a.user_view_name, w.watermark, date_part('epoch', now() - w.watermark)
-        FROM _timescaledb_catalog.continuous_agg AS a
-        CROSS JOIN LATERAL (
-            SELECT _timescaledb_functions.to_timestamp(_timescaledb_functions.cagg_watermark(a.mat_hypertable_id))
-        ) AS w (watermark)
-        WHERE a.user_view_schema = 'public'
-    """).fetchall()
-    found = {name: AggregateStatus(name, "continuous aggregate", mark, lag) for name, mark, lag in rows}
-    return tuple(found.get(name, AggregateStatus(name, "view", None, None)) for name in AGGREGATES)
+    if _value(connection, "SELECT to_regclass('_timescaledb_catalog.continuous_agg') IS NULL"):
+        found = {}
+    else:
+        found = {row[0]: AggregateStatus(row[0], "continuous aggregate", row[3], row[1], row[2])
+                 for row in connection.execute(CONTINUOUS).fetchall()}  # fmt: skip
 
+    def view(name: str) -> AggregateStatus:
+        kept = f"timeseries.{name.partition('_')[0]}_kept" if name.endswith("quarter_hourly") else None
+        return AggregateStatus(name, "view", _value(connection, KEPT, [kept]), None, None)
 
-def _policies(connection: psycopg.Connection[Any]) -> tuple[Policy, ...]:
-    rows = connection.execute("""
-        SELECT j.job_id, replace(j.proc_name, 'policy_', ''), coalesce(a.view_name, j.hypertable_name)::text, j.config,
-               j.schedule_interval::text, s.last_run_status
-        FROM timescaledb_information.jobs AS j
-        LEFT JOIN timescaledb_information.continuous_aggregates AS a
-            ON a.materialization_hypertable_name = j.hypertable_name
-        LEFT JOIN timescaledb_information.job_stats AS s ON s.job_id = j.job_id
-        WHERE j.hypertable_name IS NOT NULL
-        ORDER BY 3, 2
-    """).fetchall()
-    return tuple(Policy(*row) for row in rows)
-
-
-def _problems(policies: tuple[Policy, ...]) -> list[str]:
-    return [
-        f"job {policy.job_id} ({policy.name} of {policy.relation}) failed at its last run"
-        for policy in policies
-        if policy.last_run_status == "Failed"
-    ]
+    return tuple(found.get(name) or view(name) for name in SOURCES)

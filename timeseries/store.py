@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 import pyarrow as pa
 
-from timeseries import importing, ingest, lifecycle, local, schema, tables
+from timeseries import importing, ingest, lifecycle, local, refresh, schema, tables
 from timeseries.cameras import Cameras
 from timeseries.connections import Pool, connected, open_pool
 from timeseries.events import Event, RecordResult, Rejection
 from timeseries.keyring import Keyring
+from timeseries.policies import Policies
 from timeseries.server import Server, inspect_server
 from timeseries.settings import Settings
 from timeseries.writer import OnFull, Writer
@@ -33,6 +34,7 @@ class Store:
         self.url = url
         self.pool = pool
         self.cameras = Cameras(pool, keyring)
+        self.policies = Policies(pool)
 
     def __repr__(self) -> str:
         return "Store()"
@@ -128,6 +130,16 @@ class Store:
     ) -> lifecycle.PruneResult:
         """Remove raw rows older than `keep`; the averages stay. See `timeseries.lifecycle.prune`."""
         return lifecycle.prune(self.pool, keep, progress=progress)
+
+    def refresh(
+        self,
+        start: datetime | None = None,
+        end: datetime | None = None,
+        *,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> tuple[refresh.Refreshed, ...]:
+        """Compute the aggregates of a range again; nothing is erased. See `timeseries.refresh.refresh`."""
+        return refresh.refresh(self.pool, start, end, progress=progress)
 
     def server(self) -> Server:
         """Kind and versions of the server."""

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from timeseries import ingest
-from timeseries.batches import Batch, Family, camera_array
+from timeseries.batches import Batch, Bytes, Family, camera_array
 from timeseries.cameras import Cameras
 from timeseries.connections import Pool
 from timeseries.errors import InvalidInputError
@@ -34,6 +35,10 @@ EVENT_COLUMNS: dict[Family, tuple[str, ...]] = {
     "health": ("camera", "timestamp", "status"),
 }
 EXTRA = {"occupancy": "raw_data", "health": "message"}
+EXTRA_PARSERS: dict[Family, Callable[[Any], bytes | None]] = {
+    "occupancy": lambda value: json_bytes(parse_json(value)),
+    "health": text_bytes,
+}
 UNIX_EPOCH = -(EPOCH - EPOCH.replace(year=1970)) // MICROSECOND
 
 
@@ -77,72 +82,92 @@ def parse(table: pa.RecordBatch, family: Family, ids: dict[str, bytes]) -> tuple
 
     Whole columns are converted at once; only a column in which that fails is looked at row by row.
     """
-    reasons: dict[int, str] = {}
     rows = table.num_rows
+    columns = _Columns(table)
+    cameras, times = columns.cameras(ids), columns.times()
+    counts = statuses = None
+    extra: Bytes | None = columns.optional(EXTRA[family], EXTRA_PARSERS[family])
+    if family == "occupancy":
+        counts = columns.counts()
+    else:
+        statuses = cast("Bytes", columns.each("status", status_bytes, b"healthy"))
+        extra = extra or [None] * rows
+    batch = Batch(family, np.arange(rows), cameras, times, counts, statuses, extra)
+    if columns.reasons:
+        good = np.ones(rows, dtype=bool)
+        good[list(columns.reasons)] = False
+        batch = batch.take(good)
+    return batch, columns.reasons
 
-    def each(name: str, convert: Callable[[Any], Any], default: Any) -> list[Any]:
+
+@dataclass(slots=True)
+class _Columns:
+    """The columns of a table as those of a batch; the first reason against each row is kept."""
+
+    table: pa.RecordBatch
+    reasons: dict[int, str] = field(default_factory=dict)
+
+    def each(self, name: str, convert: Callable[[Any], Any], default: Any) -> list[Any]:
         values = []
-        for position, value in enumerate(table.column(name).to_pylist()):
+        for position, value in enumerate(self.table.column(name).to_pylist()):
             try:
                 values.append(convert(value))
             except InvalidInputError as error:
-                reasons.setdefault(position, str(error))
+                self.reasons.setdefault(position, str(error))
                 values.append(default)
         return values
 
-    def camera(value: Any) -> bytes:
-        found = ids.get(str(value))
-        if found is None:
-            raise InvalidInputError(f"no camera has the name or id {value!s:.200}; give a file of cameras, or add it")
-        return found
+    def cameras(self, ids: dict[str, bytes]) -> npt.NDArray[np.void]:
+        def camera(value: Any) -> bytes:
+            found = ids.get(str(value))
+            if found is None:
+                raise InvalidInputError(
+                    f"no camera has the name or id {value!s:.200}; give a file of cameras, or add it"
+                )
+            return found
 
-    names = table.column("camera")
-    encoded = names.dictionary_encode() if not isinstance(names, pa.DictionaryArray) else names
-    table_ids = [ids.get(str(name)) for name in encoded.dictionary.to_pylist()]
-    if encoded.null_count == 0 and None not in table_ids:
-        cameras = camera_array(cast("list[bytes]", table_ids))[encoded.indices.to_numpy(zero_copy_only=False)]
-    else:
-        cameras = camera_array(each("camera", camera, bytes(16)))
+        names = self.table.column("camera")
+        encoded = names if isinstance(names, pa.DictionaryArray) else names.dictionary_encode()
+        found = [ids.get(str(name)) for name in encoded.dictionary.to_pylist()]
+        if encoded.null_count == 0 and None not in found:
+            indices: npt.NDArray[np.int64] = encoded.indices.to_numpy(zero_copy_only=False)
+            return camera_array(cast("list[bytes]", found)).take(indices)
+        return camera_array(self.each("camera", camera, bytes(16)))
 
-    try:
-        times = _times(table.column("timestamp"))
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
-        times = np.array(each("timestamp", lambda value: microseconds(parse_timestamp(value)), 0), dtype=np.int64)
-
-    extra = None
-    if EXTRA[family] in table.schema.names and table.column(EXTRA[family]).null_count < rows:
-        convert = (lambda value: json_bytes(parse_json(value))) if family == "occupancy" else text_bytes
-        extra = each(EXTRA[family], convert, None)
-    counts = statuses = None
-    if family == "occupancy":
+    def times(self) -> npt.NDArray[np.int64]:
         try:
-            counts = _counts(table.column("occupied_count"))
+            return _times(self.table.column("timestamp"))
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+            values = self.each("timestamp", lambda value: microseconds(parse_timestamp(value)), 0)
+            return np.array(values, dtype=np.int64)
+
+    def counts(self) -> npt.NDArray[np.int32]:
+        try:
+            return _counts(self.table.column("occupied_count"))
         except pa.ArrowInvalid:
-            counts = np.array(each("occupied_count", lambda value: count(parse_count(value)), 0), dtype=np.int32)
-    else:
-        statuses = cast("list[bytes | None]", each("status", status_bytes, b"healthy"))
-        extra = extra or [None] * rows
-    batch = Batch(family, np.arange(rows), cameras, times, counts, statuses, extra)
-    if reasons:
-        good = np.ones(rows, dtype=bool)
-        good[list(reasons)] = False
-        batch = batch.take(good)
-    return batch, reasons
+            values = self.each("occupied_count", lambda value: count(parse_count(value)), 0)
+            return np.array(values, dtype=np.int32)
+
+    def optional(self, name: str, convert: Callable[[Any], bytes | None]) -> Bytes | None:
+        """None where no row has any."""
+        if name not in self.table.schema.names or self.table.column(name).null_count == self.table.num_rows:
+            return None
+        return self.each(name, convert, None)
 
 
-def _times(column: pa.Array) -> np.ndarray[Any, np.dtype[np.int64]]:
+def _times(column: pa.Array) -> npt.NDArray[np.int64]:
     if column.null_count:
         raise pa.ArrowInvalid("a timestamp is missing")
     if pa.types.is_timestamp(column.type) and column.type.tz is None:
         raise pa.ArrowInvalid("the timestamps are naive")
     stamps = pc.cast(column, pa.timestamp("us", tz="UTC"), safe=False)
-    times: np.ndarray[Any, np.dtype[np.int64]] = stamps.cast(pa.int64()).to_numpy(zero_copy_only=False) + UNIX_EPOCH
+    times: npt.NDArray[np.int64] = stamps.cast(pa.int64()).to_numpy(zero_copy_only=False) + UNIX_EPOCH
     return times
 
 
-def _counts(column: pa.Array) -> np.ndarray[Any, np.dtype[np.int32]]:
+def _counts(column: pa.Array) -> npt.NDArray[np.int32]:
     numbers = pc.cast(column, pa.int64())
     if numbers.null_count or pc.min(numbers).as_py() < 0 or pc.max(numbers).as_py() > LARGEST_COUNT:
         raise pa.ArrowInvalid("a count is missing or out of range")
-    counts: np.ndarray[Any, np.dtype[np.int32]] = numbers.to_numpy(zero_copy_only=False).astype(np.int32)
+    counts: npt.NDArray[np.int32] = numbers.to_numpy(zero_copy_only=False).astype(np.int32)
     return counts

@@ -55,3 +55,14 @@ def parse_interval(value: object) -> timedelta:
         (timedelta(**{UNITS.get(unit, unit if unit.endswith("s") else unit + "s"): int(n)}) for n, unit in parts),
         timedelta(),
     )
+
+
+def interval_text(value: timedelta) -> str:
+    """A length of time as `parse_interval` reads it, like `4 days 15 minutes`."""
+    seconds = int(value.total_seconds())
+    parts = []
+    for unit, length in (("day", 86_400), ("hour", 3_600), ("minute", 60), ("second", 1)):
+        number, seconds = divmod(seconds, length)
+        if number:
+            parts.append(f"{number} {unit}{'' if number == 1 else 's'}")
+    return " ".join(parts) or "0 seconds"

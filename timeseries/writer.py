@@ -7,7 +7,7 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -15,13 +15,12 @@ from types import TracebackType
 from typing import Literal, Self
 
 from timeseries.batches import from_events
+from timeseries.delivery import Delivery, Record
 from timeseries.errors import ConfigurationError, NotStoredError, WriterFullError
-from timeseries.events import Event, RecordResult, Rejection
-from timeseries.retrying import delays, passes
+from timeseries.events import Event, Rejection
 from timeseries.spool import Spool
 
 log = logging.getLogger(__name__)
-Record = Callable[[Sequence[Event]], RecordResult]
 OnFull = Literal["block", "raise"]
 AGE_RESOLUTION = 0.01  # seconds
 
@@ -70,9 +69,8 @@ class Writer:
                 f"writer settings: batch_size {batch_size} must lie between 1 and max_pending {max_pending},"
                 f" flush_interval {flush_interval} must be above 0, on_full {on_full!r} must be 'block' or 'raise'"
             )
-        self._record = record
         self._batch_size, self._flush_interval = batch_size, flush_interval
-        self._max_pending, self._on_full, self._on_rejected = max_pending, on_full, on_rejected
+        self._max_pending, self._on_full = max_pending, on_full
         self._close_timeout = close_timeout
         self._spool = Spool(Path(spool)) if spool is not None else None
         self._memory: deque[Event] = deque()
@@ -85,10 +83,7 @@ class Writer:
         self._changed = threading.Condition()
         self._flushing = self._accepted
         self._closing = False
-        self._stop = threading.Event()
-        self._counts = RecordResult()
-        self._rejected = self._retries = 0
-        self._last_error: str | None = None
+        self._delivery = Delivery(record, on_rejected)
         self._thread = threading.Thread(target=self._run, name="timeseries-writer", daemon=True)
         self._thread.start()
 
@@ -99,12 +94,12 @@ class Writer:
             return WriterState(
                 pending=self._accepted - self._settled,
                 oldest_seconds=time.monotonic() - self._ages[0][1] if self._ages else None,
-                stored=self._counts.inserted,
-                duplicates=self._counts.duplicates,
-                rejected=self._rejected,
-                retries=self._retries,
+                stored=self._delivery.stored,
+                duplicates=self._delivery.duplicates,
+                rejected=self._delivery.rejected,
+                retries=self._delivery.retries,
                 damaged=self._spool.damaged if self._spool is not None else 0,
-                last_error=self._last_error,
+                last_error=self._delivery.last_error,
             )
 
     def record(self, event: Event) -> None:
@@ -134,7 +129,7 @@ class Writer:
     def _acceptable(self, event: Event) -> bool:
         rejections = from_events([event])[1]
         if rejections:
-            self._reject(rejections[0])
+            self._delivery.reject(rejections[0])
         return not rejections
 
     def _put(self, event: Event, *, block: bool) -> None:
@@ -159,7 +154,7 @@ class Writer:
     def _reserve(self, *, block: bool) -> None:
         while self._reserved - self._settled >= self._max_pending and not self._closing:
             if not block:
-                raise WriterFullError(f"{self._max_pending:,} events wait to be stored ({self._last_error})")
+                raise WriterFullError(f"{self._max_pending:,} events wait to be stored ({self._delivery.last_error})")
             self._changed.wait()
         if self._closing:
             raise NotStoredError("the writer is closed; the event was not accepted")
@@ -181,7 +176,9 @@ class Writer:
             wanted = self._flushing = self._accepted
             self._changed.notify_all()
             if not self._changed.wait_for(lambda: self._settled >= wanted or not self._thread.is_alive(), timeout):
-                raise NotStoredError(f"{wanted - self._settled:,} events are not stored yet ({self._last_error})")
+                raise NotStoredError(
+                    f"{wanted - self._settled:,} events are not stored yet ({self._delivery.last_error})"
+                )
 
     def close(self, timeout: float | None = None) -> None:
         """Accept nothing more, store what waits, and stop.
@@ -194,14 +191,14 @@ class Writer:
             self._flushing = self._accepted
             self._changed.notify_all()
         self._thread.join(self._close_timeout if timeout is None else timeout)
-        self._stop.set()
+        self._delivery.stop()
         self._thread.join()
         left = self._accepted - self._settled
         if self._spool is not None:
             self._spool.close()
         if left:
             where = f"they stay in the spool {self._spool.path}" if self._spool is not None else "they are lost"
-            raise NotStoredError(f"{left:,} events were accepted and not stored, {where} ({self._last_error})")
+            raise NotStoredError(f"{left:,} events were accepted and not stored, {where} ({self._delivery.last_error})")
 
     def __enter__(self) -> Self:
         return self
@@ -218,12 +215,12 @@ class Writer:
                     positions, events = self._spool.take(number)
                 else:
                     positions, events = list(range(number)), list(islice(self._memory, number))
-                if events and not self._deliver(events):
+                if events and not self._delivery.deliver(events):
                     return
                 self._settle(positions)
         except Exception as error:  # nothing that is known to happen: say so rather than wait for ever
             log.exception("the writer stopped")
-            self._last_error = f"{type(error).__name__}: {error}"
+            self._delivery.last_error = f"{type(error).__name__}: {error}"
         finally:
             with self._changed:
                 self._closing = True
@@ -234,7 +231,7 @@ class Writer:
         0 when all is done.
         """
         with self._changed:
-            while not self._stop.is_set():
+            while not self._delivery.stopped:
                 waiting = self._accepted - self._settled
                 if not waiting:
                     if self._closing and self._reserved == self._accepted:
@@ -246,45 +243,6 @@ class Writer:
                     return min(waiting, self._batch_size)
                 self._changed.wait(rest)
         return 0
-
-    def _deliver(self, events: list[Event]) -> bool:
-        """Store events, however long it takes; False where the writer was stopped before."""
-        pauses = delays()
-        while True:
-            try:
-                result = self._record(events)
-            except Exception as error:
-                self._last_error = f"{type(error).__name__}: {error}".splitlines()[0]
-                if not passes(error):
-                    return self._isolate(events, error)
-                pause = next(pauses)
-                self._retries += 1
-                log.warning("%d events wait, next try in %.1f s: %s", len(self), pause, self._last_error)
-                if self._stop.wait(pause):
-                    return False
-            else:
-                self._counts += RecordResult(result.inserted, result.duplicates)
-                for rejection in result.rejected:
-                    self._reject(Rejection(rejection.index, rejection.reason, events[rejection.index]))
-                return True
-
-    def _isolate(self, events: list[Event], error: Exception) -> bool:
-        """Halve a batch that is refused for good until the event that is refused stands alone."""
-        if len(events) == 1:
-            self._reject(Rejection(0, f"the server refused it: {error}", events[0]))
-            return True
-        middle = len(events) // 2
-        return self._deliver(events[:middle]) and self._deliver(events[middle:])
-
-    def _reject(self, rejection: Rejection) -> None:
-        with self._changed:
-            self._rejected += 1
-        log.warning("rejected: %s", rejection.reason)
-        if self._on_rejected is not None:
-            try:
-                self._on_rejected(rejection)
-            except Exception:
-                log.exception("on_rejected failed")
 
     def _settle(self, positions: list[int]) -> None:
         if self._spool is not None:

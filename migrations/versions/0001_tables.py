@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
+from typing import Any
 
 from alembic import op
 
@@ -18,18 +20,34 @@ PRELOADED = """
     SELECT EXISTS (SELECT FROM pg_available_extensions WHERE name = 'timescaledb')
        AND current_setting('shared_preload_libraries') LIKE '%timescaledb%'
 """
+HYPERTABLES = """
+    SELECT EXISTS (
+        SELECT FROM timescaledb_information.hypertables
+        WHERE hypertable_schema = 'public' AND hypertable_name = 'occupancy_events')
+"""
+log = logging.getLogger("timeseries.migrations")
 
 
-def execute(sql: str) -> None:
-    op.get_bind().exec_driver_sql(sql, execution_options={"no_parameters": True})
+def execute(sql: str) -> Any:
+    return op.get_bind().exec_driver_sql(sql, execution_options={"no_parameters": True})
 
 
 def upgrade() -> None:
-    preloaded = bool(op.get_bind().exec_driver_sql(PRELOADED, execution_options={"no_parameters": True}).scalar())
+    preloaded = execute(PRELOADED).scalar()
     if preloaded:
         execute("CREATE EXTENSION IF NOT EXISTS timescaledb SCHEMA public")
     execute((SQL / "tables.sql").read_text())
     if preloaded:
+        execute((SQL / "hypertables.sql").read_text())
+
+
+def move_up() -> None:
+    """On a server that has been given TimescaleDB since: plain tables become hypertables, with all rows."""
+    if not execute(PRELOADED).scalar():
+        return
+    execute("CREATE EXTENSION IF NOT EXISTS timescaledb SCHEMA public")
+    if not execute(HYPERTABLES).scalar():
+        log.info("occupancy_events and health_logs become hypertables")
         execute((SQL / "hypertables.sql").read_text())
 
 

@@ -1,11 +1,13 @@
-"""The six aggregates, by kind of server: continuous aggregates with policies, or views; then the answers."""
+"""The six aggregates, by kind of server: continuous aggregates with policies, or views."""
 
 from __future__ import annotations
 
+import logging
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from string import Template
+from typing import Any
 
 from alembic import op
 
@@ -32,50 +34,17 @@ SUMMARY = {
         " q.healthy_seconds, q.degraded_seconds, q.disconnected_seconds, c.hold ORDER BY q.bucket)",
 }  # fmt: skip
 
-# What the local buckets of the two families differ in.
-FAMILIES = (
-    {
-        "family": "occupancy",
-        "events": "occupancy_events",
-        "columns": "occupied_min, occupied_max, car_seconds, known_seconds",
-        "of_event": "e.occupied_count, e.occupied_count, 0, 0",
-        "unknown": "NULL::integer AS occupied_min, NULL::integer AS occupied_max,"
-                   " NULL::double precision AS car_seconds, NULL::double precision AS known_seconds",
-        "stored_state": "r.last_count",
-        "event_state": "e.occupied_count",
-        "results": "occupied_min integer, occupied_max integer, car_seconds double precision,"
-                   " known_seconds double precision",
-        "totals": "min(least(p.occupied_min, CASE WHEN p.stood > 0 THEN p.standing END)),"
-                  " max(greatest(p.occupied_max, CASE WHEN p.stood > 0 THEN p.standing END)),"
-                  " sum(coalesce(p.car_seconds, 0) + CASE WHEN p.stood > 0 THEN p.stood * p.standing ELSE 0 END),"
-                  " sum(coalesce(p.known_seconds, 0) + p.stood)",
-    },
-    {
-        "family": "health",
-        "events": "health_logs",
-        "columns": "healthy_seconds, degraded_seconds, disconnected_seconds",
-        "of_event": "0, 0, 0",
-        "unknown": "NULL::double precision AS healthy_seconds, NULL::double precision AS degraded_seconds,"
-                   " NULL::double precision AS disconnected_seconds",
-        "stored_state": "CASE r.last_status WHEN 'healthy' THEN 1 WHEN 'degraded' THEN 2 ELSE 3 END",
-        "event_state": "CASE e.status WHEN 'healthy' THEN 1 WHEN 'degraded' THEN 2 ELSE 3 END",
-        "results": "healthy_seconds double precision, degraded_seconds double precision,"
-                   " disconnected_seconds double precision",
-        "totals": "sum(coalesce(p.healthy_seconds, 0) + CASE p.standing WHEN 1 THEN p.stood ELSE 0 END),"
-                  " sum(coalesce(p.degraded_seconds, 0) + CASE p.standing WHEN 2 THEN p.stood ELSE 0 END),"
-                  " sum(coalesce(p.disconnected_seconds, 0) + CASE p.standing WHEN 3 THEN p.stood ELSE 0 END)",
-    },
-)  # fmt: skip
-
 # A watermark that has never moved lets the first scheduled refresh jump over history that was imported before it.
-# One event at the end of a past day, refreshed and taken away again, puts all of them at one midnight in UTC.
-SEED_AT = "(date_trunc('day', now(), 'UTC') - interval '10 minutes')"
+# One event at the end of a past day, refreshed and taken away again, puts all of them at one midnight in UTC. Its
+# summaries go first: a quarter without raw rows would stay.
+MIDNIGHT = "date_trunc('day', now(), 'UTC')"
+SEED_AT = f"({MIDNIGHT} - interval '10 minutes')"
 SEED = f"""
-    INSERT INTO public.cameras (name) VALUES ('timeseries: watermark');
+    INSERT INTO public.cameras (name) VALUES ('timeseries: watermark') ON CONFLICT DO NOTHING;
     INSERT INTO public.occupancy_events (camera_id, "timestamp", occupied_count)
-        SELECT id, {SEED_AT}, 0 FROM public.cameras WHERE name = 'timeseries: watermark';
+        SELECT id, {SEED_AT}, 0 FROM public.cameras WHERE name = 'timeseries: watermark' ON CONFLICT DO NOTHING;
     INSERT INTO public.health_logs (camera_id, "timestamp", status)
-        SELECT id, {SEED_AT}, 'healthy' FROM public.cameras WHERE name = 'timeseries: watermark';
+        SELECT id, {SEED_AT}, 'healthy' FROM public.cameras WHERE name = 'timeseries: watermark' ON CONFLICT DO NOTHING;
 """
 UNSEED = """
     DELETE FROM public.occupancy_events USING public.cameras AS c
@@ -84,20 +53,22 @@ UNSEED = """
         WHERE camera_id = c.id AND c.name = 'timeseries: watermark';
     DELETE FROM public.cameras WHERE name = 'timeseries: watermark';
 """
+MATERIALIZATIONS = """
+    SELECT a.user_view_name, format('%I.%I', h.schema_name, h.table_name),
+           format('%I.%I', a.partial_view_schema, a.partial_view_name)
+    FROM _timescaledb_catalog.continuous_agg AS a
+    JOIN _timescaledb_catalog.hypertable AS h ON h.id = a.mat_hypertable_id
+    WHERE a.user_view_schema = 'public'
+"""
+log = logging.getLogger("timeseries.migrations")
 
 
-class Family(Template):
-    """A template whose placeholders begin with @: the dollar is PostgreSQL's."""
-
-    delimiter = "@"
-
-
-def execute(sql: str) -> None:
-    op.get_bind().exec_driver_sql(sql, execution_options={"no_parameters": True})
+def execute(sql: str) -> Any:
+    return op.get_bind().exec_driver_sql(sql, execution_options={"no_parameters": True})
 
 
 def community() -> bool:
-    return bool(op.get_bind().exec_driver_sql(COMMUNITY, execution_options={"no_parameters": True}).scalar())
+    return bool(execute(COMMUNITY).scalar())
 
 
 def aggregates(*, continuous: bool) -> Iterator[tuple[str, str]]:
@@ -153,9 +124,25 @@ def create_views() -> None:
         """)
 
 
-def refresh(names: list[str]) -> None:
-    for name in names:
-        execute(f"CALL public.refresh_continuous_aggregate('public.{name}', NULL, date_trunc('day', now(), 'UTC'))")
+def materializations() -> dict[str, tuple[str, str]]:
+    """Of each continuous aggregate the hypertable that keeps it and the view that computes it."""
+    return {name: (relation, definition) for name, relation, definition in execute(MATERIALIZATIONS).fetchall()}
+
+
+def refresh(names: Iterable[str], start: str) -> None:
+    """Move the watermarks to midnight. A refresh cannot be in a transaction with anything else."""
+    with op.get_context().autocommit_block():
+        for name in names:
+            execute(f"CALL public.refresh_continuous_aggregate('public.{name}', {start}, {MIDNIGHT})")
+
+
+def unseed() -> None:
+    for relation, _ in materializations().values():
+        execute(f"""
+            DELETE FROM {relation} AS m USING public.cameras AS c
+            WHERE m.camera_id = c.id AND c.name = 'timeseries: watermark'
+        """)
+    execute(UNSEED)
 
 
 def upgrade() -> None:
@@ -166,20 +153,82 @@ def upgrade() -> None:
     else:
         create_continuous_aggregates()
         execute(SEED)
-        with op.get_context().autocommit_block():
-            refresh([name for name, _ in aggregates(continuous=True)])
-        execute(UNSEED)
-        with op.get_context().autocommit_block():
-            refresh([name for name, _ in aggregates(continuous=True)])
+        refresh(materializations(), "NULL")
+        unseed()
+        execute((SQL / "sealed_quarters.sql").read_text())
         execute((SQL / "policies.sql").read_text())
     execute((SQL / ("late_continuous.sql" if continuous else "late_views.sql")).read_text())
-    execute((SQL / "local_time.sql").read_text())
-    execute((SQL / ("stored_continuous.sql" if continuous else "stored_views.sql")).read_text())
-    for family in FAMILIES:
-        execute(Family((SQL / "buckets.sql").read_text()).substitute(family))
-    execute((SQL / "answers.sql").read_text())
-    execute((SQL / "states.sql").read_text())
     execute((SQL / "guards.sql").read_text())
+
+
+def move_up() -> None:
+    """On a server that has become Community since: views become continuous aggregates, with all that was kept.
+
+    Each step is done wholly or not at all, and the tables of kept quarters go last: while they are there, an
+    interrupted run is taken up again. Whoever stores late events waits meanwhile, by the lock of pruning.
+    """
+    if not community() or execute("SELECT to_regclass('timeseries.occupancy_kept')").scalar() is None:
+        return
+    execute("SELECT pg_advisory_lock(timeseries.prune_lock())")
+    if not materializations():
+        replace_views()
+    execute(SEED)
+    refilled = [name for name in materializations() if not name.endswith("_quarter_hourly")]
+    since = {
+        family: execute(
+            f"SELECT least(date_trunc('day', max(bucket), 'UTC'), {MIDNIGHT} - interval '24 hours')"
+            f" FROM {materializations()[f'{family}_quarter_hourly'][0]}"
+        ).scalar()
+        for family in EVENTS
+    }
+    for family, start in since.items():
+        refresh([f"{family}_quarter_hourly"], f"'{start}'" if start else "NULL")
+    for name in refilled:
+        fill(name)
+    refresh(refilled, f"{MIDNIGHT} - interval '24 hours'")
+    unseed()
+    execute("""
+        DROP FUNCTION timeseries.sealed, timeseries.materialize, timeseries.prune_day;
+        DROP VIEW IF EXISTS timeseries.occupancy_stored_quarters, timeseries.occupancy_stored_hours,
+            timeseries.occupancy_stored_days, timeseries.health_stored_quarters, timeseries.health_stored_hours,
+            timeseries.health_stored_days;
+        DROP VIEW timeseries.occupancy_live, timeseries.health_live;
+        DROP TABLE timeseries.occupancy_kept, timeseries.health_kept;
+        DROP INDEX public.ix_occupancy_events_quarter, public.ix_health_logs_quarter;
+    """)
+    execute((SQL / "late_continuous.sql").read_text())
+    execute((SQL / "policies.sql").read_text())
+    execute("SELECT pg_advisory_unlock(timeseries.prune_lock()); DROP FUNCTION timeseries.prune_lock")
+
+
+def replace_views() -> None:
+    names = [name for name, _ in aggregates(continuous=True)]
+    for name in sorted(names, key=lambda name: name.endswith("_quarter_hourly")):
+        execute(f"DROP VIEW public.{name}")
+    create_continuous_aggregates()
+    execute((SQL / "sealed_quarters.sql").read_text())
+    for family in EVENTS:
+        relation, _ = materializations()[f"{family}_quarter_hourly"]
+        log.info("%s_quarter_hourly: the quarters that were kept", family)
+        execute(f"INSERT INTO {relation} SELECT * FROM timeseries.{family}_kept")
+        fill(f"{family}_quarter_hourly", keep=True)
+
+
+def fill(name: str, *, keep: bool = False) -> None:
+    """Compute what lies before midnight, ten days at a time."""
+    relation, definition = materializations()[name]
+    if not keep:
+        execute(f"DELETE FROM {relation} WHERE bucket < {MIDNIGHT}")
+    source = name if name.endswith("_quarter_hourly") else f"{name.split('_')[0]}_quarter_hourly"
+    column, table = ("timestamp", EVENTS[name.split("_")[0]]) if source == name else ("bucket", source)
+    steps = execute(f"""
+        SELECT step::text, least(step + interval '240 hours', {MIDNIGHT})::text
+        FROM generate_series((SELECT date_trunc('day', min("{column}"), 'UTC') FROM public.{table}),
+                             {MIDNIGHT} - interval '1 second', interval '240 hours') AS step
+    """).fetchall()
+    for start, end in steps:
+        log.info("%s: from %s", name, start)
+        execute(f"INSERT INTO {relation} SELECT * FROM {definition} WHERE bucket >= '{start}' AND bucket < '{end}'")
 
 
 def downgrade() -> None:
@@ -189,15 +238,6 @@ def downgrade() -> None:
         DROP TRIGGER IF EXISTS rebuild_camera ON public.cameras;
         DROP FUNCTION timeseries.guard_history, timeseries.sealed, timeseries.materialize;
         DROP FUNCTION IF EXISTS timeseries.rebuild_camera, timeseries.prune_day, timeseries.prune_lock;
-        DROP FUNCTION public.occupancy_hours, public.occupancy_weekdays, public.health_hours, public.health_weekdays,
-            public.occupancy_quarters, public.occupancy_days, public.occupancy_profile, public.occupancy_peaks,
-            public.health_uptime, public.health_states, public.health_outages, public.latest;
-        DROP FUNCTION timeseries.occupancy_buckets, timeseries.health_buckets, timeseries.watermarks,
-            timeseries.local_buckets, timeseries.local_hours, timeseries.local_days, timeseries.next_midnight;
-        DROP TYPE timeseries.local_bucket, timeseries.camera_scope;
-        DROP VIEW timeseries.occupancy_stored_quarters, timeseries.occupancy_stored_hours,
-            timeseries.occupancy_stored_days, timeseries.health_stored_quarters, timeseries.health_stored_hours,
-            timeseries.health_stored_days;
     """)
     for name in reversed([name for name, _ in aggregates(continuous=continuous)]):
         execute(f"DROP {'MATERIALIZED VIEW' if continuous else 'VIEW'} public.{name}")
@@ -205,6 +245,7 @@ def downgrade() -> None:
         for events in EVENTS.values():
             execute(f"SELECT public.remove_retention_policy('public.{events}')")
             execute(f"CALL public.remove_columnstore_policy('public.{events}')")
+        execute("DROP FUNCTION timeseries.keep_sealed_quarter")
     else:
         for family, events in EVENTS.items():
             execute(f"""

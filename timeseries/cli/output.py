@@ -47,6 +47,7 @@ def shown(value: object) -> str:
 
 
 def size(bytes_: int) -> str:
+    """Bytes in a unit that is read at a glance."""
     number = float(bytes_)
     for unit in ("B", "kB", "MB", "GB"):
         if number < 1000:

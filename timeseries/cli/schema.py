@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 
 import click
 
 from timeseries import schema
 from timeseries.cli.output import print_json, print_table, size
-from timeseries.status import read_status
+from timeseries.cli.policies import show_policies
+from timeseries.status import Status, read_status
 from timeseries.store import Store, resolve_url
 
 
@@ -18,6 +20,9 @@ from timeseries.store import Store, resolve_url
 def migrate(url: str | None, revision: str) -> None:
     """Bring the schema to REVISION: head (the default), an older one, or base for none."""
     url = resolve_url(url)
+    if sys.stderr.isatty():
+        logging.basicConfig(format="%(message)s")
+        logging.getLogger("timeseries.migrations").setLevel(logging.INFO)
     schema.migrate(url, revision)
     click.echo(f"The schema is at revision {schema.current(url) or 'base'}.")
 
@@ -32,30 +37,35 @@ def status(url: str | None, as_json: bool) -> None:
     if as_json:
         print_json(found)
     else:
-        click.echo(f"{found.server}; schema revision {found.revision}; {found.cameras:,} cameras")
-        print_table(
-            ["table", "rows, about", "size", "oldest", "newest"],
-            [[t.name, t.rows, size(t.bytes), t.oldest, t.newest] for t in found.tables],
-        )
-        print_table(
-            ["aggregate", "kept as", "watermark", "lag, hours"],
-            [[a.name, a.kept_as, a.watermark, a.lag_seconds and a.lag_seconds / 3600] for a in found.aggregates],
-        )
-        if found.policies:
-            print_table(
-                ["policy", "of", "every", "settings", "last run"],
-                [
-                    [p.name, p.relation, p.schedule_interval, settings(p.config), p.last_run_status]
-                    for p in found.policies
-                ],
-            )
-        for problem in found.problems:
-            click.echo(f"Problem: {problem}", err=True)
+        print_status(found)
     sys.exit(1 if found.problems else 0)
 
 
-def settings(config: dict[str, object]) -> str:
-    return ", ".join(f"{key} {value}" for key, value in config.items() if not key.endswith("hypertable_id"))
+def print_status(found: Status) -> None:
+    click.echo(f"{found.server}; schema revision {found.revision}; {found.cameras:,} cameras")
+    print_table(
+        ["table", "rows, about", "size", "in columnstore", "before", "oldest", "newest"],
+        [
+            [t.name, t.rows, size(t.bytes), size(t.bytes_in_columnstore), size(t.bytes_before_columnstore),
+             t.oldest, t.newest]
+            for t in found.tables
+        ],
+    )  # fmt: skip
+    print_table(
+        ["aggregate", "kept as", "size", "watermark", "lag, hours"],
+        [
+            [a.name, a.kept_as, size(a.bytes), a.watermark, a.lag_seconds and a.lag_seconds / 3600]
+            for a in found.aggregates
+        ],
+    )
+    print_table(
+        ["yesterday (UTC)", "rows", "samples in quarters"],
+        [[f"{count.table}, {count.day}", count.rows, count.samples] for count in found.counts],
+    )
+    if found.policies:
+        show_policies(found.policies, as_json=False)
+    for problem in found.problems:
+        click.echo(f"Problem: {problem}", err=True)
 
 
 COMMANDS = (migrate, status)

@@ -8,13 +8,15 @@
 -- behind no watermark from raw rows: each of these is a summary, too. The bounds of every part are variables, which
 -- reach the planner as constants, so that it leaves chunks out.
 --
+-- It reads with the owner's rights: who may ask for averages need not read what they are made of.
+--
 -- How the integral is taken: the rows of each camera and the beginnings of its buckets are put in one order in time.
 -- Each of them lasts until the next; what was observed last stands meanwhile, at most for the hold, never past now.
 CREATE FUNCTION timeseries.@{family}_buckets(
     camera_ids uuid[], range_start timestamptz, range_end timestamptz, width text, time_zone text
 ) RETURNS TABLE (
     camera_id uuid, bucket timestamptz, local_start timestamp, samples bigint, @results, span_seconds double precision
-) LANGUAGE plpgsql STABLE PARALLEL SAFE ROWS 1000
+) LANGUAGE plpgsql STABLE PARALLEL SAFE SECURITY DEFINER ROWS 1000
 SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_custom_plan SET jit = off AS $$
 #variable_conflict use_column
 DECLARE

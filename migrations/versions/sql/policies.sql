@@ -9,6 +9,20 @@ ALTER TABLE public.health_logs SET (
 CALL public.add_columnstore_policy('public.occupancy_events', after => interval '7 days');
 CALL public.add_columnstore_policy('public.health_logs', after => interval '7 days');
 
+DO $$
+DECLARE
+    aggregate text;
+BEGIN
+    FOREACH aggregate IN ARRAY ARRAY['occupancy_quarter_hourly', 'occupancy_hourly', 'occupancy_weekday',
+                                     'health_quarter_hourly', 'health_hourly', 'health_weekday']
+    LOOP
+        EXECUTE format('ALTER MATERIALIZED VIEW public.%I SET (timescaledb.enable_columnstore,'
+                       ' timescaledb.segmentby = ''camera_id'', timescaledb.orderby = ''bucket'')', aggregate);
+        EXECUTE format('CALL public.add_columnstore_policy(''public.%I'', after => interval ''30 days'')', aggregate);
+    END LOOP;
+END
+$$;
+
 SELECT public.add_continuous_aggregate_policy(
     'public.' || family || '_quarter_hourly', start_offset => interval '3 days', end_offset => interval '1 hour',
     schedule_interval => interval '15 minutes')

@@ -1,11 +1,12 @@
 -- What is now, and what was wrong: answers about single states, from raw rows; what is older than these, from summaries.
+-- They read with the owner's rights, since readers have none on raw rows.
 
 CREATE FUNCTION public.health_states(
     camera_ids uuid[] DEFAULT NULL, range_start timestamptz DEFAULT NULL, range_end timestamptz DEFAULT NULL
 ) RETURNS TABLE (
     camera_id uuid, start_at timestamptz, end_at timestamptz, seconds double precision, status public.health_status,
     message text
-) LANGUAGE plpgsql STABLE PARALLEL SAFE ROWS 1000
+) LANGUAGE plpgsql STABLE PARALLEL SAFE SECURITY DEFINER ROWS 1000
 SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_custom_plan SET jit = off AS $$
 #variable_conflict use_column
 DECLARE
@@ -82,7 +83,7 @@ CREATE FUNCTION public.latest(camera_ids uuid[] DEFAULT NULL)
 RETURNS TABLE (
     camera_id uuid, counted_at timestamptz, occupied_count integer, count_age interval,
     status public.health_status, status_at timestamptz, status_age interval, message text
-) LANGUAGE plpgsql STABLE PARALLEL SAFE ROWS 200
+) LANGUAGE plpgsql STABLE PARALLEL SAFE SECURITY DEFINER ROWS 200
 SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_custom_plan SET jit = off AS $$
 #variable_conflict use_column
 DECLARE

@@ -1,0 +1,59 @@
+"""Believable histories of cameras, and all that a store answers about them, to compare before and after."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from uuid import UUID
+
+import psycopg
+
+from timeseries import HealthLog, OccupancyEvent, Store
+from timeseries.events import Event
+
+ZONES = ("America/New_York", "Europe/Berlin", "Asia/Kathmandu", "Australia/Lord_Howe")
+HOLDS = (timedelta(days=1), timedelta(minutes=90), timedelta(hours=6), timedelta(days=1))
+LEVELS = ("quarter_hourly", "hourly", "weekday")
+FUNCTIONS = ("occupancy_hours", "occupancy_weekdays", "health_hours", "health_weekdays")
+
+
+def add_cameras(store: Store, number: int = 3) -> list[UUID]:
+    return [store.cameras.add(f"lot {i}", timezone=ZONES[i], hold=HOLDS[i]).id for i in range(number)]
+
+
+def events_of(
+    camera: UUID, start: datetime, end: datetime, chance: random.Random, every: float = 3600.0
+) -> Iterator[Event]:
+    """Counts as they change and health now and then, at irregular moments, some on the edges of quarters, with gaps of
+    up to three days.
+    """
+    at = start
+    while True:
+        at += timedelta(seconds=chance.expovariate(1 / every))
+        if chance.random() < 0.005:
+            at += timedelta(days=3 * chance.random())
+        if chance.random() < 0.1:
+            at = at.replace(minute=at.minute // 15 * 15, second=0, microsecond=0) + timedelta(minutes=15)
+        if at >= end:
+            return
+        yield OccupancyEvent(camera, at, chance.randrange(90))
+        if chance.random() < 0.1:
+            yield HealthLog(camera, at, chance.choice(["healthy", "healthy", "degraded", "disconnected"]))
+
+
+def answers(url: str, start: datetime, end: datetime) -> dict[str, list[tuple[object, ...]]]:
+    """Every row of the aggregates and of the functions in a range."""
+    with psycopg.connect(url) as connection:
+        connection.execute("SET timezone = 'UTC'")
+        rows: dict[str, list[tuple[object, ...]]] = {}
+        for name in (f"{family}_{level}" for family in ("occupancy", "health") for level in LEVELS):
+            rows[name] = connection.execute(
+                f"SELECT * FROM {name} WHERE bucket >= %s AND bucket < %s ORDER BY camera_id, bucket, first_at",
+                [start, end],
+            ).fetchall()  # type: ignore[call-overload]
+        for name in FUNCTIONS:
+            rows[name] = connection.execute(
+                f"SELECT * FROM {name}(NULL, %s, %s) ORDER BY 1, 2", [start, end]
+            ).fetchall()  # type: ignore[call-overload]
+        return rows

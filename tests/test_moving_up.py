@@ -1,0 +1,106 @@
+"""A database that outgrows its server: plain PostgreSQL that is given TimescaleDB, Apache-2 that becomes Community."""
+
+from __future__ import annotations
+
+import logging
+import random
+from datetime import UTC, datetime, timedelta
+
+import psycopg
+import pytest
+from conftest import RunningServer
+from faults import opened
+from history import add_cameras, answers, events_of
+
+from timeseries import NotMigratedError, OccupancyEvent, ServerKind, schema
+from timeseries.status import read_status
+
+NOW = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
+START, END = NOW - timedelta(days=120), NOW  # nothing in it depends on the clock
+LESSER = {
+    ServerKind.COMMUNITY: [{"shared_preload_libraries": ""}, {"timescaledb.license": "apache"}],
+    ServerKind.APACHE: [{"shared_preload_libraries": ""}],
+}
+
+
+class Interruption(logging.Handler):
+    """Ends a migration when it says a certain thing."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.text = text
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if self.text in record.getMessage():
+            raise KeyboardInterrupt(record.getMessage())
+
+
+def interrupted_migration(url: str, text: str) -> None:
+    log, handler = logging.getLogger("timeseries.migrations"), Interruption(text)
+    log.setLevel(logging.INFO)
+    log.addHandler(handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            schema.migrate(url)
+    finally:
+        log.removeHandler(handler)
+
+
+def first_quarter(answers: dict[str, list[tuple[object, ...]]]) -> datetime:
+    """Of the first camera by id, with raw rows long gone."""
+    bucket = answers["occupancy_quarter_hourly"][0][1]
+    assert isinstance(bucket, datetime)
+    return bucket
+
+
+@pytest.mark.kinds(ServerKind.COMMUNITY, ServerKind.APACHE)
+@pytest.mark.parametrize("position", [0, 1])
+def test_a_database_moves_up_with_all_rows_and_averages(server: RunningServer, position: int) -> None:
+    if server.found.cluster is None:
+        pytest.skip("needs a server that the test may restart")
+    if position >= len(LESSER[server.kind]):
+        pytest.skip("there is no other lesser server below this one")
+    lesser = LESSER[server.kind][position]
+    cluster = server.found.cluster(**lesser)
+    try:
+        cluster.start()
+        schema.migrate(cluster.url())
+        with opened(cluster.url()) as store:
+            assert store.server().kind is not server.kind
+            chance = random.Random(5)
+            cameras = add_cameras(store)
+            events = [event for camera in cameras for event in events_of(camera, START, NOW, chance)]
+            assert store.record(events).inserted == len(events)
+            assert store.prune().removed > 0
+        before = answers(cluster.url(), START, END)
+        cluster.stop()
+        cluster.configure(
+            shared_preload_libraries="timescaledb", **({"timescaledb.license": "timescale"} if position else {})
+        )
+        cluster.start()
+
+        if "shared_preload_libraries" in lesser:
+            interrupted_migration(cluster.url(), "become hypertables")
+        if server.kind is ServerKind.COMMUNITY:
+            for step in ("quarters that were kept", "health_quarter_hourly: from", "occupancy_weekday: from"):
+                interrupted_migration(cluster.url(), step)
+                with pytest.raises(NotMigratedError, match="move it up, run: timeseries migrate"):
+                    opened(cluster.url())
+        schema.migrate(cluster.url())
+        schema.migrate(cluster.url())
+
+        assert answers(cluster.url(), START, END) == before
+        with opened(cluster.url()) as store:
+            assert store.server().kind is server.kind
+            status = read_status(store.pool)
+            kept_as = "continuous aggregate" if server.kind is ServerKind.COMMUNITY else "view"
+            assert {aggregate.kept_as for aggregate in status.aggregates} == {kept_as}
+            sealed = OccupancyEvent(min(cameras), first_quarter(before), 1)
+            (rejection,) = store.record([sealed]).rejected
+            assert "removed by retention" in rejection.reason
+            store.refresh()
+        assert answers(cluster.url(), START, END) == before
+        with psycopg.connect(cluster.url()) as connection:
+            assert connection.execute("SELECT count(*) FROM cameras").fetchone() == (len(cameras),)
+    finally:
+        cluster.remove()

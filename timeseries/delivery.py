@@ -1,0 +1,73 @@
+"""One batch on its way into the store, however long that takes, and what became of all batches before it."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Sequence
+
+from timeseries.events import Event, RecordResult, Rejection
+from timeseries.retrying import delays, passes
+
+log = logging.getLogger(__name__)
+Record = Callable[[Sequence[Event]], RecordResult]
+
+
+class Delivery:
+    """Stores batches of events by `record`: tries again what can pass, isolates what cannot, and counts."""
+
+    def __init__(self, record: Record, on_rejected: Callable[[Rejection], None] | None) -> None:
+        self.stored = self.duplicates = self.rejected = self.retries = 0
+        self.last_error: str | None = None
+        self._record, self._on_rejected = record, on_rejected
+        self._counting = threading.Lock()
+        self._stop = threading.Event()
+
+    @property
+    def stopped(self) -> bool:
+        return self._stop.is_set()
+
+    def stop(self) -> None:
+        """Try nothing again; a try that is under way ends by itself."""
+        self._stop.set()
+
+    def deliver(self, events: list[Event]) -> bool:
+        """Store events; False where it was stopped before."""
+        pauses = delays()
+        while True:
+            try:
+                result = self._record(events)
+            except Exception as error:
+                self.last_error = f"{type(error).__name__}: {error}".splitlines()[0]
+                if not passes(error):
+                    return self._isolate(events, error)
+                pause = next(pauses)
+                self.retries += 1
+                log.warning("%d events wait, next try in %.1f s: %s", len(events), pause, self.last_error)
+                if self._stop.wait(pause):
+                    return False
+            else:
+                self.stored += result.inserted
+                self.duplicates += result.duplicates
+                for rejection in result.rejected:
+                    self.reject(Rejection(rejection.index, rejection.reason, events[rejection.index]))
+                return True
+
+    def _isolate(self, events: list[Event], error: Exception) -> bool:
+        """Halve a batch that is refused for good until the event that is refused stands alone."""
+        if len(events) == 1:
+            self.reject(Rejection(0, f"the server refused it: {error}", events[0]))
+            return True
+        middle = len(events) // 2
+        return self.deliver(events[:middle]) and self.deliver(events[middle:])
+
+    def reject(self, rejection: Rejection) -> None:
+        """Count an event that cannot be stored, and give it to whoever asked for such."""
+        with self._counting:
+            self.rejected += 1
+        log.warning("rejected: %s", rejection.reason)
+        if self._on_rejected is not None:
+            try:
+                self._on_rejected(rejection)
+            except Exception:
+                log.exception("on_rejected failed")
