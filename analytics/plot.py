@@ -54,11 +54,10 @@ def line(averages: pd.DataFrame, ax: Axes | None = None, *, capacity: int | None
     camera = one_camera(averages)
     ax = ax or new_axes(9, 3.4)
     index = pd.DatetimeIndex(averages.index)
-    if len(index) > 1:  # a gap is a bucket of which nothing is known
+    if len(index) > 1:  # an unknown row ends the last bucket, and each before a gap
         steps = pd.Series(index[1:] - index[:-1])
-        after = index[:-1][(steps > 1.5 * steps.median()).to_numpy()]
-        gaps = pd.DatetimeIndex(after + steps.median(), name=index.name)
-        averages = averages.reindex(index.append(gaps).sort_values())
+        last = [*(steps > 1.5 * steps.median()), True]
+        averages = averages.reindex(index.append(index[last] + steps.median()).sort_values())
         index = pd.DatetimeIndex(averages.index)
     columns = averages[["occupied_avg", "occupied_min", "occupied_max"]].astype("Float64")
     mean, least, most = (column.to_numpy(dtype=float, na_value=np.nan) for _, column in columns.items())
@@ -69,13 +68,13 @@ def line(averages: pd.DataFrame, ax: Axes | None = None, *, capacity: int | None
     coverage = averages["coverage"].fillna(0).to_numpy(dtype=float)
     ax.set_ylim(bottom=0)
     ax.fill_between(
-        index, 0, 0.06 * coverage, transform=ax.get_xaxis_transform(), step="post", color="grey", linewidth=0,
+        index, 0, 0.04 * coverage, transform=ax.get_xaxis_transform(), step="post", color="silver", linewidth=0,
         label="coverage",
     )  # fmt: skip
     date_axis(ax, averages)
     ax.set_ylabel("Cars")
-    ax.set_title(f"{camera}: average occupancy, time-weighted")
-    ax.legend(loc="upper right", frameon=False)
+    ax.set_title(f"{camera}: average occupancy", loc="left")
+    ax.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=4, frameon=False)
     return ax
 
 
