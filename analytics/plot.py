@@ -31,7 +31,7 @@ def heat_map(week: pd.DataFrame, ax: Axes | None = None, *, capacity: int | None
     known = week["coverage"].to_numpy(dtype=float)
     weighed = pd.DataFrame({"cars": week["occupied_avg"].to_numpy(dtype=float) * known, "known": known})
     sums = weighed.groupby(keys).sum()
-    cells = (sums["cars"] / sums["known"]).unstack().reindex(index=range(1, 8), columns=range(24))
+    cells = (sums["cars"] / sums["known"]).unstack().reindex(index=range(1, 8), columns=range(24)).astype(float)
     ax = ax or new_axes(9, 3.4)
     values = np.ma.masked_invalid(cells.to_numpy(dtype=float))
     image = ax.imshow(values, aspect="auto", cmap="viridis", vmin=0, vmax=capacity)
