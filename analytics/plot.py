@@ -53,29 +53,33 @@ def line(averages: pd.DataFrame, ax: Axes | None = None, *, capacity: int | None
     """
     camera = one_camera(averages)
     ax = ax or new_axes(9, 3.4)
-    index = pd.DatetimeIndex(averages.index)
-    if len(index) > 1:  # an unknown row ends the last bucket, and each before a gap
-        steps = pd.Series(index[1:] - index[:-1])
-        last = [*(steps > 1.5 * steps.median()), True]
-        averages = averages.reindex(index.append(index[last] + steps.median()).sort_values())
-        index = pd.DatetimeIndex(averages.index)
-    columns = averages[["occupied_avg", "occupied_min", "occupied_max"]].astype("Float64")
-    mean, least, most = (column.to_numpy(dtype=float, na_value=np.nan) for _, column in columns.items())
-    ax.fill_between(index, least, most, step="post", alpha=0.2, linewidth=0, label="least to most")
-    ax.step(index, mean, where="post", label="average")
+    if len(averages):
+        steps(ax, averages)
     if capacity is not None:
         ax.axhline(capacity, color="black", linewidth=0.8, linestyle="--", label="capacity")
-    coverage = averages["coverage"].fillna(0).to_numpy(dtype=float)
-    ax.set_ylim(bottom=0)
-    ax.fill_between(
-        index, 0, 0.04 * coverage, transform=ax.get_xaxis_transform(), step="post", color="silver", linewidth=0,
-        label="coverage",
-    )  # fmt: skip
     date_axis(ax, averages)
+    ax.set_ylim(bottom=0)
     ax.set_ylabel("Cars")
     ax.set_title(f"{camera}: average occupancy", loc="left")
     ax.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=4, frameon=False)
     return ax
+
+
+def steps(ax: Axes, averages: pd.DataFrame) -> None:
+    index = pd.DatetimeIndex(averages.index)
+    if len(index) > 1:  # an unknown row ends the last bucket, and each before a gap
+        widths = pd.Series(index[1:] - index[:-1])
+        last = [*(widths > 1.5 * widths.median()), True]
+        averages = averages.reindex(index.append(index[last] + widths.median()).sort_values())
+        index = pd.DatetimeIndex(averages.index)
+    columns = averages[["occupied_avg", "occupied_min", "occupied_max", "coverage"]].astype("Float64")
+    mean, least, most, coverage = (column.to_numpy(dtype=float, na_value=np.nan) for _, column in columns.items())
+    ax.fill_between(index, least, most, step="post", alpha=0.2, linewidth=0, label="least to most")
+    ax.step(index, mean, where="post", label="average")
+    ax.fill_between(
+        index, 0, 0.04 * np.nan_to_num(coverage), transform=ax.get_xaxis_transform(), step="post", color="silver",
+        linewidth=0, label="coverage",
+    )  # fmt: skip
 
 
 def uptime_strip(states: pd.DataFrame, ax: Axes | None = None) -> Axes:
