@@ -61,7 +61,8 @@ def line(averages: pd.DataFrame, ax: Axes | None = None, *, capacity: int | None
     ax.set_ylim(bottom=0)
     ax.set_ylabel("Cars")
     ax.set_title(f"{camera}: average occupancy", loc="left")
-    ax.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=4, frameon=False)
+    if ax.get_legend_handles_labels()[0]:
+        ax.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=4, frameon=False)
     return ax
 
 

@@ -73,7 +73,7 @@ def test_the_uptime_strip_leaves_white_what_nothing_is_known_of(lot: Store, tmp_
 def test_frames_without_rows_can_be_drawn(lot: Store) -> None:
     never = {"start": "2001-01-01", "end": "2001-01-08", "url": lot.url}
     assert plot.heat_map(analytics.weekday_profile("North Lot", **never)).images  # type: ignore[arg-type]
-    assert plot.line(analytics.hourly_averages("North Lot", **never), capacity=9).lines  # type: ignore[arg-type]
+    assert not plot.line(analytics.hourly_averages("North Lot", **never)).lines  # type: ignore[arg-type]
     assert plot.uptime_strip(analytics.states("North Lot", **never)).containers is not None  # type: ignore[arg-type]
 
 
