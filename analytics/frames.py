@@ -75,6 +75,8 @@ def table(
     lots = sorted((lot for scope in asked for lot in scope.lots), key=lambda lot: lot.name)
     rows = pa.concat_tables(parts).combine_chunks()
     positions = camera_positions(rows["camera_id"], lots)
+    if np.any(positions < 0):  # cameras that were added after the question had been understood
+        rows, positions = rows.filter(pa.array(positions >= 0)), positions[positions >= 0]
     zone = attrs["timezone"] or "UTC"
     arrays = [column(name, rows, positions, lots, zone) for name in columns]
     schema = pa.schema(
@@ -123,11 +125,11 @@ def arrow_dtype(kind: pa.DataType) -> Any:
 
 
 def camera_positions(ids: pa.ChunkedArray, lots: Sequence[Lot]) -> np.ndarray[Any, np.dtype[np.int32]]:
-    """Which of the cameras each row is of."""
+    """Which of the cameras each row is of, -1 for none of them."""
     chunk = ids.combine_chunks() if isinstance(ids, pa.ChunkedArray) else ids
     encoded = getattr(chunk, "storage", chunk).dictionary_encode()
     place = {UUID(lot.id).bytes: position for position, lot in enumerate(lots)}
-    known = np.array([place[value] for value in encoded.dictionary.to_pylist()], dtype=np.int32)
+    known = np.array([place.get(value, -1) for value in encoded.dictionary.to_pylist()], dtype=np.int32)
     result: np.ndarray[Any, np.dtype[np.int32]] = known[encoded.indices.to_numpy(zero_copy_only=False)]
     return result
 

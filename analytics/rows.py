@@ -64,41 +64,47 @@ RAW: dict[Kind, tuple[str, Answer]] = {
     ),
 }
 
-OCCUPANCY = (
-    "samples", "occupied_min", "occupied_max", "occupied_avg", "first_at", "first_count", "last_at", "last_count",
-    "car_seconds", "known_seconds",
-)  # fmt: skip
-HEALTH = (
-    "samples", "healthy_samples", "degraded_samples", "disconnected_samples", "healthy_share", "first_at",
-    "first_status", "last_at", "last_status", "healthy_seconds", "degraded_seconds", "disconnected_seconds",
-)  # fmt: skip
+MEASURES = {
+    "occupancy": ("samples", "occupied_min", "occupied_max", "occupied_avg"),
+    "health": ("samples", "healthy_samples", "degraded_samples", "disconnected_samples", "healthy_share"),
+}
+SUMMARY = {
+    "occupancy": ("first_at", "first_count", "last_at", "last_count", "car_seconds", "known_seconds"),
+    "health": (
+        "first_at", "first_status", "last_at", "last_status", "healthy_seconds", "degraded_seconds",
+        "disconnected_seconds",
+    ),
+}  # fmt: skip
+LEVELS: dict[str, tuple[str, ...]] = {"quarter_hourly": (), "hourly": (), "weekday": ("local_date", "weekday")}
 # A bound that is looked up by a subquery is evaluated once, not for each row.
 ROWS = """
-    SELECT a.*
+    SELECT {columns}
     FROM public.{name} AS a
-    WHERE a.camera_id IN (SELECT unnest($camera_ids::uuid[]))
-      AND a.bucket >= (SELECT coalesce($start_at::timestamptz, '-infinity'))
+    WHERE a.bucket >= (SELECT coalesce($start_at::timestamptz, '-infinity'))
       AND a.bucket < (SELECT coalesce($end_at::timestamptz, 'infinity'))
 """
-AGGREGATES = {
-    name: Answer(
-        ROWS.format(name=name),
-        ("camera", "camera_id", "bucket", *(("local_date", "weekday") if name.endswith("_weekday") else ()), *columns),
-        ("camera", "bucket", *(("local_date",) if name.endswith("_weekday") else ())),
-    )
-    for family, columns in (("occupancy", OCCUPANCY), ("health", HEALTH))
-    for name in (f"{family}_quarter_hourly", f"{family}_hourly", f"{family}_weekday")
-}
+OF_CAMERAS = "AND a.camera_id IN (SELECT unnest($camera_ids::uuid[]))"
+
+
+def rows_of(family: str, level: str, *, summary: bool, every_camera: bool) -> Answer:
+    columns = ("bucket", *LEVELS[level], *MEASURES[family], *(SUMMARY[family] if summary else ()))
+    query = ROWS.format(name=f"{family}_{level}", columns=", ".join(f"a.{name}" for name in ("camera_id", *columns)))
+    keys = ("camera", "bucket", *LEVELS[level][:1])
+    return Answer(query + ("" if every_camera else OF_CAMERAS), ("camera", "camera_id", *columns), keys)
+
+
+AGGREGATES = {f"{family}_{level}": (family, level) for family in MEASURES for level in LEVELS}
 
 
 @overload
 def aggregate_rows(
-    name: str, cameras: Cameras = None, *, as_arrow: Literal[True], **asked: Unpack[Asked]
+    name: str, cameras: Cameras = None, *, as_arrow: Literal[True], summary: bool = False, **asked: Unpack[Asked]
 ) -> pa.Table: ...
 @overload
 def aggregate_rows(
-    name: str, cameras: Cameras = None, *, as_arrow: Literal[False] = False, **asked: Unpack[Asked]
-) -> pd.DataFrame: ...
+    name: str, cameras: Cameras = None, *, as_arrow: Literal[False] = False, summary: bool = False,
+    **asked: Unpack[Asked],
+) -> pd.DataFrame: ...  # fmt: skip
 def aggregate_rows(
     name: str,
     cameras: Cameras = None,
@@ -107,6 +113,7 @@ def aggregate_rows(
     end: Moment = None,
     timezone: str | None = None,
     as_arrow: bool = False,
+    summary: bool = False,
     dtype_backend: DtypeBackend | None = None,
     url: str | None = None,
 ) -> Any:
@@ -114,12 +121,14 @@ def aggregate_rows(
     observations, nothing carried in. Millions of them arrive in seconds.
 
     Arguments and errors are those of `hourly_averages`; a bucket belongs to the range in which it begins. The columns
-    are those of the aggregate, beside camera and camera_id.
+    are those of the aggregate, beside camera and camera_id; with `summary` also those from which rows can be merged.
     """
     if name not in AGGREGATES:
         raise InvalidInputError(f"aggregate {name!r} is unknown; give one of {', '.join(AGGREGATES)}")
     question = Question(cameras, start, end, timezone, url)
-    return ask(AGGREGATES[name], question, as_arrow=as_arrow, dtype_backend=dtype_backend, exact=True)
+    family, level = AGGREGATES[name]
+    answer = rows_of(family, level, summary=summary, every_camera=cameras is None and timezone is not None)
+    return ask(answer, question, as_arrow=as_arrow, dtype_backend=dtype_backend, exact=True)
 
 
 @overload

@@ -100,7 +100,7 @@ def frames(store: Store, rounds: int) -> list[dict[str, Any]]:
     for name in names:
         store.cameras.add(name)
     feed(store, names, -(-ROWS // 60 // 24) + 1, timedelta(hours=1))
-    query = "SELECT * FROM public.occupancy_hourly"
+    query = "SELECT camera_id, bucket, samples, occupied_min, occupied_max, occupied_avg FROM public.occupancy_hourly"
     engine = create_engine(store.url)
     with dbapi.connect(store.url, autocommit=True) as connection, connection.cursor() as cursor:
 

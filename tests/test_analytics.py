@@ -39,7 +39,8 @@ STATUSES = ("healthy", "degraded", "disconnected")
 QUESTIONS = [
     analytics.quarter_hourly_averages, analytics.hourly_averages, analytics.daily_averages, analytics.weekday_averages,
     analytics.weekday_profile, analytics.peaks, analytics.uptime, analytics.states, analytics.outages,
-    partial(analytics.aggregate_rows, "occupancy_hourly"), partial(analytics.aggregate_rows, "health_weekday"),
+    partial(analytics.aggregate_rows, "occupancy_hourly"),
+    partial(analytics.aggregate_rows, "health_weekday", summary=True),
 ]  # fmt: skip
 HOUR_COLUMNS = [column for column in WEEKDAY_COLUMNS if column != "weekday"]
 

@@ -250,7 +250,7 @@ def test_events_come_back_as_they_were_recorded_in_order_and_in_small_frames(yea
 def test_rows_of_an_aggregate_are_those_of_the_database(year: Year) -> None:
     lot = year.lots[1]
     frame = analytics.aggregate_rows("occupancy_weekday", lot.camera, start="2026-03-01", end="2026-04-01",
-                                     url=year.store.url)  # fmt: skip
+                                     summary=True, url=year.store.url)  # fmt: skip
     with year.store.pool.connection() as connection:
         wanted = connection.execute(
             """
