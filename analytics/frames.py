@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Literal
@@ -84,8 +85,8 @@ def table(
         metadata={"timeseries": json.dumps(attrs, default=datetime.isoformat)},
     )
     result = pa.Table.from_arrays(arrays, schema=schema)
-    order = [numbers(result[key]) for key in reversed(keys)]
-    return result if in_order(order) else result.take(np.lexsort(order))
+    order = order_of([numbers(result[key]) for key in keys])
+    return result if order is None else result.take(order)
 
 
 def frame(found: pa.Table, attrs: dict[str, Any], dtype_backend: DtypeBackend | None = None) -> pd.DataFrame:
@@ -159,13 +160,18 @@ def numbers(values: pa.ChunkedArray) -> Any:
     return (whole.cast(pa.int64()) if pa.types.is_timestamp(whole.type) else whole).to_numpy(zero_copy_only=False)
 
 
-def in_order(keys: Sequence[Any]) -> bool:
-    """Whether rows are ordered by these keys, the last one first, as for `numpy.lexsort`."""
-    later = np.zeros(max(len(keys[0]) - 1, 0), dtype=bool)
-    equal = ~later
-    for key in reversed(keys):
-        if np.any(equal & (key[1:] < key[:-1])):
-            return False
-        later |= equal & (key[1:] > key[:-1])
-        equal &= ~later
-    return True
+def order_of(keys: Sequence[Any]) -> Any:
+    """The places of the rows in the order of the keys, the first one before the others; None where they have it.
+
+    Stored rows are long runs: where all keys fit into one whole number, one stable sort merges them.
+    """
+    if len(keys[0]) == 0:
+        return None
+    least = [int(key.min()) for key in keys]
+    spans = [int(key.max()) - low + 1 for key, low in zip(keys, least, strict=True)]
+    if math.prod(spans) >= 2**63:
+        return np.lexsort(keys[::-1])
+    rank = np.zeros(len(keys[0]), dtype=np.int64)
+    for key, low, span in zip(keys, least, spans, strict=True):
+        rank = rank * span + (key - low)
+    return None if np.all(rank[1:] >= rank[:-1]) else np.argsort(rank, kind="stable")

@@ -94,10 +94,9 @@ def rows_of(family: str, level: str, question: Question, *, summary: bool) -> An
         )
         if wanted
     ]
-    query = (
-        f"SELECT {', '.join(f'a.{name}' for name in ('camera_id', *columns))} FROM public.{family}_{level} AS a"  # noqa: S608 - names of our own
-        f" WHERE {' AND '.join(conditions) or 'true'}"
-    )
+    names = ", ".join(f"a.{name}" for name in ("camera_id", *columns))
+    where = " AND ".join(conditions) or "true"
+    query = f"SELECT {names} FROM public.{family}_{level} AS a WHERE {where}"  # noqa: S608 - names of our own
     return Answer(query, ("camera", "camera_id", *columns), ("camera", "bucket", *LEVELS[level][:1]))
 
 
