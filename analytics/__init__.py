@@ -1,5 +1,23 @@
-"""Questions about occupancy, answered with pandas DataFrames."""
+"""Questions about occupancy and health, answered with pandas DataFrames or Arrow tables."""
 
-from analytics.averages import hourly_averages, weekday_averages
+from analytics.averages import daily_averages, hourly_averages, quarter_hourly_averages
+from analytics.comparison import compare
+from analytics.health import latest, outages, states, uptime
+from analytics.rows import aggregate_rows, events
+from analytics.weekdays import peaks, weekday_averages, weekday_profile
 
-__all__ = ["hourly_averages", "weekday_averages"]
+__all__ = [
+    "aggregate_rows",
+    "compare",
+    "daily_averages",
+    "events",
+    "hourly_averages",
+    "latest",
+    "outages",
+    "peaks",
+    "quarter_hourly_averages",
+    "states",
+    "uptime",
+    "weekday_averages",
+    "weekday_profile",
+]

@@ -9,8 +9,8 @@ from typing import Any, cast
 import click
 import pandas as pd
 
-from analytics.averages import hourly_averages, weekday_averages
 from analytics.questions import NAMES
+from analytics.weekdays import weekday_averages, weekday_profile
 from timeseries import CameraExistsError, Store
 from timeseries.cli.output import print_json, print_table, progress_bar
 from timeseries.sample import LOTS, events
@@ -72,8 +72,8 @@ def save_heat_map(
         from analytics import plot
     except ImportError as error:
         raise click.ClickException("a picture needs matplotlib: pip install 'occupancy-timeseries[plot]'") from error
-    hours = hourly_averages(name, start=start, end=end, timezone=timezone, url=store.url)
-    plot.save(plot.heat_map(hours), path)
+    week = weekday_profile(name, start=start, end=end, timezone=timezone, url=store.url)
+    plot.save(plot.heat_map(week), path)
     click.echo(f"The weekday-by-hour heat map is in {path}", err=True)
 
 

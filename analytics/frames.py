@@ -1,33 +1,177 @@
-"""Rows to DataFrames: the one module that knows how."""
+"""Rows to DataFrames and Arrow tables: the one module that knows how."""
 
 from __future__ import annotations
 
-from typing import Any
+import json
+import math
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, Literal
+from uuid import UUID
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 
-# Categories are texts; whole numbers that can be unknown are pandas' nullable ones.
-DTYPES = {
-    "camera": "category",
-    "camera_id": "category",
-    "weekday": "int8",
-    "occupied_avg": "float64",
-    "occupied_min": "Int32",
-    "occupied_max": "Int32",
-    "samples": "int64",
-    "coverage": "float64",
+from analytics.questions import Lot, Scope
+from timeseries import InvalidInputError
+from timeseries.models import HEALTH_STATUSES
+
+DtypeBackend = Literal["pyarrow"]
+
+CAMERA = pa.dictionary(pa.int32(), pa.string())
+STATUS = pa.dictionary(pa.int8(), pa.string())
+MOMENT = pa.timestamp("us", "UTC")
+# One name, one type, in every answer. Moments get the zone of the answer.
+TYPES = {
+    "camera": CAMERA,
+    "camera_id": CAMERA,
+    "bucket": MOMENT,
+    "start": MOMENT,
+    "end": MOMENT,
+    "timestamp": MOMENT,
+    "counted_at": MOMENT,
+    "status_at": MOMENT,
+    "first_at": MOMENT,
+    "last_at": MOMENT,
+    "local_date": pa.timestamp("us"),
+    "weekday": pa.int8(),
+    "hour": pa.int8(),
+    "occupied_avg": pa.float64(),
+    "occupied_share": pa.float64(),
+    "occupied_min": pa.int32(),
+    "occupied_max": pa.int32(),
+    "occupied_count": pa.int32(),
+    "first_count": pa.int32(),
+    "last_count": pa.int32(),
+    "place": pa.int64(),
+    "samples": pa.int64(),
+    "coverage": pa.float64(),
+    "status": STATUS,
+    "first_status": STATUS,
+    "last_status": STATUS,
+    "message": pa.string(),
+    "raw_data": pa.string(),
+    "duration": pa.duration("us"),
+    "count_age": pa.duration("us"),
+    "status_age": pa.duration("us"),
 }
+DEFAULT_TYPES = {"_share": pa.float64(), "_seconds": pa.float64(), "_samples": pa.int64()}
+INDEXES = ("bucket", "start", "timestamp")  # the first of these that an answer has is the index of its frame
+# Whole numbers that can be unknown are pandas' nullable ones; a count of samples is always known.
+NULLABLE = {pa.int32(): pd.Int32Dtype()}
 
 
-def frame(table: pa.Table, columns: list[str], timezone: str | None, **attrs: Any) -> pd.DataFrame:
-    """The columns in this order, always of the same dtypes, empty or not. A column `bucket` becomes a DatetimeIndex in
-    `timezone`, or in UTC where None says that the cameras have several; `attrs` go into `DataFrame.attrs`.
+def table(
+    parts: Sequence[pa.Table],
+    asked: Sequence[Scope],
+    columns: Sequence[str],
+    keys: Sequence[str],
+    attrs: dict[str, Any],
+) -> pa.Table:
+    """One Arrow table of the answers to several scopes: the columns in this order, always of the same types, cameras
+    as dictionaries by name, rows in the order of `keys`. `attrs` go into the metadata of its schema.
     """
-    result: pd.DataFrame = table.select([*columns, *(["bucket"] if "bucket" in table.column_names else [])]).to_pandas()
-    if "bucket" in result:
-        index = pd.DatetimeIndex(result.pop("bucket").astype("datetime64[us, UTC]"), name="bucket")
-        result.index = index.tz_convert(timezone or "UTC")
-    result = result.astype({column: DTYPES[column] for column in columns})
-    result.attrs.update(attrs, timezone=timezone)
+    lots = sorted((lot for scope in asked for lot in scope.lots), key=lambda lot: lot.name)
+    rows = pa.concat_tables(parts).combine_chunks()
+    positions = camera_positions(rows["camera_id"], lots)
+    if np.any(positions < 0):  # cameras that were added after the question had been understood
+        rows, positions = rows.filter(pa.array(positions >= 0)), positions[positions >= 0]
+    zone = attrs["timezone"] or "UTC"
+    arrays = [column(name, rows, positions, lots, zone) for name in columns]
+    schema = pa.schema(
+        [pa.field(name, array.type) for name, array in zip(columns, arrays, strict=True)],
+        metadata={"timeseries": json.dumps(attrs, default=datetime.isoformat)},
+    )
+    result = pa.Table.from_arrays(arrays, schema=schema)
+    order = order_of([numbers(result[key]) for key in keys])
+    return result if order is None else result.take(order)
+
+
+def frame(found: pa.Table, attrs: dict[str, Any], dtype_backend: DtypeBackend | None = None) -> pd.DataFrame:
+    """The same as a DataFrame. Where a row is a time it is indexed by it, in the zone of the cameras, or in UTC where
+    they have several. `attrs` go into `DataFrame.attrs`.
+
+    With `dtype_backend="pyarrow"` the columns stay Arrow's; cameras and statuses are categories always.
+    """
+    if dtype_backend not in (None, "pyarrow"):
+        raise InvalidInputError(f"dtype_backend {dtype_backend!r} is unknown; give 'pyarrow', or None")
+    index = next((name for name in INDEXES if name in found.column_names), None)
+    rest = found if index is None else found.drop_columns([index])
+    result: pd.DataFrame = rest.to_pandas(
+        types_mapper=NULLABLE.get if dtype_backend is None else arrow_dtype, split_blocks=True
+    )
+    if index is not None:
+        times = pd.DatetimeIndex(numbers(found[index]).view("datetime64[us]"), name=index)
+        result.index = times.tz_localize("UTC").tz_convert(attrs["timezone"] or "UTC")
+    result.attrs.update(attrs)
     return result
+
+
+def attributes(asked: Sequence[Scope], unit: str) -> dict[str, Any]:
+    """What was asked: the range after rounding, and whether it was rounded; what differs between scopes is None."""
+    zones, starts, ends = ({getattr(s, name) for s in asked} for name in ("timezone", "start", "end"))
+    return {
+        "start": starts.pop() if len(starts) == 1 else None,
+        "end": ends.pop() if len(ends) == 1 else None,
+        "rounded": any(scope.rounded for scope in asked),
+        "timezone": zones.pop() if len(zones) == 1 else None,
+        "unit": unit,
+    }
+
+
+def arrow_dtype(kind: pa.DataType) -> Any:
+    return None if pa.types.is_dictionary(kind) else pd.ArrowDtype(kind)
+
+
+def camera_positions(ids: pa.ChunkedArray, lots: Sequence[Lot]) -> np.ndarray[Any, np.dtype[np.int32]]:
+    """Which of the cameras each row is of, -1 for none of them."""
+    chunk = ids.combine_chunks() if isinstance(ids, pa.ChunkedArray) else ids
+    encoded = getattr(chunk, "storage", chunk).dictionary_encode()
+    place = {UUID(lot.id).bytes: position for position, lot in enumerate(lots)}
+    known = np.array([place.get(value, -1) for value in encoded.dictionary.to_pylist()], dtype=np.int32)
+    result: np.ndarray[Any, np.dtype[np.int32]] = known[encoded.indices.to_numpy(zero_copy_only=False)]
+    return result
+
+
+def column(name: str, rows: pa.Table, positions: Any, lots: Sequence[Lot], zone: str) -> pa.Array:
+    if name in ("camera", "camera_id"):
+        texts = pa.array([lot.name if name == "camera" else lot.id for lot in lots], pa.string())
+        return pa.DictionaryArray.from_arrays(pa.array(positions), texts)
+    if name == "occupied_share":
+        capacities = np.array([lot.capacity or np.nan for lot in lots], dtype=float)
+        return pc.divide(rows["occupied_avg"].combine_chunks(), pa.array(capacities[positions], from_pandas=True))
+    kind = TYPES.get(name) or next(kind for suffix, kind in DEFAULT_TYPES.items() if name.endswith(suffix))
+    values = rows[name].combine_chunks()
+    if kind == STATUS:
+        codes = pc.index_in(values, pa.array(HEALTH_STATUSES)).cast(pa.int8())
+        return pa.DictionaryArray.from_arrays(codes, pa.array(HEALTH_STATUSES))
+    if pa.types.is_timestamp(kind) and kind.tz:
+        return values.cast(pa.timestamp("us", zone))
+    return getattr(values, "storage", values).cast(kind)
+
+
+def numbers(values: pa.ChunkedArray) -> Any:
+    """For sorting: moments as microseconds, cameras as their places."""
+    whole = values.combine_chunks()
+    if pa.types.is_dictionary(whole.type):
+        whole = whole.indices
+    return (whole.cast(pa.int64()) if pa.types.is_timestamp(whole.type) else whole).to_numpy(zero_copy_only=False)
+
+
+def order_of(keys: Sequence[Any]) -> Any:
+    """The places of the rows in the order of the keys, the first one before the others; None where they have it.
+
+    Stored rows are long runs: where all keys fit into one whole number, one stable sort merges them.
+    """
+    if len(keys[0]) == 0:
+        return None
+    least = [int(key.min()) for key in keys]
+    spans = [int(key.max()) - low + 1 for key, low in zip(keys, least, strict=True)]
+    if math.prod(spans) >= 2**63:
+        return np.lexsort(keys[::-1])
+    rank = np.zeros(len(keys[0]), dtype=np.int64)
+    for key, low, span in zip(keys, least, spans, strict=True):
+        rank = rank * span + (key - low)
+    return None if np.all(rank[1:] >= rank[:-1]) else np.argsort(rank, kind="stable")

@@ -8,40 +8,102 @@ import numpy as np
 import pandas as pd
 
 from analytics.questions import NAMES
+from timeseries import InvalidInputError
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+COLOURS = {"healthy": "#4c9f70", "degraded": "#e3b23c", "disconnected": "#c8553d"}
 
-def heat_map(hours: pd.DataFrame, ax: Axes | None = None, *, capacity: int | None = None) -> Axes:
-    """Weekday by hour of day, from the frame of `hourly_averages` for one camera.
 
-    Hours are weighed by what is known of them. Raises ImportError where the extra `plot` is not installed.
+def heat_map(week: pd.DataFrame, ax: Axes | None = None, *, capacity: int | None = None) -> Axes:
+    """Weekday by hour of day of one camera, from the frame of `weekday_profile`, or from that of `hourly_averages`, of
+    which hours are weighed by what is known of them. `capacity` is the top of the scale.
+
+    Raises InvalidInputError for a frame of several cameras, ImportError where the extra `plot` is not installed.
     """
-    import matplotlib.pyplot as plt
-
-    index = pd.DatetimeIndex(hours.index)
-    known = hours["coverage"].to_numpy()
-    cars = hours["occupied_avg"].to_numpy() * known
-    keys = [index.isocalendar()["day"].to_numpy(), index.hour.to_numpy()]
-    sums = pd.DataFrame({"cars": cars, "known": known}).groupby(keys).sum()
-    cells = (sums["cars"] / sums["known"]).unstack().reindex(index=range(1, 8), columns=range(24))
-    if ax is None:
-        _, ax = plt.subplots(figsize=(9, 3.4), layout="constrained")
-    image = ax.imshow(
-        np.ma.masked_invalid(cells.to_numpy(dtype=float)),
-        aspect="auto",
-        cmap="viridis",
-        vmin=0,
-        vmax=capacity,
-    )
+    camera = one_camera(week)
+    if "weekday" in week:
+        keys = [week["weekday"].to_numpy(), week["hour"].to_numpy()]
+    else:
+        index = pd.DatetimeIndex(week.index)
+        keys = [index.isocalendar()["day"].to_numpy(), index.hour.to_numpy()]
+    known = week["coverage"].to_numpy(dtype=float)
+    weighed = pd.DataFrame({"cars": week["occupied_avg"].to_numpy(dtype=float) * known, "known": known})
+    sums = weighed.groupby(keys).sum()
+    cells = (sums["cars"] / sums["known"]).unstack().reindex(index=range(1, 8), columns=range(24)).astype(float)
+    ax = ax or new_axes(9, 3.4)
+    values = np.ma.masked_invalid(cells.to_numpy(dtype=float))
+    image = ax.imshow(values, aspect="auto", cmap="viridis", vmin=0, vmax=capacity)
     ax.set_yticks(range(7), [name.capitalize() for name in NAMES])
     ax.set_xticks(range(0, 24, 3), [f"{hour:02d}:00" for hour in range(0, 24, 3)])
-    name = str(hours["camera"].iloc[0]) if len(hours) else ""
-    ax.set_title(f"{name}: average occupancy, time-weighted")
-    ax.set_xlabel(f"Local time ({hours.attrs.get('timezone') or 'UTC'})")
-    if ax.figure is not None:
-        ax.figure.colorbar(image, ax=ax, label="Cars")
+    ax.set_title(f"{camera}: average occupancy, time-weighted")
+    ax.set_xlabel(local_time(week))
+    figure: Any = ax.figure
+    figure.colorbar(image, ax=ax, label="Cars")
+    return ax
+
+
+def line(averages: pd.DataFrame, ax: Axes | None = None, *, capacity: int | None = None) -> Axes:
+    """The averages of one camera over time, from the frame of `hourly_averages`, `quarter_hourly_averages` or
+    `daily_averages`: a line with a band from least to most, broken where nothing is known. The grey strip below is the
+    coverage: as high as can be where all is known. `capacity` draws a level.
+
+    Raises InvalidInputError for a frame of several cameras, ImportError where the extra `plot` is not installed.
+    """
+    camera = one_camera(averages)
+    ax = ax or new_axes(9, 3.4)
+    if len(averages):
+        steps(ax, averages)
+    if capacity is not None:
+        ax.axhline(capacity, color="black", linewidth=0.8, linestyle="--", label="capacity")
+    date_axis(ax, averages)
+    ax.set_ylim(bottom=0)
+    ax.set_ylabel("Cars")
+    ax.set_title(f"{camera}: average occupancy", loc="left")
+    if ax.get_legend_handles_labels()[0]:
+        ax.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=4, frameon=False)
+    return ax
+
+
+def steps(ax: Axes, averages: pd.DataFrame) -> None:
+    index = pd.DatetimeIndex(averages.index)
+    if len(index) > 1:  # an unknown row ends the last bucket, and each before a gap
+        widths = pd.Series(index[1:] - index[:-1])
+        last = [*(widths > 1.5 * widths.median()), True]
+        averages = averages.reindex(index.append(index[last] + widths.median()).sort_values())
+        index = pd.DatetimeIndex(averages.index)
+    columns = averages[["occupied_avg", "occupied_min", "occupied_max", "coverage"]].astype("Float64")
+    mean, least, most, coverage = (column.to_numpy(dtype=float, na_value=np.nan) for _, column in columns.items())
+    ax.fill_between(index, least, most, step="post", alpha=0.2, linewidth=0, label="least to most")
+    ax.step(index, mean, where="post", label="average")
+    ax.fill_between(
+        index, 0, 0.04 * np.nan_to_num(coverage), transform=ax.get_xaxis_transform(), step="post", color="silver",
+        linewidth=0, label="coverage",
+    )  # fmt: skip
+
+
+def uptime_strip(states: pd.DataFrame, ax: Axes | None = None) -> Axes:
+    """A strip of time per camera, coloured by status, from the frame of `states` (or `outages`, for these alone). White
+    is what nothing is known of. Raises ImportError where the extra `plot` is not installed.
+    """
+    cameras = list(states["camera"].cat.categories)
+    zone = states.attrs.get("timezone") or "UTC"
+    ends = states.index + states["duration"].to_numpy()
+    ax = ax or new_axes(9, 1.4 + 0.4 * max(len(cameras), 1))
+    for status, colour in COLOURS.items():
+        chosen = (states["status"] == status).to_numpy()
+        places = states["camera"].cat.codes.to_numpy()[chosen]
+        begins = states.index[chosen]
+        ax.barh(places, ends[chosen] - begins, left=begins, height=0.6, color=colour, label=status)
+    limits = [states.attrs.get("start") or states.index.min(), states.attrs.get("end") or ends.max()]
+    if not any(pd.isna(limit) for limit in limits):
+        first, last = (pd.Timestamp(limit).tz_convert(zone) for limit in limits)
+        ax.set_xlim(first, last)  # type: ignore[arg-type]
+    ax.set_yticks(range(len(cameras)), cameras)
+    ax.set_ylim(len(cameras) - 0.5, -0.5)
+    ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=3, frameon=False)
+    date_axis(ax, states)
     return ax
 
 
@@ -52,3 +114,34 @@ def save(ax: Axes, path: Any) -> None:
     figure: Any = ax.figure
     figure.savefig(path, dpi=144)
     plt.close(figure)
+
+
+def one_camera(frame: pd.DataFrame) -> str:
+    names = list(frame["camera"].dropna().unique())
+    if len(names) > 1:
+        raise InvalidInputError(
+            f"the frame has {len(names)} cameras; draw one: frame[frame['camera'] == {str(names[0])!r}]"
+        )
+    return str(names[0]) if names else "No observation"
+
+
+def local_time(frame: pd.DataFrame) -> str:
+    return f"Local time ({frame.attrs.get('timezone') or 'UTC'})"
+
+
+def new_axes(width: float, height: float) -> Axes:
+    import matplotlib.pyplot as plt
+
+    _, ax = plt.subplots(figsize=(width, height), layout="constrained")
+    return ax
+
+
+def date_axis(ax: Axes, frame: pd.DataFrame) -> None:
+    """Ticks at round moments of local time."""
+    from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
+
+    zone = frame.attrs.get("timezone") or "UTC"
+    locator = AutoDateLocator(tz=zone)  # type: ignore[no-untyped-call]
+    ax.xaxis.set_major_locator(locator)
+    ax.xaxis.set_major_formatter(ConciseDateFormatter(locator, tz=zone))  # type: ignore[no-untyped-call]
+    ax.set_xlabel(local_time(frame))

@@ -3,89 +3,115 @@
 from __future__ import annotations
 
 import atexit
+import os
 import threading
-from typing import Any
+from string import Template
 
 import adbc_driver_manager
 import pyarrow as pa
 from adbc_driver_postgresql import dbapi
 
 from timeseries.connections import reading_url
-from timeseries.errors import NotMigratedError, ServerUnavailableError, TimeseriesError
+from timeseries.errors import InvalidInputError, NotMigratedError, ServerUnavailableError, TimeseriesError
 from timeseries.settings import Settings
 from timeseries.store import resolve_url
 
-NOT_MIGRATED = {"42P01", "42883", "3F000"}
-_lock = threading.RLock()
-_connections: dict[str, dbapi.Connection] = {}
+BIND = "SELECT set_config(name, text, true) FROM unnest($1::text[], $2::text[]) AS s (name, text)"
+NOT_MIGRATED = {"42P01", "42703", "42883", "3F000"}
+_lock = threading.Lock()
+_sources: dict[tuple[int, str], Source] = {}
 _default_url: str | None = None
 
 
-def fetch(query: str, parameters: dict[str, Any], url: str | None = None) -> pa.Table:
-    """The rows of a query, by Arrow: no row becomes a Python object. Parameters are bound in order, as $1, $2 …
+def fetch(query: str, parameters: dict[str, object], url: str | None = None) -> pa.Table:
+    """The rows of a query, by Arrow: no row becomes a Python object.
 
-    A connection that went away is opened again, once. Raises ServerUnavailableError or NotMigratedError.
+    A parameter stands in the query as `$name`, a text or NULL, to be cast. Parameters are bound by a statement of their
+    own, as settings of the transaction: the rows of a query that binds none arrive by COPY, three times as fast. A
+    connection that went away is opened again, once.
+
+    Raises:
+        ServerUnavailableError, NotMigratedError; InvalidInputError where the server cannot use a value.
     """
-    with _lock:
-        for attempt in (1, 2):
-            try:
-                return _fetch(_connection(url), query, parameters)
-            except adbc_driver_manager.Error as error:
-                state = error.sqlstate or ""
-                if state in NOT_MIGRATED:
-                    raise NotMigratedError("the database is not migrated; run: timeseries migrate") from error
-                close(url)
-                if state[:2] not in ("", "08", "57"):
-                    raise TimeseriesError(f"the server refused the query: {error}") from error
-                if attempt == 2:
-                    raise ServerUnavailableError("the database server cannot be reached") from error
-        raise AssertionError("unreachable")
+    return _source(url).fetch(query, parameters)
 
 
-def _fetch(connection: dbapi.Connection, query: str, parameters: dict[str, Any]) -> pa.Table:
-    with connection.cursor() as cursor:
-        if parameters:
-            cursor.execute(query, as_arrow(parameters))
-        else:
-            cursor.execute(query)
-        return cursor.fetch_arrow_table()
+class Source:
+    """A connection to one database. Questions to it wait for each other."""
 
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.lock = threading.Lock()
+        self.connection: dbapi.Connection | None = None
 
-def as_arrow(parameters: dict[str, Any]) -> pa.RecordBatch:
-    """One row of parameters, a NULL with a type as well: names that end in `_at` are moments, all others texts. A
-    moment that arrives as one is a constant to the planner, which leaves out the chunks that it excludes.
-    """
-    arrays = [
-        pa.array([value], pa.timestamp("us", "UTC") if name.endswith("_at") else pa.string())
-        for name, value in parameters.items()
-    ]
-    return pa.RecordBatch.from_arrays(arrays, names=list(parameters))
+    def fetch(self, query: str, parameters: dict[str, object]) -> pa.Table:
+        with self.lock:
+            for attempt in (1, 2):
+                try:
+                    return self._fetch(query, parameters)
+                except adbc_driver_manager.Error as error:
+                    state = error.sqlstate or ""
+                    if state in NOT_MIGRATED:
+                        raise NotMigratedError("the database is not migrated; run: timeseries migrate") from error
+                    if state[:2] == "22":
+                        raise InvalidInputError(f"the server cannot use a value of the question: {error}") from error
+                    if state[:2] not in ("", "08", "57"):
+                        raise TimeseriesError(f"the server refused the query: {error}") from error
+                    if attempt == 2:
+                        raise ServerUnavailableError("the database server cannot be reached") from error
+            raise AssertionError("unreachable")
 
-
-def _connection(url: str | None) -> dbapi.Connection:
-    global _default_url
-    if url is None:
-        url = _default_url = _default_url or Settings.from_environment().read_url or resolve_url()
-    if url not in _connections:
+    def _fetch(self, query: str, parameters: dict[str, object]) -> pa.Table:
+        if self.connection is None:
+            self.connection = self._connect()
+        names = ["timezone", *(f"timeseries.{name}" for name in parameters)]
+        texts = ["UTC", *(None if value is None else str(value) for value in parameters.values())]
+        settings = pa.RecordBatch.from_pydict({"names": pa.array([names]), "texts": pa.array([texts])})
+        read = {name: f"nullif(current_setting('timeseries.{name}'), '')" for name in parameters}
         try:
-            connection = dbapi.connect(reading_url(url), autocommit=True)
+            with self.connection.cursor() as cursor:
+                cursor.execute("BEGIN READ ONLY")
+                cursor.execute(BIND, settings)
+                cursor.fetch_arrow_table()
+                cursor.execute(Template(query).substitute(read))
+                table = cursor.fetch_arrow_table()
+                cursor.execute("COMMIT")
+                return table
+        except BaseException:  # an interrupted notebook leaves no open transaction either
+            self.close()
+            raise
+
+    def _connect(self) -> dbapi.Connection:
+        try:
+            return dbapi.connect(reading_url(self.url), autocommit=True)
         except adbc_driver_manager.Error:
             raise ServerUnavailableError("the database server cannot be reached") from None
-        with connection.cursor() as cursor:
-            cursor.execute("SET timezone = 'UTC'")
-        _connections[url] = connection
-    return _connections[url]
+
+    def close(self) -> None:
+        connection, self.connection = self.connection, None
+        if connection is not None:
+            connection.close()
+
+
+def _source(url: str | None) -> Source:
+    global _default_url
+    with _lock:
+        if url is None:
+            url = _default_url = _default_url or Settings.from_environment().read_url or resolve_url()
+        # A forked process must not talk on its parent's connection.
+        return _sources.setdefault((os.getpid(), url), Source(url))
 
 
 def close(url: str | None = None) -> None:
     """Close the connection to a database; the next question opens another."""
     with _lock:
-        connection = _connections.pop(url or _default_url or "", None)
-        if connection is not None:
-            connection.close()
+        source = _sources.pop((os.getpid(), url or _default_url or ""), None)
+    if source is not None:
+        source.close()
 
 
 @atexit.register
 def _close_all() -> None:
-    for url in list(_connections):
-        close(url)
+    for process, url in list(_sources):
+        if process == os.getpid():
+            close(url)

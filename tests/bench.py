@@ -17,8 +17,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pandas as pd
+import bench_analytics
 import psycopg
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -26,7 +25,6 @@ from bench_life import life
 from servers import Found, discover
 from sqlalchemy.orm import Session
 
-import analytics
 from timeseries import OccupancyEvent, ServerKind, Store, Writer, schema
 from timeseries.batches import COLUMNS, from_events
 from timeseries.cli.output import print_table
@@ -188,39 +186,6 @@ def ingest(bench: Bench, rounds: int) -> list[dict[str, Any]]:
     ]
 
 
-def answers(bench: Bench, rounds: int) -> list[dict[str, Any]]:
-    """The weekday average of one camera over two years of one-minute events, from summaries and from raw rows."""
-    camera = bench.store.cameras.add("two years", timezone="Europe/Berlin")
-    end = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(days=2)
-    start = end - timedelta(days=730)
-    times = pd.date_range(start, end, freq="min", inclusive="left")
-    counts = np.random.default_rng(7).integers(0, 90, len(times), dtype=np.int32)
-    bench.store.record_frame(
-        pa.table({"camera": pa.array(["two years"] * len(times)), "timestamp": times, "occupied_count": counts})
-    )
-    raw = """
-        SELECT extract(isodow FROM timestamp AT TIME ZONE 'Europe/Berlin'), sum(occupied_count * s) / sum(s) FROM (
-            SELECT timestamp, occupied_count, date_part('epoch', lead(timestamp, 1, %(end)s) OVER (ORDER BY timestamp)
-                   - timestamp) AS s
-            FROM occupancy_events WHERE camera_id = %(camera)s AND timestamp >= %(start)s AND timestamp < %(end)s
-        ) AS e GROUP BY 1 ORDER BY 1
-    """
-    quick, slow = [], []
-    with psycopg.connect(bench.url, autocommit=True) as connection:
-        connection.execute("VACUUM ANALYZE")
-        for _ in range(rounds + 1):
-            begin = time.perf_counter()
-            wanted = connection.execute(raw, {"camera": camera.id, "start": start, "end": end}).fetchall()
-            middle = time.perf_counter()
-            found = analytics.weekday_averages(camera.id, start=start, end=end, url=bench.url)
-            slow.append(middle - begin)
-            quick.append(time.perf_counter() - middle)
-            assert np.allclose([float(row[1]) for row in wanted], found["occupied_avg"], rtol=1e-9)
-    ratio = statistics.median(s / q for s, q in zip(slow[1:], quick[1:], strict=True))
-    name, seconds = "weekday average over two years, against raw rows", round(statistics.median(quick[1:]), 4)
-    return [{"what": name, "seconds": seconds, "ratio": round(ratio, 1)}]
-
-
 def start(found: Found) -> tuple[str, Callable[[], None]]:
     """A server on which nothing but the measured work happens."""
     if found.cluster is None:
@@ -254,8 +219,8 @@ def main() -> None:
             header = ["ingest", "events a second", "of the limit", "lowest", "highest"]
             print_table(header, shown, title=results["server"])
         if given.only in (None, "answers"):
-            results["answers"] = asked = answers(bench, given.rounds)
-            shown = [[row["what"], f"{row['seconds']:.4f}", f"{row['ratio']:.1f}"] for row in asked]
+            results["answers"] = asked = bench_analytics.rows(url, given.rounds)
+            shown = [[row["what"], f"{row['seconds']:.4f}", f"{row['ratio']:.2f}"] for row in asked]
             print_table(["answer", "seconds", "times as fast"], shown)
         if given.only in (None, "life"):
             bench.empty()

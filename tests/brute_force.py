@@ -47,6 +47,15 @@ def hour_label(quarter: datetime, zone: ZoneInfo) -> Hashable:
     return local.date(), local.hour, local.utcoffset()
 
 
+def day_label(quarter: datetime, zone: ZoneInfo) -> Hashable:
+    return quarter.astimezone(zone).date()
+
+
+def profile_label(quarter: datetime, zone: ZoneInfo) -> Hashable:
+    local = quarter.astimezone(zone)
+    return local.isoweekday(), local.hour
+
+
 def weekday_label(quarter: datetime, zone: ZoneInfo) -> Hashable:
     return quarter.astimezone(zone).isoweekday()
 
@@ -101,3 +110,44 @@ def answer(
             before.samples + int(samples[i]),
         )
     return result
+
+
+def extremes(
+    times: list[datetime],
+    counts: list[int],
+    *,
+    start: datetime,
+    end: datetime,
+    labels: list[Hashable],
+    hold: timedelta,
+    now: datetime,
+) -> dict[Hashable, tuple[int, int]]:
+    """Least and most of the step function per label: what stood for any time at all, and what was observed."""
+    seen: dict[Hashable, set[int]] = {}
+    order = sorted(zip(times, counts, strict=True))
+    for i, (at, count) in enumerate(order):
+        until = min(at + hold, now, end, *(later for later, _ in order[i + 1 : i + 2]))
+        if start <= at < end:
+            seen.setdefault(labels[(at - start) // QUARTER], set()).add(count)
+        first = max(at, start)
+        for position in range((first - start) // QUARTER, -((start - until) // QUARTER) if until > first else 0):
+            seen.setdefault(labels[position], set()).add(count)
+    return {label: (min(found), max(found)) for label, found in seen.items()}
+
+
+def outages(
+    logs: list[tuple[datetime, str, str | None]], *, start: datetime, end: datetime, hold: timedelta, now: datetime
+) -> list[tuple[datetime, datetime | None, str, str | None]]:
+    """From, to (None where it lasts), status and first message of each unbroken time that is not healthy."""
+    found: list[tuple[datetime, datetime, str, str | None]] = []
+    last = min(end, now)
+    for i, (at, status, message) in enumerate(logs):
+        until = min(at + hold, last, *(later for later, _, _ in logs[i + 1 : i + 2]))
+        begin = max(at, start)
+        if status == "healthy" or until <= begin:
+            continue
+        if found and found[-1][1] == begin and found[-1][2] == status:
+            begin, _, _, earlier = found.pop()
+            message = message if earlier is None else earlier
+        found.append((begin, until, status, message))
+    return [(begin, None if until == last else until, status, message) for begin, until, status, message in found]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Iterator
 from datetime import datetime, timedelta
@@ -42,11 +43,28 @@ def events_of(
             yield HealthLog(camera, at, chance.choice(["healthy", "healthy", "degraded", "disconnected"]))
 
 
-def answers(url: str, start: datetime, end: datetime) -> dict[str, list[tuple[object, ...]]]:
+Rows = list[tuple[object, ...]]
+
+
+def same(found: dict[str, Rows], wanted: dict[str, Rows]) -> bool:
+    """Whether these are the same rows: numbers that were added up in another order to a relative 1e-9."""
+
+    def equal(one: object, other: object) -> bool:
+        numbers = isinstance(one, float) and isinstance(other, float)
+        return one == other or (numbers and math.isclose(one, other, rel_tol=1e-9, abs_tol=1e-12))
+
+    return found.keys() == wanted.keys() and all(
+        len(rows) == len(wanted[name])
+        and all(all(map(equal, row, other)) for row, other in zip(rows, wanted[name], strict=True))
+        for name, rows in found.items()
+    )
+
+
+def answers(url: str, start: datetime, end: datetime) -> dict[str, Rows]:
     """Every row of the aggregates and of the functions in a range."""
     with psycopg.connect(url) as connection:
         connection.execute("SET timezone = 'UTC'")
-        rows: dict[str, list[tuple[object, ...]]] = {}
+        rows: dict[str, Rows] = {}
         for name in (f"{family}_{level}" for family in ("occupancy", "health") for level in LEVELS):
             rows[name] = connection.execute(
                 f"SELECT * FROM {name} WHERE bucket >= %s AND bucket < %s ORDER BY camera_id, bucket, first_at",

@@ -12,7 +12,7 @@ from conftest import SECRET_KEY
 from analytics import source
 
 ROOT = Path(__file__).parent.parent
-PAGES = ["README.md", "docs/operations.md", "docs/backup.md"]
+PAGES = ["README.md", "docs/operations.md", "docs/analytics.md", "docs/backup.md"]
 
 
 def blocks(page: str, language: str) -> list[str]:
