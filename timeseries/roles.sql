@@ -34,6 +34,7 @@ $$;
 -- Whatever the role was given before on what is ours, so that a role that changes its kind keeps nothing.
 REVOKE ALL ON ALL TABLES IN SCHEMA timeseries FROM {role};
 REVOKE ALL ON ALL ROUTINES IN SCHEMA timeseries FROM {role};
+REVOKE ALL ON FUNCTION public.store_tables, public.store_lag, public.store_jobs FROM {role};
 REVOKE ALL ON SCHEMA public, timeseries FROM {role};
 REVOKE ALL ON DATABASE {database} FROM {role};
 REVOKE ALL ON TABLE
@@ -61,6 +62,7 @@ GRANT SELECT ON TABLE
     public.occupancy_quarter_hourly, public.occupancy_hourly, public.occupancy_weekday,
     public.health_quarter_hourly, public.health_hourly, public.health_weekday
     TO {role};
+GRANT EXECUTE ON FUNCTION public.store_tables, public.store_lag, public.store_jobs TO {role};
 ALTER ROLE {role} CONNECTION LIMIT {connections};
 ALTER ROLE {role} IN DATABASE {database} SET statement_timeout = {statement_timeout};
 ALTER ROLE {role} IN DATABASE {database} SET idle_in_transaction_session_timeout = '60s';
