@@ -17,9 +17,9 @@ import pytest
 import sqlalchemy
 from click.testing import CliRunner
 from conftest import SECRET_KEY, RunningServer
+from faults import own_cluster
 from servers import Cluster
 from sqlalchemy.orm import Session
-from test_faults import own_cluster
 
 import analytics
 from analytics import source

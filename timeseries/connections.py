@@ -168,7 +168,9 @@ def translated_errors() -> Iterator[None]:
             " owner run, first in a new session: ALTER EXTENSION timescaledb UPDATE"
         ) from error
     except psycopg.errors.InsufficientPrivilege as error:
-        raise NotAllowedError(f"the database role may not do this: {error.diag.message_primary}; see timeseries grant --help") from error
+        raise NotAllowedError(
+            f"the database role may not do this: {error.diag.message_primary}; see timeseries grant --help"
+        ) from error
     except (PoolTimeout, psycopg.OperationalError) as error:
         if isinstance(error, PoolTimeout) or error.sqlstate is None or error.sqlstate[:2] in {"08", "57"}:
             raise ServerUnavailableError(f"the database server cannot be reached: {error}") from error

@@ -84,6 +84,8 @@ BEGIN
         SELECT coalesce(array_agg(format('%I.%I', view_schema, view_name)::regclass), continuous)
         INTO continuous
         FROM timescaledb_information.continuous_aggregates;
+        -- Jobs take their owner's settings, and none may queue for a lock for long: writers would queue behind it.
+        EXECUTE format('ALTER ROLE %I IN DATABASE %I SET lock_timeout = %L', owner, current_database(), '3s');
     END IF;
     EXECUTE format('ALTER SCHEMA timeseries OWNER TO %I', owner);
     FOR belonging IN
