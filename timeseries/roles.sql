@@ -19,7 +19,7 @@ BEGIN
         LEFT JOIN pg_extension AS e ON e.oid = d.refobjid
         WHERE pg_has_role(p.proowner, 'USAGE')
           AND (
-              p.pronamespace = 'timeseries'::regnamespace AND (p.prosecdef OR p.provolatile = 'v')
+              p.pronamespace = 'timeseries'::regnamespace AND (p.provolatile = 'v' OR p.proname = 'sealed')
               OR e.extname = 'timescaledb' AND p.pronamespace = e.extnamespace AND p.provolatile = 'v'
               AND p.proname !~ '^(by_|show_)|_size$|^(approximate_row_count|time_bucket_gapfill|locf|interpolate)$|uuid'
           )
@@ -166,7 +166,8 @@ FROM pg_proc AS p
 WHERE (p.proname IN ('add_job', 'alter_job', 'delete_job', 'run_job', 'drop_chunks')
        AND EXISTS (SELECT FROM pg_depend AS d JOIN pg_extension AS e ON e.oid = d.refobjid
                    WHERE d.objid = p.oid AND d.refclassid = 'pg_extension'::regclass AND e.extname = 'timescaledb')
-       OR p.pronamespace = 'timeseries'::regnamespace AND p.prosecdef AND p.prorettype <> 'trigger'::regtype)
+       OR p.pronamespace = 'timeseries'::regnamespace AND p.prosecdef AND p.provolatile = 'v'
+       AND p.prorettype <> 'trigger'::regtype)
   AND has_function_privilege('public', p.oid, 'EXECUTE')
   AND EXISTS (SELECT FROM granted)
 HAVING count(*) > 0
