@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test lint format bench clean
+.PHONY: demo test lint format bench picture clean
 
 demo: $(READY)
 	$(BIN)/timeseries demo
@@ -35,6 +35,10 @@ bench: $(READY)
 	    TIMESERIES_SECRET_KEY=) echo "$$line$$(head -c 32 /dev/urandom | base64 | tr '+/' '-_')" ;; \
 	    [A-Z]*=) echo "$$line$$(od -An -N18 -tx1 /dev/urandom | tr -d ' \n')" ;; \
 	    *) echo "$$line" ;; esac; done < .env.example > $@
+
+# The picture in README.md, from the sample data on an embedded server of its own.
+picture: $(READY)
+	home=$$(mktemp -d) && TIMESERIES_HOME=$$home $(BIN)/timeseries demo --plot docs/occupancy-heatmap.png; rm -rf $$home
 
 clean:
 	rm -rf $(VENV) .timeseries build dist
