@@ -337,6 +337,7 @@ def test_the_audit_names_what_was_given_beside_the_grants(
             f'REVOKE SELECT ON public.health_hourly FROM "{names[reader]}"',
             f'ALTER ROLE "{names[reader]}" CONNECTION LIMIT -1',
             f'GRANT DELETE ON public.health_logs TO "{names[ingest]}"',
+            f'REVOKE EXECUTE ON FUNCTION timeseries.materialize FROM "{names[ingest]}"',
             f'GRANT SELECT (connection_string) ON public.cameras TO "{stranger}"',
         ):
             connection.execute(statement)  # type: ignore[arg-type]
@@ -347,6 +348,7 @@ def test_the_audit_names_what_was_given_beside_the_grants(
         f'"{names[reader]}" (reader) may not SELECT public.health_hourly',
         f'"{names[reader]}" (reader) has no limit on connections',
         f'"{names[ingest]}" (ingest) may DELETE public.health_logs',
+        f'"{names[ingest]}" (ingest) may not execute timeseries.materialize',
         f'"{stranger}" may read cameras.connection_string',
     ):
         assert part in found

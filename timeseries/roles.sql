@@ -197,6 +197,15 @@ CROSS JOIN LATERAL unnest(w.privileges) AS p (privilege)
 WHERE NOT has_table_privilege(g.oid, w.relation, p.privilege)
 GROUP BY g.rolname, g.kind
 UNION ALL
+SELECT format('the role %I (%s) may not execute %s: run timeseries grant --%s %I', g.rolname, g.kind,
+              string_agg(p.oid::regproc::text, ', ' ORDER BY p.oid), g.kind, g.rolname)
+FROM granted AS g
+JOIN pg_proc AS p
+    ON g.kind = 'ingest' AND p.pronamespace = 'timeseries'::regnamespace AND p.proname IN ('sealed', 'materialize')
+    OR g.kind = 'reader' AND p.pronamespace = 'public'::regnamespace AND p.proname ~ '^store_'
+WHERE NOT has_function_privilege(g.oid, p.oid, 'EXECUTE')
+GROUP BY g.rolname, g.kind
+UNION ALL
 SELECT format('the role %I (reader) has no limit on %s: run timeseries grant --reader %I', g.rolname, l.missing, g.rolname)
 FROM granted AS g
 LEFT JOIN (

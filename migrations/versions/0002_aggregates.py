@@ -156,7 +156,7 @@ def upgrade() -> None:
     execute((SQL / ("late_continuous.sql" if continuous else "late_views.sql")).read_text())
     execute((SQL / "answers.sql").read_text())
     execute((SQL / "guards.sql").read_text())
-    execute((SQL / "state.sql").read_text())
+    execute((SQL / "store.sql").read_text())
 
 
 def move_up() -> None:
