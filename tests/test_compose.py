@@ -163,7 +163,7 @@ def test_the_server_takes_the_settings_of_the_database(server: RunningServer) ->
         with psycopg.connect(cluster.url()) as connection:
             for name in settings.keys() - {"timescaledb.telemetry_level"}:  # some servers are built without it
                 row = connection.execute(
-                    "SELECT setting FROM pg_settings WHERE name = %s AND source = 'configuration file'", [name]
+                    "SELECT setting FROM pg_settings WHERE lower(name) = %s AND source = 'configuration file'", [name]
                 ).fetchone()
                 assert row is not None, name
             row = connection.execute("""

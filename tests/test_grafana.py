@@ -198,7 +198,7 @@ def test_the_lag_of_aggregates_shrinks_with_a_refresh_and_a_failed_job_is_seen(s
         assert after <= before
         assert after <= 0
         rows = connection.execute("SELECT job_id FROM timescaledb_information.jobs WHERE hypertable_name IS NOT NULL")
-        assert len(rule_values(reader, "job-failing")) == len(rows.fetchall()) == 10
+        assert len(rule_values(reader, "job-failing")) == len(rows.fetchall())
         assert set(rule_values(reader, "job-failing").values()) == {0}
 
 
