@@ -16,8 +16,8 @@ from typing import Any
 import psycopg
 import pytest
 from conftest import SECRET_KEY, RunningServer
+from granted import as_role, make_role
 from servers import IMAGES
-from test_roles import as_role, make_role
 
 from timeseries import ServerKind
 from timeseries.keyring import Keyring

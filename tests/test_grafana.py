@@ -20,8 +20,8 @@ from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.cog.plugins import register_default_plugins
 from grafana_foundation_sdk.models import alerting
 from grafana_foundation_sdk.models.dashboard import Dashboard
+from granted import as_role, make_role
 from psycopg.postgres import types
-from test_roles import as_role, make_role
 
 from timeseries import HealthLog, OccupancyEvent, ServerKind, Store
 from timeseries.roles import grant

@@ -42,6 +42,8 @@ REVOKE ALL ON TABLE
     public.occupancy_quarter_hourly, public.occupancy_hourly, public.occupancy_weekday,
     public.health_quarter_hourly, public.health_hourly, public.health_weekday
     FROM {role};
+ALTER ROLE {role} IN DATABASE {database} RESET statement_timeout;
+ALTER ROLE {role} IN DATABASE {database} RESET idle_in_transaction_session_timeout;
 
 -- block: ingest
 -- Stores events and is told which of them are there already; late ones are materialized by the owner's functions.
