@@ -159,7 +159,8 @@ def test_the_audit_names_what_was_given_beside_the_grants(
     with psycopg.connect(store.url, autocommit=True) as connection:
         for statement in (
             "GRANT CREATE ON SCHEMA public TO PUBLIC",
-            f'GRANT SELECT ON public.occupancy_events TO "{names[reader]}"',
+            f'GRANT SELECT (occupied_count) ON public.occupancy_events TO "{names[reader]}"',
+            f'GRANT UPDATE (capacity) ON public.cameras TO "{names[ingest]}"',
             f'REVOKE SELECT ON public.health_hourly FROM "{names[reader]}"',
             f'ALTER ROLE "{names[reader]}" CONNECTION LIMIT -1',
             f'GRANT DELETE ON public.health_logs TO "{names[ingest]}"',
@@ -172,6 +173,7 @@ def test_the_audit_names_what_was_given_beside_the_grants(
         "anybody may create objects in the schema public",
         f'"{names[reader]}" (reader) may SELECT public.occupancy_events',
         f'"{names[reader]}" (reader) may not SELECT public.health_hourly',
+        f'"{names[ingest]}" (ingest) may UPDATE public.cameras',
         f'"{names[reader]}" (reader) has no limit on connections',
         f'"{names[ingest]}" (ingest) may DELETE public.health_logs',
         f'"{names[ingest]}" (ingest) may not execute timeseries.materialize',

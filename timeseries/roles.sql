@@ -104,7 +104,7 @@ BEGIN
         SELECT 'ROUTINE', p.oid::regprocedure::text
         FROM pg_proc AS p
         WHERE p.pronamespace = 'timeseries'::regnamespace
-           OR p.pronamespace = 'public'::regnamespace AND p.proname ~ '^(occupancy|health|store)_'
+           OR p.pronamespace = 'public'::regnamespace AND p.proname ~ '^((occupancy|health|store)_|latest$)'
         UNION ALL
         SELECT 'TYPE', t.oid::regtype::text
         FROM pg_type AS t
@@ -147,7 +147,7 @@ wanted (kind, relation, privileges) AS (
         ('reader', 'public.health_hourly', ARRAY['SELECT']),
         ('reader', 'public.health_weekday', ARRAY['SELECT'])
 ),
--- Columns of cameras and whole tables: everything that a role may do there beyond what was granted.
+-- Everything that a granted role may do. Of cameras it may read some columns, which do not count here.
 held AS (
     SELECT g.rolname, g.kind, t.relation, p.privilege
     FROM granted AS g
@@ -157,7 +157,10 @@ held AS (
         VALUES ('public.cameras')
     ) AS t (relation)
     CROSS JOIN unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE', 'TRUNCATE', 'TRIGGER', 'REFERENCES']) AS p (privilege)
-    WHERE NOT g.mighty AND has_table_privilege(g.oid, t.relation, p.privilege)
+    WHERE NOT g.mighty
+      AND CASE WHEN p.privilege IN ('INSERT', 'UPDATE') OR p.privilege = 'SELECT' AND t.relation <> 'public.cameras'
+          THEN has_any_column_privilege(g.oid, t.relation, p.privilege)
+          ELSE has_table_privilege(g.oid, t.relation, p.privilege) END
 )
 SELECT 'anybody may create objects in the schema public: run timeseries grant'
 WHERE has_schema_privilege('public', 'public', 'CREATE')
