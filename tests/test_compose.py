@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import re
@@ -26,7 +25,8 @@ from timeseries.roles import audit
 __all__ = ["make_role"]
 
 ROOT = Path(__file__).parent.parent
-COMPOSE = Path(importlib.util.find_spec("compose").origin).parent / "docker-compose"  # type: ignore[union-attr, arg-type]
+WHEEL = pytest.importorskip("compose", reason="its wheel is for Linux on x86-64")
+COMPOSE = Path(WHEEL.__file__).parent / "docker-compose"
 REQUIRED = re.findall(r"^([A-Z_]+)=$", (ROOT / ".env.example").read_text(), re.MULTILINE)
 GIVEN = {name: f"secret of {name}" for name in REQUIRED}
 

@@ -61,8 +61,6 @@ def roles_go(server: RunningServer, database: str) -> Iterator[None]:
 @pytest.mark.parametrize("page", [page for page in EVERY_PAGE if blocks(page, "console")])
 def test_the_commands_of_a_page_run(database: str, page: str, tmp_path: Path) -> None:
     """Commands of `timeseries` run; of `make` and `docker compose` it is looked up that they exist."""
-    from test_compose import GIVEN, compose
-
     environment = os.environ | {
         "TIMESERIES_DATABASE_URL": database,
         "TIMESERIES_SECRET_KEY": SECRET_KEY,
@@ -72,6 +70,8 @@ def test_the_commands_of_a_page_run(database: str, page: str, tmp_path: Path) ->
         if line.startswith("make "):
             done = subprocess.run(["make", "--dry-run", *line.split()[1:]], cwd=ROOT, capture_output=True, text=True)
         elif line.startswith("docker compose "):
+            from test_compose import GIVEN, compose
+
             words = line.removeprefix("docker compose ").split()
             profile = words[:2] if words[0] == "--profile" else []
             done = compose(GIVEN, *profile, "config", "--services")
