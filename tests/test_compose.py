@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import stat
 import subprocess
 import sys
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,12 +19,13 @@ import pytest
 from conftest import SECRET_KEY, RunningServer
 from granted import as_role, make_role
 from servers import IMAGES
+from test_package import wheel
 
 from timeseries import ServerKind
 from timeseries.keyring import Keyring
 from timeseries.roles import audit
 
-__all__ = ["make_role"]
+__all__ = ["make_role", "wheel"]
 
 ROOT = Path(__file__).parent.parent
 WHEEL = pytest.importorskip("compose", reason="its wheel is for Linux on x86-64")
@@ -148,6 +151,26 @@ def test_the_command_of_migrate_makes_roles_that_work(
                            "PGPASSWORD": "secret of TIMESERIES_OWNER_PASSWORD"},
     )  # fmt: skip
     assert shown.returncode == 0, shown.stderr
+
+
+def test_what_the_image_copies_is_enough_to_build_the_wheel(wheel: Path, tmp_path: Path) -> None:
+    source, wheels = tmp_path / "source", tmp_path / "wheels"
+    source.mkdir()
+    allowed = re.findall(r"^!(\S+)", (ROOT / ".dockerignore").read_text(), re.MULTILINE)
+    copied = re.findall(r"^COPY (?!--)(.+) \S+$", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
+    for name in " ".join(copied).split():
+        assert name in allowed
+        if (ROOT / name).is_dir():
+            shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy(ROOT / name, source)
+    subprocess.run(
+        [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", wheels, source],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    (built,) = wheels.glob("*.whl")
+    with zipfile.ZipFile(built) as ours, zipfile.ZipFile(wheel) as whole:
+        assert set(ours.namelist()) == {name for name in whole.namelist() if "__pycache__" not in name}
 
 
 @pytest.mark.kinds(ServerKind.COMMUNITY)

@@ -275,6 +275,12 @@ def test_grafanas_own_model_of_an_alert_knows_every_key_and_its_panel_exists() -
     assert len({rule["uid"] for rule in RULES}) == len(RULES)
 
 
+def test_the_docs_name_every_dashboard_and_alert() -> None:
+    page = (FOLDER.parent / "docs/grafana.md").read_text()
+    for title in [*(dashboard["title"] for dashboard in DASHBOARDS.values()), *(rule["title"] for rule in RULES)]:
+        assert f"| {title} |" in page
+
+
 def test_the_data_source_and_the_folder_take_everything_from_the_environment() -> None:
     assert SOURCE["url"] == "${TIMESERIES_HOST}"
     assert SOURCE["secureJsonData"] == {"password": "${TIMESERIES_READER_PASSWORD}"}
