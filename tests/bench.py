@@ -22,6 +22,7 @@ import pandas as pd
 import psycopg
 import pyarrow as pa
 import pyarrow.parquet as pq
+from bench_life import life
 from servers import Found, discover
 from sqlalchemy.orm import Session
 
@@ -233,7 +234,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--events", type=int, default=500_000)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--only", choices=["ingest", "answers"], help="one of the two tables")
+    parser.add_argument("--only", choices=["ingest", "answers", "life"], help="one of the tables")
     parser.add_argument("--kind", choices=[kind.value for kind in ServerKind], default="community")
     given = parser.parse_args()
     found = discover(ServerKind(given.kind))
@@ -244,7 +245,7 @@ def main() -> None:
         schema.migrate(url)
         bench = Bench(url, given.events // CAMERAS * CAMERAS)
         results: dict[str, Any] = {"server": str(bench.store.server())}
-        if given.only != "answers":
+        if given.only in (None, "ingest"):
             results["ingest"] = rows = ingest(bench, given.rounds)
             shown = [
                 [row["what"], row["events_per_second"], *(f"{row[key]:.2f}" for key in ("ratio", "lowest", "highest"))]
@@ -252,10 +253,15 @@ def main() -> None:
             ]
             header = ["ingest", "events a second", "of the limit", "lowest", "highest"]
             print_table(header, shown, title=results["server"])
-        if given.only != "ingest":
+        if given.only in (None, "answers"):
             results["answers"] = asked = answers(bench, given.rounds)
             shown = [[row["what"], f"{row['seconds']:.4f}", f"{row['ratio']:.1f}"] for row in asked]
             print_table(["answer", "seconds", "times as fast"], shown)
+        if given.only in (None, "life"):
+            bench.empty()
+            results["life"] = found_costs = life(bench.store, given.rounds)
+            shown = [[row["what"], f"{row['seconds']:.4f}", f"{row['ratio']:.2f}"] for row in found_costs]
+            print_table(["life", "seconds", "ratio"], shown)
         bench.store.close()
     finally:
         stop()

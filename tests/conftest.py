@@ -6,12 +6,14 @@ import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
+import psycopg
 import pytest
 from servers import Found, copy_database, discover, drop_database
 
 from analytics import source
 from timeseries import ServerKind, Store, schema
 from timeseries.connections import parse_url
+from timeseries.jobs import bound_lock_waits
 from timeseries.keyring import generate_key
 from timeseries.settings import Settings
 
@@ -42,6 +44,9 @@ class RunningServer:
         name = f"test_{next(counter)}"
         copy_database(self.admin_url, template, name)
         self.databases.append(name)
+        if template != "template1":  # what is set for a database is not copied with it
+            with psycopg.connect(self.url(name)) as connection:
+                bound_lock_waits(connection)
         return self.url(name)
 
     def drop(self) -> None:

@@ -2,6 +2,7 @@
 
 from timeseries.cameras import Camera
 from timeseries.errors import (
+    BackupError,
     CameraExistsError,
     CameraInUseError,
     ConfigurationError,
@@ -23,6 +24,7 @@ from timeseries.store import Store
 from timeseries.writer import Writer, WriterState
 
 __all__ = [
+    "BackupError",
     "Camera",
     "CameraExistsError",
     "CameraInUseError",

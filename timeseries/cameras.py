@@ -94,8 +94,10 @@ class Cameras:
         zone_config: Any = None,
         desired_state: DesiredState = "running",
         id: UUID | None = None,  # noqa: A002 - the column's name
+        created_at: datetime | None = None,
     ) -> Camera:
-        """Add a camera; its connection string is encrypted before it leaves this process.
+        """Add a camera; its connection string is encrypted before it leaves this process. `created_at` is now, unless
+        an older camera is brought in.
 
         Raises:
             InvalidInputError: a value that no camera can have.
@@ -113,6 +115,8 @@ class Cameras:
             }
         )
         values |= {"id": camera_id, "zone_config": Jsonb({} if zone_config is None else zone_config)}
+        if created_at is not None:
+            values["created_at"] = created_at
         if connection_string is not None:
             values["connection_string"] = self._keyring.encrypt(connection_string, camera_id)
         query = sql.SQL("INSERT INTO public.cameras ({}) VALUES ({}) RETURNING {}").format(
@@ -180,6 +184,13 @@ class Cameras:
             raise CameraInUseError(
                 f"camera {found.name!r} has history and cannot be removed; to stop it, set desired_state to 'stopped'"
             ) from error
+
+    def plaintext(self, text: str, camera_id: UUID) -> str:
+        """A connection string that may be encrypted already, by a key of ours for this camera.
+
+        Raises SecretError where it is encrypted and does not open.
+        """
+        return self._keyring.plaintext(text, camera_id)
 
     def connection_string(self, camera: Camera | UUID | str) -> str | None:
         """The connection string in plaintext. Raises SecretError where the key is missing or wrong."""

@@ -53,3 +53,7 @@ class WriterFullError(TimeseriesError):
 
 class NotStoredError(TimeseriesError):
     """Events were accepted or offered, and are not stored."""
+
+
+class BackupError(TimeseriesError):
+    """A backup could not be made or restored; the message says what is to be done."""

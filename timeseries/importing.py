@@ -10,6 +10,7 @@ from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import numpy as np
 
@@ -21,7 +22,7 @@ from timeseries.errors import InvalidInputError
 from timeseries.events import RecordResult
 from timeseries.files import Block, CountedFile, read_blocks
 from timeseries.tables import camera_ids, family_of, parse
-from timeseries.text import parse_count, parse_interval, parse_json
+from timeseries.text import parse_count, parse_interval, parse_json, parse_zone
 
 _Storing = tuple[Block, dict[int, str], Future[RecordResult]]
 
@@ -46,6 +47,7 @@ def import_file(
     cameras_path: Path | None = None,
     *,
     connections: int = 2,
+    naive_timezone: str | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> ImportResult:
     """Store a file of events in bounded memory.
@@ -55,16 +57,18 @@ def import_file(
     `camera` (or `name`), and what is known of `timezone`, `capacity`, `hold`, `connection_string`, `zone_config`;
     cameras that exist are left as they are. History of any age is welcome: it is in the aggregates when its
     transaction ends, so retention cannot come in between. While one block is read, `connections` others are
-    being stored. `progress` is called with bytes read and bytes in all.
+    being stored. Naive timestamps are rejected, unless `naive_timezone` says whose clocks they are of. `progress` is
+    called with bytes read and bytes in all.
 
     Raises InvalidInputError where a file is missing, unreadable or lacks columns.
     """
     with ExitStack() as stack:
         source = stack.enter_context(closing(CountedFile(path)))
         created = import_cameras(cameras, cameras_path) if cameras_path else 0
-        rejected = stack.enter_context(_RejectedRows(path))
+        rejected = stack.enter_context(RejectedRows(path))
         executor = stack.enter_context(ThreadPoolExecutor(connections, "timeseries-import"))
-        run = _Import(pool, path, camera_ids(cameras), rejected, executor, connections)
+        zone = parse_zone(naive_timezone) if naive_timezone else None
+        run = Storing(pool, path, camera_ids(cameras), rejected, executor, connections, zone)
         for block in read_blocks(path, source):
             for number, text in block.broken:
                 rejected.add(number, "the row has another number of columns than the header", [text])
@@ -79,7 +83,7 @@ def import_file(
 
 
 @dataclass(slots=True)
-class _Import:
+class Storing:
     """A file on its way into the store.
 
     The rows of the last quarter of an hour of a block wait for the next one: were a quarter split over two
@@ -89,9 +93,10 @@ class _Import:
     pool: Pool
     path: Path
     ids: dict[str, bytes]
-    rejected: _RejectedRows
+    rejected: RejectedRows
     executor: Executor
     connections: int
+    zone: ZoneInfo | None = None
     storing: deque[_Storing] = field(default_factory=deque)
     family: Family | None = None
     held: Block | None = None
@@ -101,14 +106,14 @@ class _Import:
     def store(self, block: Block) -> None:
         self.family = self.family or family_of(str(self.path), block.table.schema.names)
         block = self.held.joined(block) if self.held else block
-        batch, reasons = parse(block.table, self.family, self.ids)
+        batch, reasons = parse(block.table, self.family, self.ids, self.zone)
         cut = last_quarter(batch, block.table.num_rows)
         self.held = block.tail(cut)
         self._submit(block, batch.take(batch.rows < cut), {row: reasons[row] for row in reasons if row < cut})
 
     def finish(self) -> None:
         if self.held is not None and self.family is not None:
-            self._submit(self.held, *parse(self.held.table, self.family, self.ids))
+            self._submit(self.held, *parse(self.held.table, self.family, self.ids, self.zone))
         while self.storing:
             self._collect()
 
@@ -164,7 +169,7 @@ def _camera_values(row: dict[str, Any]) -> dict[str, Any]:
     return {key: parse(row[key]) for key, parse in parsers.items() if row.get(key) is not None}
 
 
-class _RejectedRows:
+class RejectedRows:
     """The file of rejected rows, beside the input; made when the first row comes, an old one is replaced."""
 
     def __init__(self, source: Path) -> None:
@@ -175,7 +180,7 @@ class _RejectedRows:
         self.count = 0
         self._file: Any = None
 
-    def __enter__(self) -> _RejectedRows:
+    def __enter__(self) -> RejectedRows:
         self.path.unlink(missing_ok=True)
         return self
 

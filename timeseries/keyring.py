@@ -10,6 +10,7 @@ import base64
 import binascii
 import hashlib
 import os
+import re
 from uuid import UUID
 
 from cryptography.exceptions import InvalidTag
@@ -20,6 +21,7 @@ from timeseries.settings import KEY_VARIABLE
 
 KEY_BYTES = 32
 NONCE_BYTES = 12
+CIPHERTEXT = re.compile(r"v1\.[0-9a-f]{8}\.[A-Za-z0-9_=-]+")
 REMEDY = f"set {KEY_VARIABLE} to a key made by: timeseries key generate"
 
 
@@ -66,6 +68,10 @@ class Keyring:
         nonce = os.urandom(NONCE_BYTES)
         sealed = nonce + cipher.encrypt(nonce, plaintext.encode(), camera_id.bytes)
         return f"v1.{key_id}.{base64.urlsafe_b64encode(sealed).decode()}"
+
+    def plaintext(self, text: str, camera_id: UUID) -> str:
+        """The plaintext of what may be ciphertext of ours already. Raises SecretError where that does not open."""
+        return self.decrypt(text, camera_id) if CIPHERTEXT.fullmatch(text) else text
 
     def decrypt(self, ciphertext: str, camera_id: UUID) -> str:
         """Raises SecretError where the key is missing or the ciphertext is not this camera's."""

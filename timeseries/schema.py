@@ -11,24 +11,13 @@ from alembic.config import Config
 from alembic.operations import Operations
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, pool, text
+from sqlalchemy import Connection, pool
 
 from timeseries.connections import conninfo, create_engine, translated_errors
 from timeseries.errors import NotMigratedError
+from timeseries.jobs import bound_lock_waits
 from timeseries.server import ServerKind, inspect_server
 
-# Background jobs run as the role that made them, with its settings: none of them, retention above all, may queue for a
-# lock for long, since writers would queue behind it.
-BOUND_LOCKS = """
-    DO $$
-    BEGIN
-        IF current_setting('lock_timeout') = '0'
-           AND EXISTS (SELECT FROM pg_extension WHERE extname = 'timescaledb') THEN
-            EXECUTE format('ALTER ROLE CURRENT_USER IN DATABASE %I SET lock_timeout = %L', current_database(), '3s');
-        END IF;
-    END
-    $$
-"""
 HYPERTABLES = """
     SELECT count(*) = 2 FROM timescaledb_information.hypertables
     WHERE hypertable_schema = 'public' AND hypertable_name IN ('occupancy_events', 'health_logs')
@@ -75,8 +64,9 @@ def migrate(url: str, revision: str = "head") -> None:
         (command.downgrade if downwards else command.upgrade)(config, revision)
         if revision == "head":
             _move_up(connection, script)
-            connection.execute(text(BOUND_LOCKS))
-            connection.commit()
+    if revision == "head":
+        with translated_errors(), psycopg.connect(conninfo(url)) as operator:
+            bound_lock_waits(operator)
 
 
 def _move_up(connection: Connection, script: ScriptDirectory) -> None:

@@ -42,3 +42,8 @@ class Settings:
             home=Path(given.get(HOME_VARIABLE) or ".timeseries"),
             postgres=Path(postgres) if postgres else None,
         )
+
+
+def environment_with(**variables: str) -> dict[str, str]:
+    """The environment of this process and these variables, for a program that it starts."""
+    return os.environ | variables

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
+from uuid import UUID
 
 import pyarrow as pa
 
-from timeseries import importing, ingest, lifecycle, local, refresh, schema, tables
-from timeseries.cameras import Cameras
+from timeseries import backup, export, importing, ingest, legacy, lifecycle, local, refresh, schema, tables
+from timeseries.cameras import Camera, Cameras
 from timeseries.connections import Pool, connected, open_pool
+from timeseries.errors import InvalidInputError
 from timeseries.events import Event, RecordResult, Rejection
 from timeseries.keyring import Keyring
 from timeseries.policies import Policies
 from timeseries.server import Server, inspect_server
 from timeseries.settings import Settings
+from timeseries.sqlite import is_sqlite
 from timeseries.writer import OnFull, Writer
 
 
@@ -113,15 +116,32 @@ class Store:
         cameras: Path | str | None = None,
         *,
         connections: int = 2,
+        naive_timezone: str | None = None,
+        match_names: bool = False,
         progress: Callable[[int, int], None] | None = None,
     ) -> importing.ImportResult:
-        """Store a file of events (CSV, gzipped CSV, Parquet); see `timeseries.importing.import_file`."""
+        """Store a file of events: CSV, gzipped CSV or Parquet, see `timeseries.importing.import_file`; or a SQLite
+        database with its cameras, see `timeseries.legacy.import_database`, which alone knows `match_names`.
+        """
+        if is_sqlite(Path(events)):
+            if cameras is not None:
+                raise InvalidInputError(f"{events} has its cameras in it; leave out the file {cameras}")
+            return legacy.import_database(
+                self.pool,
+                self.cameras,
+                Path(events),
+                naive_timezone=naive_timezone,
+                match_names=match_names,
+                connections=connections,
+                progress=progress,
+            )
         return importing.import_file(
             self.pool,
             self.cameras,
             Path(events),
             Path(cameras) if cameras is not None else None,
             connections=connections,
+            naive_timezone=naive_timezone,
             progress=progress,
         )
 
@@ -130,6 +150,27 @@ class Store:
     ) -> lifecycle.PruneResult:
         """Remove raw rows older than `keep`; the averages stay. See `timeseries.lifecycle.prune`."""
         return lifecycle.prune(self.pool, keep, progress=progress)
+
+    def export(
+        self,
+        relation: str,
+        path: Path | str,
+        *,
+        of: Sequence[Camera | UUID | str] | None = None,
+        start: datetime | None = None,
+        end: datetime | None = None,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> export.ExportResult:
+        """Write events, an aggregate or the cameras to a CSV or Parquet file; see `timeseries.export.export`."""
+        return export.export(
+            self.pool, self.cameras, relation, Path(path), of=of, start=start, end=end, progress=progress
+        )
+
+    def backup(self, path: Path | str, *, progress: Callable[[int, int], None] | None = None) -> backup.BackupResult:
+        """Write the whole database as it is now into a file; `timeseries.backup.backup` says how, and
+        `timeseries.restore.restore` puts it into another database.
+        """
+        return backup.backup(self.url, Path(path), progress=progress)
 
     def refresh(
         self,

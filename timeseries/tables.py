@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any, cast
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import numpy.typing as npt
@@ -28,7 +29,7 @@ from timeseries.events import (
     status_bytes,
     text_bytes,
 )
-from timeseries.text import parse_count, parse_json, parse_timestamp
+from timeseries.text import in_zone, parse_count, parse_json, parse_timestamp
 
 EVENT_COLUMNS: dict[Family, tuple[str, ...]] = {
     "occupancy": ("camera", "timestamp", "occupied_count"),
@@ -77,14 +78,17 @@ def family_of(source: str, columns: list[str]) -> Family:
     )
 
 
-def parse(table: pa.RecordBatch, family: Family, ids: dict[str, bytes]) -> tuple[Batch, dict[int, str]]:
-    """The good rows as a batch, and the reasons against the others by their position in the table.
+def parse(
+    table: pa.RecordBatch, family: Family, ids: dict[str, bytes], zone: ZoneInfo | None = None
+) -> tuple[Batch, dict[int, str]]:
+    """The good rows as a batch, and the reasons against the others by their position in the table; `zone` is that of
+    naive timestamps.
 
     Whole columns are converted at once; only a column in which that fails is looked at row by row.
     """
     rows = table.num_rows
     columns = _Columns(table)
-    cameras, times = columns.cameras(ids), columns.times()
+    cameras, times = columns.cameras(ids), columns.times(zone)
     counts = statuses = None
     extra: Bytes | None = columns.optional(EXTRA[family], EXTRA_PARSERS[family])
     if family == "occupancy":
@@ -134,11 +138,11 @@ class _Columns:
             return camera_array(cast("list[bytes]", found)).take(indices)
         return camera_array(self.each("camera", camera, bytes(16)))
 
-    def times(self) -> npt.NDArray[np.int64]:
+    def times(self, zone: ZoneInfo | None) -> npt.NDArray[np.int64]:
         try:
             return _times(self.table.column("timestamp"))
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
-            values = self.each("timestamp", lambda value: microseconds(parse_timestamp(value)), 0)
+            values = self.each("timestamp", lambda value: microseconds(in_zone(parse_timestamp(value), zone)), 0)
             return np.array(values, dtype=np.int64)
 
     def counts(self) -> npt.NDArray[np.int32]:

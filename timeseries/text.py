@@ -6,11 +6,12 @@ import json
 import re
 from datetime import datetime, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo, available_timezones
 
 from timeseries.errors import InvalidInputError
 
 UNITS = {"w": "weeks", "d": "days", "h": "hours", "m": "minutes", "min": "minutes", "s": "seconds"}
-INTERVAL = re.compile(r"\s*(\d+)\s*(weeks?|days?|hours?|minutes?|min|seconds?|[wdhms])\s*")
+INTERVAL = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(weeks?|days?|hours?|minutes?|min|seconds?|[wdhms])\s*")
 
 
 def parse_timestamp(value: object) -> datetime:
@@ -23,6 +24,32 @@ def parse_timestamp(value: object) -> datetime:
         raise InvalidInputError(
             f"timestamp {value!r:.100} is not ISO 8601 with an offset, like 2026-11-03T08:15:00Z"
         ) from None
+
+
+def parse_zone(name: str) -> ZoneInfo:
+    """A time zone by its IANA name."""
+    if name not in available_timezones():
+        raise InvalidInputError(f"time zone {name!r:.100}: it must be an IANA name, like UTC or Europe/Berlin")
+    return ZoneInfo(name)
+
+
+def in_zone(moment: datetime, zone: ZoneInfo | None) -> datetime:
+    """A naive moment as the time that the clocks of a zone show; an aware one as it is.
+
+    Raises InvalidInputError without a zone, and where those clocks show the time twice or never.
+    """
+    if moment.tzinfo is not None:
+        return moment
+    if zone is None:
+        raise InvalidInputError(
+            f"timestamp {moment.isoformat()} is naive; give it an offset, or say whose time it is (naive_timezone)"
+        )
+    first, second = moment.replace(tzinfo=zone), moment.replace(tzinfo=zone, fold=1)
+    if first.utcoffset() != second.utcoffset():
+        raise InvalidInputError(
+            f"timestamp {moment.isoformat()} comes twice or never in {zone.key}, where clocks change; give it an offset"
+        )
+    return first
 
 
 def parse_count(value: object) -> int:
@@ -52,7 +79,7 @@ def parse_interval(value: object) -> timedelta:
     if not parts or INTERVAL.sub("", text):
         raise InvalidInputError(f"{value!r:.100} is not a length of time, like 90 days, 12h or 15 minutes")
     return sum(
-        (timedelta(**{UNITS.get(unit, unit if unit.endswith("s") else unit + "s"): int(n)}) for n, unit in parts),
+        (timedelta(**{UNITS.get(unit, unit if unit.endswith("s") else unit + "s"): float(n)}) for n, unit in parts),
         timedelta(),
     )
 

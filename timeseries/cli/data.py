@@ -15,16 +15,22 @@ from timeseries.text import parse_interval
 @click.command("import")
 @click.argument("events", type=click.Path(path_type=Path))
 @click.option("--cameras", type=click.Path(path_type=Path), help="A file with a row per camera, created when new.")
+@click.option("--naive-timezone", metavar="ZONE", help="Whose time timestamps without an offset are, like UTC.")
+@click.option("--match-names", is_flag=True, help="SQLite: a camera of the same name is the same, whatever its id.")
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
 @click.pass_obj
-def import_(url: str | None, events: Path, cameras: Path | None, as_json: bool) -> None:
-    """Store a file of EVENTS: CSV, gzipped CSV or Parquet.
+def import_(
+    url: str | None, events: Path, cameras: Path | None, naive_timezone: str | None, match_names: bool, as_json: bool
+) -> None:
+    """Store a file of EVENTS: CSV, gzipped CSV or Parquet; or a SQLite database with the same tables as the store.
 
     Rejected rows go to a file beside it, with their reasons; the exit code is 1 then. A second import of the same
     file stores nothing twice.
     """
     with Store.open(url) as store, progress_bar(events.name) as progress:
-        result = store.import_file(events, cameras, progress=progress)
+        result = store.import_file(
+            events, cameras, naive_timezone=naive_timezone, match_names=match_names, progress=progress
+        )
     if as_json:
         print_json(result)
     else:

@@ -1,4 +1,6 @@
--- Retention keeps far away from the refresh windows: start_offset + bucket + chunk stays below drop_after.
+-- A refresh reaches as far back as raw rows are sure to be: start_offset + bucket + chunk stays below drop_after. It
+-- computes only what changed, so a long window costs nothing, while a short one moves the watermark past rows that came
+-- after an outage longer than the window, and hides them.
 
 ALTER TABLE public.occupancy_events SET (
     timescaledb.enable_columnstore, timescaledb.segmentby = 'camera_id', timescaledb.orderby = '"timestamp" DESC, id'
@@ -18,21 +20,21 @@ BEGIN
     LOOP
         EXECUTE format('ALTER MATERIALIZED VIEW public.%I SET (timescaledb.enable_columnstore,'
                        ' timescaledb.segmentby = ''camera_id'', timescaledb.orderby = ''bucket'')', aggregate);
-        EXECUTE format('CALL public.add_columnstore_policy(''public.%I'', after => interval ''30 days'')', aggregate);
+        EXECUTE format('CALL public.add_columnstore_policy(''public.%I'', after => interval ''100 days'')', aggregate);
     END LOOP;
 END
 $$;
 
 SELECT public.add_continuous_aggregate_policy(
-    'public.' || family || '_quarter_hourly', start_offset => interval '3 days', end_offset => interval '1 hour',
+    'public.' || family || '_quarter_hourly', start_offset => interval '88 days', end_offset => interval '1 hour',
     schedule_interval => interval '15 minutes')
 FROM unnest(ARRAY['occupancy', 'health']) AS family;
 SELECT public.add_continuous_aggregate_policy(
-    'public.' || family || '_hourly', start_offset => interval '3 days', end_offset => interval '2 hours',
+    'public.' || family || '_hourly', start_offset => interval '88 days', end_offset => interval '2 hours',
     schedule_interval => interval '30 minutes')
 FROM unnest(ARRAY['occupancy', 'health']) AS family;
 SELECT public.add_continuous_aggregate_policy(
-    'public.' || family || '_weekday', start_offset => interval '4 days', end_offset => interval '1 day',
+    'public.' || family || '_weekday', start_offset => interval '88 days', end_offset => interval '1 day',
     schedule_interval => interval '1 hour')
 FROM unnest(ARRAY['occupancy', 'health']) AS family;
 

@@ -1,0 +1,123 @@
+"""Background jobs after a restore: paused until the operator says go, and then without a gap."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import psycopg
+import pytest
+from backups import AGGREGATES, MIDNIGHT, everything
+from conftest import RunningServer
+
+from timeseries import (
+    InvalidInputError,
+    OccupancyEvent,
+    ServerKind,
+    Store,
+    jobs,
+)
+from timeseries.connections import connected
+from timeseries.restore import restore
+from timeseries.settings import Settings
+
+
+@pytest.mark.kinds(ServerKind.COMMUNITY)
+def test_an_old_backup_keeps_its_rows_until_the_operator_resumes_the_jobs(
+    filled: Store, server: RunningServer, tmp_path: Path
+) -> None:
+    """On a server whose scheduler is awake."""
+    if server.found.cluster is None:
+        pytest.skip("needs a server of the test's own")
+    old = MIDNIGHT - timedelta(days=95)
+    camera = filled.cameras.get("new").id
+    filled.record(OccupancyEvent(camera, old + timedelta(hours=i), i) for i in range(24))
+    made = filled.backup(tmp_path / "store.backup")
+    count = f"SELECT count(*) FROM occupancy_events WHERE \"timestamp\" < '{old + timedelta(days=1)}'"
+    cluster = server.found.cluster(**{"timescaledb.max_background_workers": "8", "max_worker_processes": "24"})
+    try:
+        cluster.start()
+        with psycopg.connect(cluster.url(), autocommit=True) as admin:
+            admin.execute("CREATE DATABASE old")
+        result = restore(cluster.url("old"), made.path)
+        assert len(result.paused) == made.counts["background jobs"] > 0
+        with Store.open(cluster.url("old"), settings=Settings()) as store:
+
+            def old_rows() -> int:
+                with connected(store.pool) as connection:
+                    return int(connection.execute(count).fetchone()[0])  # type: ignore[arg-type,index]
+
+            with connected(store.pool) as connection:  # the scheduler is at work: a job of our own runs at once
+                connection.execute("CREATE TABLE ran (at timestamptz)")
+                connection.execute("""
+                    CREATE PROCEDURE note(job_id integer, config jsonb) LANGUAGE sql AS 'INSERT INTO ran VALUES (now())'
+                """)
+                connection.execute("SELECT add_job('note', interval '1 second')")
+            wait_for(store, "SELECT count(*) >= 3 FROM ran")
+            assert old_rows() == 24
+            jobs.resume(store.pool, [job.job_id for job in result.paused])
+            wait_for(store, count.replace("count(*)", "count(*) = 0"))
+    finally:
+        cluster.remove()
+
+
+def wait_for(store: Store, question: str) -> None:
+    for _ in range(600):
+        with connected(store.pool) as connection:
+            if connection.execute(question).fetchone() == (True,):  # type: ignore[arg-type]
+                return
+        time.sleep(0.1)
+    raise AssertionError(question)
+
+
+@pytest.mark.kinds(ServerKind.COMMUNITY)
+def test_resuming_brings_into_the_averages_what_no_refresh_would_look_back_for(
+    store: Store, server: RunningServer, tmp_path: Path
+) -> None:
+    """A backup of ten days ago: its last hours are behind every policy's start_offset."""
+    camera = store.cameras.add("lot").id
+    watermark = MIDNIGHT - timedelta(days=20)
+    with connected(store.pool) as connection:
+        micros = int(watermark.timestamp() * 1_000_000)
+        for relation, column in (
+            ("continuous_aggs_watermark", "watermark"),
+            ("continuous_aggs_invalidation_threshold", "watermark"),
+            ("continuous_aggs_materialization_invalidation_log", "lowest_modified_value"),
+        ):
+            connection.execute(
+                f"UPDATE _timescaledb_catalog.{relation} SET {column} = %s WHERE {column} > %s",  # type: ignore[arg-type]
+                [micros, micros],
+            )
+    store.record(OccupancyEvent(camera, watermark + timedelta(hours=i), i % 40) for i in range(240))
+    before = everything(store.url)
+    assert before["occupancy_hourly"]
+    target = server.empty()
+    restore(target, store.backup(tmp_path / "store.backup").path)
+    with Store.open(target, settings=Settings()) as copy:
+        jobs.resume(copy.pool)
+        copy.record([OccupancyEvent(camera, datetime.now(UTC) - timedelta(hours=30), 5)])
+        with psycopg.connect(target, autocommit=True) as connection:
+            for job in jobs.list_jobs(connection):
+                if job.name.startswith("policy_refresh"):
+                    connection.execute("CALL run_job(%s)", [job.job_id])
+    after = everything(target)
+    for name in AGGREGATES:
+        assert after[name] >= before[name], name
+
+
+def test_jobs_are_paused_and_resumed_by_number_or_all(store: Store) -> None:
+    with connected(store.pool) as connection:
+        found = jobs.list_jobs(connection)
+        assert bool(found) == (store.server().kind is ServerKind.COMMUNITY)
+        assert jobs.pause(connection, [job.job_id for job in found[:2]]) == found[:2]
+        assert jobs.pause(connection) == found[2:]
+        assert {job.scheduled for job in jobs.list_jobs(connection)} <= {False}
+        with pytest.raises(InvalidInputError, match="there is no job 7"):
+            jobs.pause(connection, [7])
+    assert [job.job_id for job in jobs.resume(store.pool, [job.job_id for job in found[:1]])] == [
+        job.job_id for job in found[:1]
+    ]
+    assert len(jobs.resume(store.pool)) == max(len(found) - 1, 0)
+    with connected(store.pool) as connection:
+        assert jobs.list_jobs(connection) == found

@@ -1,0 +1,138 @@
+"""Status: judged by effects, in words that an operator can act on."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+
+import psycopg
+import pytest
+from click.testing import CliRunner
+from conftest import RunningServer
+from faults import opened
+from servers import Cluster
+
+from timeseries import ConfigurationError, HealthLog, OccupancyEvent, ServerKind, Store, schema
+from timeseries.audit import KNOWN_BAD, server_problems
+from timeseries.cli.main import main
+from timeseries.server import Server
+from timeseries.status import read_status
+
+COMMUNITY = pytest.mark.kinds(ServerKind.COMMUNITY)
+DAY = timedelta(days=1)
+
+
+def problems(store: Store) -> str:
+    return "\n".join(read_status(store.pool).problems)
+
+
+def test_a_fresh_store_is_well_and_exits_with_0(store: Store) -> None:
+    result = CliRunner().invoke(main, ["--database-url", store.url, "status", "--json"])
+    assert result.exit_code == 0, result.output
+    found = json.loads(result.output)
+    assert found["problems"] == []
+    assert {table["name"] for table in found["tables"]} == {"occupancy_events", "health_logs"}
+    assert len(found["aggregates"]) == 6
+
+
+def test_a_camera_that_went_silent_is_named_and_exits_with_1(store: Store) -> None:
+    now = datetime.now(UTC)
+    silent, healthy, heard, stopped = (
+        store.cameras.add(name, desired_state="stopped" if name == "stopped" else "running").id
+        for name in ("silent", "healthy", "heard", "stopped")
+    )
+    store.record([
+        OccupancyEvent(silent, now - 2 * DAY, 1), OccupancyEvent(stopped, now - 2 * DAY, 1),
+        OccupancyEvent(heard, now, 1), HealthLog(healthy, now, "healthy"),
+    ])  # fmt: skip
+    store.cameras.add("new")
+    assert [camera.name for camera in read_status(store.pool).silent] == ["silent"]
+    result = CliRunner().invoke(main, ["--database-url", store.url, "status"])
+    assert result.exit_code == 1
+    assert "camera 'silent' is silent, last seen" in result.stderr
+
+
+def test_the_last_day_is_counted_in_raw_rows_and_in_quarters(store: Store) -> None:
+    camera = store.cameras.add("lot").id
+    midnight = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    store.record(OccupancyEvent(camera, midnight - DAY + timedelta(minutes=i), 1) for i in range(1440))
+    occupancy, health = read_status(store.pool).counts
+    assert (occupancy.day, occupancy.rows, occupancy.samples) == ((midnight - DAY).date(), 1440, 1440)
+    assert (health.rows, health.samples) == (0, 0)
+    if store.server().kind is not ServerKind.COMMUNITY:
+        return
+    with psycopg.connect(store.url, autocommit=True) as connection:  # as a fault of the server's would
+        row = connection.execute(
+            "SELECT format('%I.%I', materialization_hypertable_schema, materialization_hypertable_name)"
+            " FROM timescaledb_information.continuous_aggregates WHERE view_name = 'occupancy_quarter_hourly'"
+        ).fetchone()
+        assert row is not None
+        connection.execute(f"DELETE FROM {row[0]}")  # type: ignore[arg-type]
+    assert "occupancy_events: 1,440 rows on" in problems(store)
+
+
+@COMMUNITY
+@pytest.mark.parametrize("version", sorted(KNOWN_BAD))
+def test_versions_that_are_known_to_be_bad_are_named(store: Store, version: str) -> None:
+    with store.pool.connection() as connection:
+        (first, *_) = server_problems(connection, Server(ServerKind.COMMUNITY, "18.1", version))
+    assert f"TimescaleDB {version} has known faults" in first
+
+
+@COMMUNITY
+def test_a_library_that_is_not_the_one_of_the_database_is_named(server: RunningServer) -> None:
+    url = server.copy()
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("UPDATE pg_extension SET extversion = '9.9.9' WHERE extname = 'timescaledb'")
+    try:
+        with pytest.raises(ConfigurationError, match=r"version .* the server lacks .*timescaledb-9\.9\.9"):
+            opened(url)
+        with pytest.raises(ConfigurationError, match="ALTER EXTENSION timescaledb UPDATE"):
+            schema.migrate(url)
+    finally:
+        server.drop()
+
+
+@pytest.fixture
+def moved(server: RunningServer) -> Iterator[Cluster]:
+    """A server on which five days will pass with no job running: there are no background workers."""
+    if server.found.cluster is None:
+        pytest.skip("needs a server whose clock the test may set")
+    cluster = server.found.cluster()
+    try:
+        if not cluster.set_clock(200 * DAY):
+            pytest.skip("needs libfaketime")
+        cluster.start()
+        schema.migrate(cluster.url())
+        yield cluster
+    finally:
+        cluster.remove()
+
+
+def test_work_that_no_job_does_is_reported_by_its_effects_until_it_is_done(moved: Cluster) -> None:
+    now = datetime.now(UTC)
+    with opened(moved.url()) as store:
+        camera = store.cameras.add("lot").id
+        store.record(OccupancyEvent(camera, now - 200 * DAY - timedelta(hours=i), 1) for i in range(48))
+        store.record([HealthLog(camera, now - 200 * DAY, "healthy")])
+        moved.set_clock(timedelta(0))
+        store.record([OccupancyEvent(camera, now, 1), HealthLog(camera, now, "healthy")])
+        found = problems(store)
+        if store.server().kind is not ServerKind.COMMUNITY:
+            assert "are still there; run: timeseries prune" in found
+            store.prune()
+            assert problems(store) == ""
+            return
+        for line in (
+            "occupancy_events: chunks from", "health_logs: chunks from", "occupancy_events: the chunk of",
+            "occupancy_quarter_hourly: materialized up to", "health_weekday: materialized up to",
+            "its job never ran: are there background workers left",
+        ):  # fmt: skip
+            assert line in found
+        with psycopg.connect(store.url, autocommit=True) as operator:
+            for (job,) in operator.execute(
+                "SELECT job_id FROM timescaledb_information.jobs WHERE hypertable_name IS NOT NULL ORDER BY job_id"
+            ).fetchall():
+                operator.execute("CALL run_job(%s)", [job])
+        assert problems(store) == ""

@@ -1,0 +1,102 @@
+"""`backup`, `restore` and `jobs`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from timeseries import jobs as background
+from timeseries.cli.output import print_json, print_table, progress_bar, size
+from timeseries.connections import connected
+from timeseries.jobs import Job
+from timeseries.restore import restore as restore_backup
+from timeseries.store import Store, resolve_url
+
+
+@click.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@click.pass_obj
+def backup(url: str | None, file: Path, as_json: bool) -> None:
+    """Write the whole database, as it is at one moment, into FILE.
+
+    Writers go on meanwhile. It needs PostgreSQL's program pg_dump, not older than the server.
+    """
+    with Store.open(url) as store, progress_bar(file.name) as progress:
+        result = store.backup(file, progress=progress)
+    if as_json:
+        print_json(result)
+    else:
+        print_table(["relation", "rows"], list(result.counts.items()))
+        click.echo(f"{result.path} ({size(result.bytes)}) shows {result.server} as of {result.created_at:%F %T} UTC.")
+
+
+@click.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@click.pass_obj
+def restore(url: str | None, file: Path, as_json: bool) -> None:
+    """Restore the backup FILE into an empty database and compare the rows with those that were dumped.
+
+    Background jobs stay paused until `timeseries jobs resume`: retention would remove old raw rows at once.
+    """
+    with progress_bar(file.name) as progress:
+        result = restore_backup(resolve_url(url), file, progress=progress)
+    if as_json:
+        print_json(result)
+        return
+    print_table(["relation", "rows"], list(result.counts.items()))
+    click.echo(f"Restored as of {result.created_at:%F %T} UTC, schema revision {result.revision}; all rows are there.")
+    if result.paused:
+        ids = " ".join(str(job.job_id) for job in result.paused)
+        click.echo(f"Background jobs are paused. When all is as it should be: timeseries jobs resume {ids}", err=True)
+
+
+@click.group()
+def jobs() -> None:
+    """The background jobs of TimescaleDB: refreshes, compression, retention."""
+
+
+def show(found: tuple[Job, ...], as_json: bool) -> None:
+    if as_json:
+        print_json(found)
+    else:
+        rows = [[str(job.job_id), job.name, job.relation, "scheduled" if job.scheduled else "paused"] for job in found]
+        print_table(["job", "what it does", "of", "state"], rows)
+
+
+@jobs.command("list")
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@click.pass_obj
+def list_(url: str | None, as_json: bool) -> None:
+    """List the jobs."""
+    with Store.open(url) as store, connected(store.pool) as connection:
+        show(background.list_jobs(connection), as_json)
+
+
+@jobs.command()
+@click.argument("job_ids", metavar="[JOB]...", type=int, nargs=-1)
+@click.pass_obj
+def pause(url: str | None, job_ids: tuple[int, ...]) -> None:
+    """Pause these jobs, or all of them."""
+    with Store.open(url) as store, connected(store.pool) as connection:
+        paused = background.pause(connection, job_ids or None)
+    click.echo(f"Paused {len(paused)} jobs{named(paused)}.")
+
+
+@jobs.command()
+@click.argument("job_ids", metavar="[JOB]...", type=int, nargs=-1)
+@click.pass_obj
+def resume(url: str | None, job_ids: tuple[int, ...]) -> None:
+    """Let these paused jobs run again, or all of them; what they missed is brought into the averages first."""
+    with Store.open(url) as store:
+        resumed = background.resume(store.pool, job_ids or None)
+    click.echo(f"Resumed {len(resumed)} jobs{named(resumed)}.")
+
+
+def named(found: tuple[Job, ...]) -> str:
+    return "".join(f"{', ' if i else ': '}{job.job_id}" for i, job in enumerate(found))
+
+
+COMMANDS = (backup, restore, jobs)

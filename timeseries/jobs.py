@@ -1,0 +1,140 @@
+"""TimescaleDB's background jobs: which there are, pausing them, and letting them run again without a gap."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import timedelta
+
+import psycopg
+
+from timeseries.connections import Connection, Pool, connected
+from timeseries.errors import InvalidInputError
+
+# Jobs below 1000 are TimescaleDB's own housekeeping, of a server rather than of a store, and are in no backup.
+JOBS = """
+    SELECT j.job_id, j.proc_name::text, coalesce(a.view_name, j.hypertable_name)::text, j.scheduled
+    FROM timescaledb_information.jobs AS j
+    LEFT JOIN timescaledb_information.continuous_aggregates AS a
+        ON a.materialization_hypertable_name = j.hypertable_name
+    WHERE j.job_id >= 1000
+    ORDER BY j.job_id
+"""
+SCHEDULE = "SELECT public.alter_job(job_id, scheduled => %s) FROM unnest(%s::integer[]) AS job_id"
+POSTPONE = """
+    SELECT public.alter_job(job_id, next_start => greatest(next_start, now() + %s))
+    FROM timescaledb_information.jobs
+    WHERE proc_name = 'policy_retention' AND scheduled
+"""
+# From where an aggregate ends to where its policy would begin no refresh comes by itself.
+BEHIND = """
+    SELECT format('%%I.%%I', a.user_view_schema, a.user_view_name), w.watermark,
+           now() - (j.config ->> 'end_offset')::interval
+    FROM timescaledb_information.jobs AS j
+    JOIN _timescaledb_catalog.continuous_agg AS a ON a.mat_hypertable_id = (j.config ->> 'mat_hypertable_id')::integer
+    CROSS JOIN LATERAL (
+        SELECT _timescaledb_functions.to_timestamp(_timescaledb_functions.cagg_watermark(a.mat_hypertable_id))
+    ) AS w (watermark)
+    WHERE j.job_id = ANY (%s) AND w.watermark < now() - (j.config ->> 'start_offset')::interval
+    ORDER BY a.mat_hypertable_id
+"""
+
+# Background jobs run as the role that made them, with its settings: none of them, retention above all, may queue for a
+# lock for long, since writers would queue behind it.
+BOUND_LOCKS = """
+    DO $$
+    BEGIN
+        IF current_setting('lock_timeout') = '0'
+           AND EXISTS (SELECT FROM pg_extension WHERE extname = 'timescaledb') THEN
+            EXECUTE format('ALTER ROLE CURRENT_USER IN DATABASE %I SET lock_timeout = %L', current_database(), '3s');
+        END IF;
+    END
+    $$
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A background job: what it does to which relation, and whether it is scheduled or paused."""
+
+    job_id: int
+    name: str
+    relation: str | None
+    scheduled: bool
+
+
+def list_jobs(connection: Connection) -> tuple[Job, ...]:
+    """The jobs of this database; none where the server has no TimescaleDB."""
+    row = connection.execute("SELECT to_regclass('timescaledb_information.jobs') IS NULL").fetchone()
+    if row and row[0]:
+        return ()
+    return tuple(Job(*row) for row in connection.execute(JOBS).fetchall())
+
+
+def pause(connection: Connection, job_ids: Collection[int] | None = None) -> tuple[Job, ...]:
+    """Pause these jobs, or all, in the caller's transaction; which of them were scheduled until now.
+
+    Raises InvalidInputError where there is no such job.
+    """
+    found = [job for job in _chosen(connection, job_ids) if job.scheduled]
+    if found:
+        connection.execute(SCHEDULE, [False, [job.job_id for job in found]])
+    return tuple(found)
+
+
+def resume(pool: Pool, job_ids: Collection[int] | None = None) -> tuple[Job, ...]:
+    """Let these paused jobs run again, or all; which ones were paused until now.
+
+    A refresh policy looks back as far as its `start_offset`. Where its aggregate ends before that, because the jobs
+    were paused for long or an old backup was restored, what lies between is refreshed first: else it would be in no
+    average. The raw rows of that time are there, since retention was paused as well.
+
+    Raises InvalidInputError where there is no such job.
+    """
+    with connected(pool) as connection:
+        found = [job for job in _chosen(connection, job_ids) if not job.scheduled]
+        ids = [job.job_id for job in found]
+        behind = connection.execute(BEHIND, [ids]).fetchall() if found else []
+        connection.commit()
+        connection.autocommit = True  # a refresh has transactions of its own
+        try:
+            for view, watermark, end in behind:
+                connection.execute(
+                    "CALL public.refresh_continuous_aggregate(%s::regclass, %s::timestamptz, %s::timestamptz)",
+                    [view, watermark, end],
+                )
+        finally:
+            connection.autocommit = False
+        if found:
+            connection.execute(SCHEDULE, [True, ids])
+    return tuple(found)
+
+
+def postpone_retention(connection: Connection, by: timedelta) -> None:
+    """Keep the retention jobs from starting for a while, without pausing them: should this process die, they run later.
+
+    For long readers. A retention job that waits for one would keep every writer waiting behind it.
+    """
+    if any(job.name == "policy_retention" for job in list_jobs(connection)):
+        # A standby runs no job; a role that may not alter jobs reads all the same.
+        with suppress(psycopg.errors.InsufficientPrivilege, psycopg.errors.ReadOnlySqlTransaction):
+            connection.execute(POSTPONE, [by])
+
+
+def _chosen(connection: Connection, job_ids: Collection[int] | None) -> list[Job]:
+    jobs = list_jobs(connection)
+    if job_ids is None:
+        return list(jobs)
+    unknown = set(job_ids) - {job.job_id for job in jobs}
+    if unknown:
+        raise InvalidInputError(
+            f"there is no job {', '.join(map(str, sorted(unknown)))}; timeseries jobs list shows them all"
+        )
+    return [job for job in jobs if job.job_id in job_ids]
+
+
+def bound_lock_waits(connection: Connection) -> None:
+    """Let background jobs of this role in this database wait three seconds for a lock, where nothing else is set."""
+    connection.execute(BOUND_LOCKS)
+    connection.commit()
