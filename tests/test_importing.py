@@ -266,8 +266,3 @@ def test_pruning_twice_at_once_and_beside_a_late_writer_loses_nothing(
     assert quarters == distinct
     assert samples == 864 + sum(stored)
     assert sum(stored) > 0
-
-
-def test_a_retention_that_would_take_what_is_still_coming_is_refused(store: Store) -> None:
-    with pytest.raises(InvalidInputError, match="shortest retention"):
-        store.prune(timedelta(hours=3))

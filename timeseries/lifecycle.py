@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, LiteralString, get_args
+from typing import Any, get_args
 
 import psycopg
 from psycopg import sql
 
 from timeseries.batches import TABLES, Family
 from timeseries.connections import Connection, Pool, connected
-from timeseries.errors import InvalidInputError, ServerUnavailableError
+from timeseries.errors import ConfigurationError, InvalidInputError, ServerUnavailableError
 from timeseries.policy_rules import SHORTEST_RETENTION
 from timeseries.server import ServerKind, inspect_server
 
@@ -21,11 +21,29 @@ RETENTION = timedelta(days=90)
 DAY = timedelta(days=1)
 ATTEMPTS = 5
 LOCK_TIMEOUT = "SET LOCAL lock_timeout = '3s'"
-COUNT = "SELECT (SELECT count(*) FROM public.occupancy_events) + (SELECT count(*) FROM public.health_logs)"
 RETENTION_JOBS = """
-    SELECT job_id FROM timescaledb_information.jobs
-    WHERE proc_name = 'policy_retention' AND hypertable_name IN ('occupancy_events', 'health_logs') ORDER BY job_id
+    SELECT j.job_id, j.hypertable_name::text, j.scheduled
+    FROM timescaledb_information.jobs AS j
+    WHERE j.proc_name = 'policy_retention' AND j.hypertable_schema = 'public'
+      AND j.hypertable_name IN ('occupancy_events', 'health_logs')
+    ORDER BY j.job_id
 """
+# What is not in the quarters yet would be lost with its chunk.
+DROPPABLE = """
+    SELECT c.range_start, c.range_end
+    FROM timescaledb_information.jobs AS j
+    JOIN timescaledb_information.chunks AS c USING (hypertable_schema, hypertable_name)
+    JOIN _timescaledb_catalog.continuous_agg AS a
+        ON a.user_view_schema = 'public'
+        AND a.user_view_name = split_part(j.hypertable_name, '_', 1) || '_quarter_hourly'
+    WHERE j.job_id = %s AND c.range_end < now() - (j.config ->> 'drop_after')::interval
+      AND c.range_end <= _timescaledb_functions.to_timestamp(_timescaledb_functions.cagg_watermark(a.mat_hypertable_id))
+    ORDER BY c.range_start
+"""
+COUNT_CHUNK = """
+    SELECT count(*) FROM public.{events} WHERE "timestamp" >= %(start)s AND "timestamp" < %(end)s
+"""
+DROP_CHUNK = "SELECT public.drop_chunks({name}::regclass, older_than => %(end)s, newer_than => %(start)s)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,19 +59,20 @@ def prune(
 ) -> PruneResult:
     """Remove raw rows older than `keep`, in whole UTC days; the averages stay.
 
-    On TimescaleDB Community the retention jobs run, with their own `drop_after`. Elsewhere each day is one transaction
-    that keeps its quarters and then removes its rows: it can be interrupted, repeated, and run twice at once. It waits
-    three seconds at most for a reader that holds a lock, lets writers pass and tries again.
+    On TimescaleDB Community chunks are dropped as the retention jobs would, by their own `drop_after`. Elsewhere each
+    day is one transaction that keeps its quarters and then removes its rows: it can be interrupted, repeated, and run
+    twice at once. It waits three seconds at most for a reader that holds a lock, lets writers pass and tries again.
 
     Raises:
         InvalidInputError: `keep` is shorter than two days.
+        ConfigurationError: the retention jobs are paused, as they are after a restore.
         ServerUnavailableError: the server is away, or a reader's open transaction held a lock at every attempt.
     """
     if keep < SHORTEST_RETENTION:
         raise InvalidInputError(f"cannot keep raw rows for {keep} only: the shortest retention is {SHORTEST_RETENTION}")
     with connected(pool) as connection:
         if inspect_server(connection).kind is ServerKind.COMMUNITY:
-            return _run_jobs(connection)
+            return PruneResult(_drop_and_run_jobs(connection, progress), None)
         before = (datetime.now(UTC) - keep).replace(hour=0, minute=0, second=0, microsecond=0)
         days = [(family, day) for family in get_args(Family) for day in _days(connection, family, before)]
         connection.commit()
@@ -81,33 +100,51 @@ def _days(connection: Connection, family: Family, before: datetime) -> list[date
 
 
 def _prune_day(connection: Connection, family: Family, day: datetime) -> int:
-    statement = "SELECT timeseries.prune_day(%s, %s)"
-    row = _patiently(connection, f"the raw rows of {day:%Y-%m-%d}", statement, [family, day])
+    statement = sql.SQL("SELECT timeseries.prune_day(%(family)s, %(day)s)")
+    row = _patiently(connection, f"the raw rows of {day:%Y-%m-%d}", [statement], {"family": family, "day": day})
     return int(row[0]) if row else 0
 
 
-def _run_jobs(connection: Connection) -> PruneResult:
+def _drop_and_run_jobs(connection: Connection, progress: Callable[[int, int], None] | None) -> int:
+    """Drop old chunks one by one, then let the jobs see that nothing is left: a job drops all of its chunks in one
+    transaction, and years of them need more locks than the server has.
+    """
     jobs = connection.execute(RETENTION_JOBS).fetchall()
-    before = connection.execute(COUNT).fetchone()
+    paused = [f"{job} ({events})" for job, events, scheduled in jobs if not scheduled]
+    if paused:
+        raise ConfigurationError(
+            f"retention is paused, job {', '.join(paused)}; to let it go on, run: timeseries jobs resume"
+        )
+    old = [(events, *chunk) for job, events, _ in jobs for chunk in connection.execute(DROPPABLE, [job]).fetchall()]
     connection.commit()
-    for (job,) in jobs:
-        _patiently(connection, "raw rows", "CALL public.run_job(%s)", [job])
-    after = connection.execute(COUNT).fetchone()
-    assert before is not None  # noqa: S101 - one row each
-    assert after is not None  # noqa: S101
-    return PruneResult(int(before[0]) - int(after[0]), None)
+    removed = 0
+    for done, (events, start, end) in enumerate(old, 1):
+        names = {"events": sql.Identifier(events), "name": sql.Literal(f"public.{events}")}
+        statements = [sql.SQL(text).format(**names) for text in (COUNT_CHUNK, DROP_CHUNK)]
+        row = _patiently(connection, f"the raw rows of {start:%Y-%m-%d}", statements, {"start": start, "end": end})
+        removed += int(row[0]) if row else 0
+        if progress is not None:
+            progress(done, len(old))
+    for job, events, _ in jobs:
+        _patiently(connection, f"the raw rows in {events}", [sql.SQL("CALL public.run_job(%(job)s)")], {"job": job})
+    return removed
 
 
 def _patiently(
-    connection: Connection, what: str, statement: LiteralString, parameters: list[object]
+    connection: Connection,
+    what: str,
+    statements: Sequence[sql.SQL | sql.Composed],
+    parameters: dict[str, object],
 ) -> tuple[Any, ...] | None:
-    """Run a statement in a transaction of its own that gives way to whoever holds a lock for longer than a moment."""
+    """Run statements in a transaction of its own that gives way to whoever holds a lock for longer than a moment; the
+    first row of the first one.
+    """
     for attempt in range(1, ATTEMPTS + 1):
         try:
             with connection.transaction():
                 connection.execute(LOCK_TIMEOUT)
-                cursor = connection.execute(statement, parameters)
-                return cursor.fetchone() if cursor.description else None
+                first, *_ = [connection.execute(statement, parameters) for statement in statements]
+                return first.fetchone() if first.description else None
         except (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected) as error:
             if attempt == ATTEMPTS:
                 raise ServerUnavailableError(

@@ -1,0 +1,56 @@
+"""Retention: what it refuses, what it waits for, and more history than the server has locks for."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import psycopg
+import pytest
+from conftest import RunningServer
+from faults import opened, own_cluster
+
+from timeseries import ConfigurationError, InvalidInputError, OccupancyEvent, ServerKind, Store, jobs
+
+START = datetime.now(UTC) - timedelta(days=120)
+
+
+def raw_rows(store: Store) -> int:
+    with store.pool.connection() as connection:
+        row = connection.execute("SELECT count(*) FROM occupancy_events").fetchone()
+        assert row is not None
+        return int(row[0])
+
+
+def test_a_retention_that_would_take_what_is_still_coming_is_refused(store: Store) -> None:
+    with pytest.raises(InvalidInputError, match="shortest retention"):
+        store.prune(timedelta(hours=3))
+
+
+@pytest.mark.kinds(ServerKind.COMMUNITY)
+def test_years_of_history_are_pruned_although_they_hold_more_chunks_than_the_server_has_locks(
+    server: RunningServer,
+) -> None:
+    few = {"max_locks_per_transaction": "10", "max_connections": "10"}
+    with own_cluster(server, **few) as cluster, opened(cluster.url()) as store:
+        camera = store.cameras.add("lot").id
+        days = 1200
+        start = datetime.now(UTC) - timedelta(days=days + 95)
+        store.record(OccupancyEvent(camera, start + timedelta(days=day), 1) for day in range(days))
+        job = "SELECT job_id FROM timescaledb_information.jobs WHERE proc_name = 'policy_retention' LIMIT 1"
+        with psycopg.connect(store.url, autocommit=True) as connection:
+            row = connection.execute(job).fetchone()
+            assert row is not None
+            with pytest.raises(psycopg.errors.OutOfMemory):
+                connection.execute("CALL run_job(%s)", row)
+        assert store.prune().removed == days
+        assert raw_rows(store) == 0
+
+
+@pytest.mark.kinds(ServerKind.COMMUNITY)
+def test_paused_retention_stays_paused(store: Store) -> None:
+    store.record([OccupancyEvent(store.cameras.add("lot").id, START, 1)])
+    with store.pool.connection() as connection:
+        jobs.pause(connection)
+    with pytest.raises(ConfigurationError, match="timeseries jobs resume"):
+        store.prune()
+    assert raw_rows(store) == 1
