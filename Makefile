@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test lint format bench clean
+.PHONY: demo test lint format bench picture clean
 
 demo: $(READY)
 	$(BIN)/timeseries demo
@@ -13,6 +13,10 @@ test: $(READY)
 	$(BIN)/python -m pytest $(PYTEST)
 
 lint: $(READY)
+	$(BIN)/hadolint Dockerfile
+	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml
+	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	$(BIN)/zizmor --offline --quiet --no-progress .github
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -24,6 +28,17 @@ format: $(READY)
 
 bench: $(READY)
 	$(BIN)/python tests/bench.py $(BENCH)
+
+# Random passwords for docker compose; what is there already stays.
+.env:
+	@umask 077; while IFS= read -r line; do case $$line in \
+	    TIMESERIES_SECRET_KEY=) echo "$$line$$(head -c 32 /dev/urandom | base64 | tr '+/' '-_')" ;; \
+	    [A-Z]*=) echo "$$line$$(od -An -N18 -tx1 /dev/urandom | tr -d ' \n')" ;; \
+	    *) echo "$$line" ;; esac; done < .env.example > $@
+
+# The picture in README.md, from the sample data on an embedded server of its own.
+picture: $(READY)
+	home=$$(mktemp -d) && TIMESERIES_HOME=$$home $(BIN)/timeseries demo --plot docs/occupancy-heatmap.png; rm -rf $$home
 
 clean:
 	rm -rf $(VENV) .timeseries build dist

@@ -22,7 +22,14 @@ from timeseries.connections import conninfo
 from timeseries.local import has_community, installations, timescaledb_libraries, wheel_bin_folder
 from timeseries.settings import Settings
 
-IMAGES = {ServerKind.COMMUNITY: "timescale/timescaledb:2.29.2-pg18", ServerKind.POSTGRESQL: "postgres:18.1"}
+IMAGES = {
+    kind: os.environ.get(f"TIMESERIES_TEST_{kind.name}_IMAGE", image)
+    for kind, image in {
+        ServerKind.COMMUNITY: "timescale/timescaledb:2.29.2-pg18",
+        ServerKind.APACHE: "timescale/timescaledb:2.29.2-pg18-oss",
+        ServerKind.POSTGRESQL: "postgres:18.1",
+    }.items()
+}
 APACHE_ROOT = Path(os.environ.get("TIMESERIES_TEST_APACHE_ROOT", "/var/lib/timeseries-test/debian-13"))
 SETTINGS = {
     "listen_addresses": "127.0.0.1",

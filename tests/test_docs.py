@@ -2,21 +2,33 @@
 
 from __future__ import annotations
 
+import os
 import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
-from conftest import SECRET_KEY
+from conftest import SECRET_KEY, RunningServer
 
 from analytics import source
 
 ROOT = Path(__file__).parent.parent
-PAGES = ["README.md", "docs/operations.md", "docs/analytics.md", "docs/backup.md"]
+EVERY_PAGE = ["README.md", "CONTRIBUTING.md", *sorted(str(p.relative_to(ROOT)) for p in (ROOT / "docs").glob("*.md"))]
+
+# Their commands need files, programs or one kind of server; tests of their own run them.
+OTHERS = {"docs/backup.md", "docs/operations.md"}
 
 
 def blocks(page: str, language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```", (ROOT / page).read_text(), re.MULTILINE | re.DOTALL)
+
+
+PAGES = [page for page in EVERY_PAGE if blocks(page, "python") or blocks(page, "sql")]
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -28,14 +40,119 @@ def test_the_code_of_a_page_runs(
     monkeypatch.setattr(source, "_default_url", None)
     monkeypatch.chdir(tmp_path)
     found = blocks(page, "python")
-    assert found
     for block in found:
         exec(compile(block, page, "exec"), {})
     with psycopg.connect(database) as connection:
         for statement in "".join(blocks(page, "sql")).split(";"):
             if statement.strip():
                 connection.execute(statement)  # type: ignore[arg-type]
-    assert capsys.readouterr().out
+    assert capsys.readouterr().out or not found
+
+
+@pytest.fixture
+def roles_go(server: RunningServer, database: str) -> Iterator[None]:
+    """Roles that a page makes are dropped again."""
+    with psycopg.connect(server.admin_url) as admin:
+        before = {name for (name,) in admin.execute("SELECT rolname FROM pg_roles").fetchall()}
+    yield
+    with psycopg.connect(database, autocommit=True) as connection:
+        for (name,) in connection.execute("SELECT rolname FROM pg_roles").fetchall():
+            if name not in before:
+                connection.execute(f'REASSIGN OWNED BY "{name}" TO CURRENT_USER')  # type: ignore[arg-type]
+                connection.execute(f'DROP OWNED BY "{name}"; DROP ROLE "{name}"')  # type: ignore[arg-type]
+
+
+def commands(page: str) -> list[str]:
+    return re.findall(r"^\$ (.*?)(?:  +#.*)?$", "\n".join(blocks(page, "console")), re.MULTILINE)
+
+
+@pytest.mark.parametrize("page", EVERY_PAGE)
+def test_the_commands_of_a_page_exist_with_their_options(page: str) -> None:
+    from timeseries.cli import main
+
+    for line in commands(page):
+        command: Any = main
+        words = shlex.split(line.rstrip("\\"))
+        for word in words[1:] if words[0] == "timeseries" else ():
+            if word.startswith("--"):
+                assert any(word in option.opts for option in (*main.params, *command.params)), line
+            elif hasattr(command, "get_command"):
+                command = command.get_command(None, word) or command
+        assert words[0] != "timeseries" or command is not main, line
+
+
+@pytest.mark.usefixtures("roles_go")
+@pytest.mark.parametrize("page", [page for page in EVERY_PAGE if blocks(page, "console") and page not in OTHERS])
+def test_the_commands_of_a_page_run(database: str, page: str, tmp_path: Path) -> None:
+    """Commands of `timeseries` run; of `make` and `docker compose` it is looked up that they exist."""
+    environment = os.environ | {
+        "TIMESERIES_DATABASE_URL": database,
+        "TIMESERIES_SECRET_KEY": SECRET_KEY,
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+    }
+    for line in commands(page):
+        if line.startswith("make "):
+            done = subprocess.run(["make", "--dry-run", *line.split()[1:]], cwd=ROOT, capture_output=True, text=True)
+        elif line.startswith("docker compose "):
+            from test_compose import GIVEN, compose
+
+            words = line.removeprefix("docker compose ").split()
+            profile = words[:2] if words[0] == "--profile" else []
+            done = compose(GIVEN, *profile, "config", "--services")
+            assert words[len(profile)] in ("up", "run", "down", "logs")
+            assert {word for word in words[len(profile) + 1 :] if word.isalpha()} <= {*done.stdout.split(), "status"}
+        else:
+            done = subprocess.run(["sh", "-c", line], cwd=tmp_path, env=environment, capture_output=True, text=True)
+        assert done.returncode == 0, f"{line}: {done.stderr}"
+
+
+def test_every_code_block_of_a_page_is_of_a_language_that_is_run() -> None:
+    for page in EVERY_PAGE:
+        fences = re.findall(r"^```(.*)$", (ROOT / page).read_text(), re.MULTILINE)
+        assert set(fences[::2]) <= {"python", "sql", "console", ""}, page
+        assert set(fences[1::2]) <= {""}, page
+        if page != "docs/architecture.md":  # a diagram
+            assert "" not in fences[::2], page
+
+
+def reference() -> dict[str, list[tuple[str, str]]]:
+    """Names and types of the columns that docs/aggregates.md lists, by relation or function."""
+    found = {}
+    parts = re.split(r"^##+ (.+)$", (ROOT / "docs/aggregates.md").read_text(), flags=re.MULTILINE)[1:]
+    for heading, text in zip(parts[::2], parts[1::2], strict=True):
+        columns = re.findall(r"^\| `(\w+)` \| ([\w ]+) \|", text, re.MULTILINE)
+        if columns:
+            found |= dict.fromkeys(heading.split(", "), columns)
+    return found
+
+
+def test_the_reference_of_columns_is_what_the_catalog_says(database: str) -> None:
+    names = {"timestamptz": "timestamp with time zone", "timestamp": "timestamp without time zone"}
+    documented = {
+        name: [(column, names.get(kind, kind)) for column, kind in columns] for name, columns in reference().items()
+    }
+    with psycopg.connect(database) as connection:
+        connection.execute("SET search_path = public")
+        relations = connection.execute("""
+            SELECT c.relname, array_agg(a.attname::text ORDER BY a.attnum),
+                   array_agg(format_type(a.atttypid, NULL) ORDER BY a.attnum)
+            FROM pg_class AS c
+            JOIN pg_attribute AS a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+            WHERE c.relnamespace = 'public'::regnamespace AND c.relkind = 'v'
+              AND c.relname ~ '^(occupancy|health)_(quarter_hourly|hourly|weekday)$'
+            GROUP BY c.relname
+            UNION ALL
+            SELECT p.proname || '()', array_agg(o.name ORDER BY o.position),
+                   array_agg(format_type(o.kind, NULL) ORDER BY o.position)
+            FROM pg_proc AS p
+            CROSS JOIN unnest(p.proargnames, p.proargmodes, p.proallargtypes)
+                WITH ORDINALITY AS o (name, mode, kind, position)
+            WHERE p.pronamespace = 'public'::regnamespace AND p.proname ~ '^(occupancy|health|store)_' AND o.mode = 't'
+            GROUP BY p.oid
+        """).fetchall()
+    catalog = {name: list(zip(columns, kinds, strict=True)) for name, columns, kinds in relations}
+    assert {name for name in catalog if not name.endswith("()")} <= documented.keys()
+    assert documented == {name: catalog.get(name) for name in documented}
 
 
 def test_the_readme_names_every_command_and_every_link_leads_somewhere() -> None:
@@ -44,6 +161,6 @@ def test_the_readme_names_every_command_and_every_link_leads_somewhere() -> None
     text = (ROOT / "README.md").read_text()
     for command in main.list_commands(None):  # type: ignore[arg-type]
         assert f"timeseries {command}" in text
-    for page in ["README.md", *(str(p.relative_to(ROOT)) for p in (ROOT / "docs").glob("*.md"))]:
+    for page in EVERY_PAGE:
         for link in re.findall(r"\]\((?!http)([^)#]+)\)", (ROOT / page).read_text()):
             assert ((ROOT / page).parent / link).exists(), link

@@ -82,7 +82,7 @@ def test_a_promoted_standby_takes_over(server: RunningServer) -> None:
 def copy_as_standby(primary: Cluster) -> Cluster:
     standby = Cluster.__new__(Cluster)
     standby.bin_folder, standby.settings, standby.root = primary.bin_folder, {}, primary.root
-    standby.port = free_port()
+    standby.port, standby.environment = free_port(), dict(primary.environment)
     standby.folder = primary.folder / "standby"
     primary.run(
         primary.bin_folder / "pg_basebackup", "-h", "127.0.0.1", "-p", primary.port, "-U", "postgres",

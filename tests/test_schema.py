@@ -103,7 +103,7 @@ def test_community_has_hypertables_continuous_aggregates_and_policies(database: 
             " WHERE hypertable_name IS NOT NULL GROUP BY 1"
         ).fetchall()
         assert {name: number for name, number, _ in jobs} == {
-            "policy_refresh_continuous_aggregate": 6, "policy_retention": 2, "policy_compression": 2,
+            "policy_refresh_continuous_aggregate": 6, "policy_retention": 2, "policy_compression": 8,
         }  # fmt: skip
         assert {after for name, _, after in jobs if name == "policy_retention"} == {"90 days"}
 

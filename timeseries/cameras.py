@@ -169,6 +169,11 @@ class Cameras:
         with connected(self._pool) as connection:
             return connection.cursor(row_factory=class_row(Camera)).execute(query).fetchall()
 
+    def ids(self) -> dict[str, UUID]:
+        """The id of each camera by its name: all that a role which only stores events may read of them."""
+        with connected(self._pool) as connection:
+            return dict(connection.execute("SELECT name, id FROM public.cameras").fetchall())
+
     def remove(self, camera: Camera | UUID | str) -> None:
         """Remove a camera without history. Raises CameraInUseError where it has some."""
         found = self.get(camera)

@@ -57,7 +57,8 @@ def parse_url(url: str) -> sqlalchemy.URL:
         parsed = make_url(several[1] + several[3] if several else "postgresql" + url[len(scheme) :])
     except (ArgumentError, ValueError):
         parsed = None
-    if parsed is None or not parsed.database:
+    # A password with a bare @ would be cut there, and its rest shown as the name of a host.
+    if parsed is None or not parsed.database or re.split("[/?#]", url.partition("://")[2])[0].count("@") > 1:
         raise ConfigurationError(
             f"the database URL ({scheme}://…) is malformed; it must read {scheme}://user:password@host:port/database,"
             " with special characters in the password percent-encoded"
@@ -167,7 +168,9 @@ def translated_errors() -> Iterator[None]:
             " owner run, first in a new session: ALTER EXTENSION timescaledb UPDATE"
         ) from error
     except psycopg.errors.InsufficientPrivilege as error:
-        raise NotAllowedError(f"the database role may not do this: {error.diag.message_primary}") from error
+        raise NotAllowedError(
+            f"the database role may not do this: {error.diag.message_primary}; see timeseries grant --help"
+        ) from error
     except (PoolTimeout, psycopg.OperationalError) as error:
         if isinstance(error, PoolTimeout) or error.sqlstate is None or error.sqlstate[:2] in {"08", "57"}:
             raise ServerUnavailableError(f"the database server cannot be reached: {error}") from error

@@ -24,7 +24,7 @@ class NotMigratedError(TimeseriesError):
 
 
 class NotAllowedError(TimeseriesError):
-    """The database role lacks a right: connect as another role, or have the right granted."""
+    """The database role lacks a right: run `timeseries grant`, or connect as another role."""
 
 
 class InvalidInputError(TimeseriesError, ValueError):

@@ -143,7 +143,7 @@ def last_quarter(batch: Batch, rows: int) -> int:
 def import_cameras(cameras: Cameras, path: Path) -> int:
     """Create the cameras of a file that do not exist yet; how many were created."""
     source = CountedFile(path)
-    known = {camera.name for camera in cameras.list()}
+    known = set(cameras.ids())
     created = 0
     with closing(source):
         for block in read_blocks(path, source):

@@ -30,6 +30,11 @@ def generate_key() -> str:
     return base64.urlsafe_b64encode(os.urandom(KEY_BYTES)).decode()
 
 
+def key_id_of(ciphertext: str) -> str:
+    """Which key a ciphertext needs."""
+    return ciphertext.partition(".")[2].partition(".")[0]
+
+
 class Keyring:
     """The keys of `TIMESERIES_SECRET_KEY`, separated by commas; the repr shows none of them."""
 
@@ -50,6 +55,11 @@ class Keyring:
     def __repr__(self) -> str:
         return f"Keyring({len(self._ciphers)} keys)"
 
+    @property
+    def key_ids(self) -> tuple[str, ...]:
+        """What tells the keys apart, eight hexadecimal digits of a hash each; the first one encrypts."""
+        return tuple(self._ciphers)
+
     def encrypt(self, plaintext: str, camera_id: UUID) -> str:
         """Ciphertext for this camera, by the first key. Raises SecretError where there is no key."""
         if not self._ciphers:
@@ -65,15 +75,15 @@ class Keyring:
 
     def decrypt(self, ciphertext: str, camera_id: UUID) -> str:
         """Raises SecretError where the key is missing or the ciphertext is not this camera's."""
-        _, key_id, payload = ciphertext.split(".", 2)
+        key_id = key_id_of(ciphertext)
         if key_id not in self._ciphers:
             raise SecretError(
                 f"the connection string of camera {camera_id} needs key {key_id}; {REMEDY}, or add that key"
             )
-        sealed = base64.urlsafe_b64decode(payload)
         try:
+            sealed = base64.b64decode(ciphertext.rpartition(".")[2], altchars=b"-_", validate=True)
             opened = self._ciphers[key_id].decrypt(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], camera_id.bytes)
-        except InvalidTag:
+        except (InvalidTag, ValueError):
             raise SecretError(
                 f"the connection string of camera {camera_id} does not open with key {key_id}:"
                 " it was changed, or belongs to another camera"

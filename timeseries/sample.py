@@ -14,6 +14,7 @@ from zoneinfo import ZoneInfo
 from timeseries.events import HealthLog, OccupancyEvent
 
 NAMESPACE = uuid.UUID("6f1c9f2e-6c1b-4c39-9a55-3d9d0e6f2f4a")
+HEALTH_INTERVAL = timedelta(hours=6)
 Feed = Literal["periodic", "changes", "outages"]
 
 
@@ -64,6 +65,8 @@ def events(lot: SampleLot, start: datetime, end: datetime) -> Iterator[Occupancy
             down_until = at + timedelta(hours=chance.uniform(2, 60))
             yield HealthLog(lot.id, at + timedelta(seconds=20), "disconnected", "RTSP timeout")
             yield HealthLog(lot.id, down_until, "healthy", "reconnected")
+        if start < at >= down_until and (at - start) % HEALTH_INTERVAL < timedelta(minutes=5):
+            yield HealthLog(lot.id, at, "healthy")
         if at >= down_until and (lot.feed != "changes" or abs(number - last) > lot.capacity * 0.02):
             yield OccupancyEvent(lot.id, at + timedelta(seconds=chance.randrange(20)), number)
             last = number

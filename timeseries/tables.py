@@ -64,7 +64,7 @@ def record_table(
 
 def camera_ids(cameras: Cameras) -> dict[str, bytes]:
     """The id of each camera, by its name and by its id as text."""
-    return {key: camera.id.bytes for camera in cameras.list() for key in (camera.name, str(camera.id))}
+    return {key: id_.bytes for name, id_ in cameras.ids().items() for key in (name, str(id_))}
 
 
 def family_of(source: str, columns: list[str]) -> Family:

@@ -15,10 +15,11 @@ depends_on = None
 
 SQL = Path(__file__).parent / "sql"
 
-# The extension is created where it is installed and preloaded; its licence decides between the two kinds.
+# The extension is created where it is installed and preloaded; its licence decides between the two kinds. Whether it is
+# preloaded shows in its settings: shared_preload_libraries itself is for superusers to read.
 PRELOADED = """
     SELECT EXISTS (SELECT FROM pg_available_extensions WHERE name = 'timescaledb')
-       AND current_setting('shared_preload_libraries') LIKE '%timescaledb%'
+       AND EXISTS (SELECT FROM pg_settings WHERE name = 'timescaledb.max_background_workers')
 """
 HYPERTABLES = """
     SELECT EXISTS (

@@ -159,6 +159,7 @@ def upgrade() -> None:
         execute((SQL / "policies.sql").read_text())
     execute((SQL / ("late_continuous.sql" if continuous else "late_views.sql")).read_text())
     execute((SQL / "guards.sql").read_text())
+    execute((SQL / "store.sql").read_text())
 
 
 def move_up() -> None:
@@ -234,6 +235,7 @@ def fill(name: str, *, keep: bool = False) -> None:
 def downgrade() -> None:
     continuous = community()
     execute("""
+        DROP FUNCTION public.store_tables, public.store_lag, public.store_jobs;
         DROP TRIGGER guard_history ON public.cameras;
         DROP TRIGGER IF EXISTS rebuild_camera ON public.cameras;
         DROP FUNCTION timeseries.guard_history, timeseries.sealed, timeseries.materialize;

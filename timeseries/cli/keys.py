@@ -1,10 +1,16 @@
-"""`key generate`."""
+"""`key generate`, `rotate` and `check`."""
 
 from __future__ import annotations
 
+import sys
+
 import click
 
-from timeseries.keyring import generate_key
+from timeseries import rotation
+from timeseries.cli.output import print_json, print_table, progress_bar
+from timeseries.keyring import Keyring, generate_key
+from timeseries.settings import Settings
+from timeseries.store import Store
 
 
 @click.group()
@@ -16,6 +22,55 @@ def key() -> None:
 def generate() -> None:
     """Print a new key for TIMESERIES_SECRET_KEY."""
     click.echo(generate_key())
+
+
+@key.command()
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@click.pass_obj
+def check(url: str | None, as_json: bool) -> None:
+    """Try to open every connection string, and say which keys are needed. Exit code 1 where one does not open.
+
+    A key that no camera needs and that does not encrypt can be taken out of TIMESERIES_SECRET_KEY.
+    """
+    settings = Settings.from_environment()
+    with Store.open(url, settings=settings) as store:
+        found = rotation.check(store.pool, Keyring(settings.secret_key))
+    if as_json:
+        print_json(found)
+    else:
+        print_table(
+            ["key", "cameras", "state"],
+            [
+                [k.key_id, k.cameras, "encrypts" if k.encrypts else "known" if k.known else "missing"]
+                for k in found.keys
+            ],
+        )
+    finish(found.problems)
+
+
+@key.command()
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@click.pass_obj
+def rotate(url: str | None, as_json: bool) -> None:
+    """Encrypt all connection strings with the first key of TIMESERIES_SECRET_KEY.
+
+    Put a new key before the old one, restart the services, rotate, and take the old key away. It can be interrupted
+    and run again.
+    """
+    settings = Settings.from_environment()
+    with Store.open(url, settings=settings) as store, progress_bar("Rotate") as progress:
+        result = rotation.rotate(store.pool, Keyring(settings.secret_key), progress=progress)
+    if as_json:
+        print_json(result)
+    else:
+        click.echo(f"Encrypted again: {result.rotated:,}; changed meanwhile: {result.changed_meanwhile:,}.")
+    finish(result.problems)
+
+
+def finish(problems: tuple[str, ...]) -> None:
+    for problem in problems:
+        click.echo(f"Problem: {problem}", err=True)
+    sys.exit(1 if problems else 0)
 
 
 COMMANDS = (key,)

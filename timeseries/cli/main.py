@@ -44,9 +44,9 @@ def main(context: click.Context, database_url: str | None) -> None:
 
 
 def register() -> None:
-    from timeseries.cli import backup, cameras, data, export, keys, policies, schema
+    from timeseries.cli import backup, cameras, data, export, keys, policies, roles, schema
 
-    for module in (backup, cameras, data, export, keys, policies, schema):
+    for module in (backup, cameras, data, export, keys, policies, roles, schema):
         for command in module.COMMANDS:
             main.add_command(command)
 

@@ -1,0 +1,225 @@
+-- What each role may do. A role's name stands where {role} is written; everything may be run again.
+
+-- block: closed
+-- By default anybody may make background jobs, temporary tables and, on old databases, objects in public, where they
+-- would be found before what they are named after. Only the owner of the store keeps the functions that change it.
+REVOKE CREATE ON SCHEMA public FROM PUBLIC;
+REVOKE TEMPORARY ON DATABASE {database} FROM PUBLIC;
+REVOKE ALL ON TABLE public.cameras, public.occupancy_events, public.health_logs FROM PUBLIC;
+DO $$
+DECLARE
+    owner regrole := (SELECT relowner FROM pg_class WHERE oid = 'public.cameras'::regclass);
+    changing record;
+BEGIN
+    FOR changing IN
+        SELECT p.oid::regprocedure AS routine
+        FROM pg_proc AS p
+        LEFT JOIN pg_depend AS d
+            ON d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.refclassid = 'pg_extension'::regclass
+        LEFT JOIN pg_extension AS e ON e.oid = d.refobjid
+        WHERE pg_has_role(p.proowner, 'USAGE')
+          AND (
+              p.pronamespace = 'timeseries'::regnamespace AND (p.provolatile = 'v' OR p.proname = 'sealed')
+              OR e.extname = 'timescaledb' AND p.pronamespace = e.extnamespace AND p.provolatile = 'v'
+              AND p.proname !~ '^(by_|show_)|_size$|^(approximate_row_count|time_bucket_gapfill|locf|interpolate)$|uuid'
+          )
+    LOOP
+        EXECUTE format('REVOKE EXECUTE ON ROUTINE %s FROM PUBLIC', changing.routine);
+        EXECUTE format('GRANT EXECUTE ON ROUTINE %s TO %s', changing.routine, owner);
+    END LOOP;
+END
+$$;
+
+-- block: nothing
+-- Whatever the role was given before on what is ours, so that a role that changes its kind keeps nothing.
+REVOKE ALL ON ALL TABLES IN SCHEMA timeseries FROM {role};
+REVOKE ALL ON ALL ROUTINES IN SCHEMA timeseries FROM {role};
+REVOKE ALL ON FUNCTION public.store_tables, public.store_lag, public.store_jobs FROM {role};
+REVOKE ALL ON SCHEMA public, timeseries FROM {role};
+REVOKE ALL ON DATABASE {database} FROM {role};
+REVOKE ALL ON TABLE
+    public.cameras, public.occupancy_events, public.health_logs, public.alembic_version,
+    public.occupancy_quarter_hourly, public.occupancy_hourly, public.occupancy_weekday,
+    public.health_quarter_hourly, public.health_hourly, public.health_weekday
+    FROM {role};
+ALTER ROLE {role} IN DATABASE {database} RESET statement_timeout;
+ALTER ROLE {role} IN DATABASE {database} RESET idle_in_transaction_session_timeout;
+
+-- block: ingest
+-- Stores events and is told which of them are there already; late ones are materialized by the owner's functions.
+GRANT CONNECT, TEMPORARY ON DATABASE {database} TO {role};
+GRANT USAGE ON SCHEMA public, timeseries TO {role};
+GRANT SELECT ON TABLE public.alembic_version TO {role};
+GRANT SELECT (id, name) ON TABLE public.cameras TO {role};
+GRANT SELECT, INSERT ON TABLE public.occupancy_events, public.health_logs TO {role};
+GRANT EXECUTE ON FUNCTION timeseries.sealed, timeseries.materialize TO {role};
+
+-- block: reader
+-- Asks for averages. Its functions run with its own rights, so it needs what they read: aggregates, never raw rows.
+GRANT CONNECT ON DATABASE {database} TO {role};
+GRANT USAGE ON SCHEMA public, timeseries TO {role};
+GRANT SELECT ON TABLE public.alembic_version TO {role};
+GRANT SELECT (id, name, timezone, capacity, hold, desired_state) ON TABLE public.cameras TO {role};
+GRANT SELECT ON TABLE
+    public.occupancy_quarter_hourly, public.occupancy_hourly, public.occupancy_weekday,
+    public.health_quarter_hourly, public.health_hourly, public.health_weekday
+    TO {role};
+GRANT EXECUTE ON FUNCTION public.store_tables, public.store_lag, public.store_jobs TO {role};
+ALTER ROLE {role} CONNECTION LIMIT {connections};
+ALTER ROLE {role} IN DATABASE {database} SET statement_timeout = {statement_timeout};
+ALTER ROLE {role} IN DATABASE {database} SET idle_in_transaction_session_timeout = '60s';
+
+-- block: owner
+-- Migrates, prunes and sets policies without being a superuser.
+GRANT CONNECT, CREATE, TEMPORARY ON DATABASE {database} TO {role};
+GRANT USAGE, CREATE ON SCHEMA public TO {role};
+
+-- block: belongings
+-- What is there becomes the owner's, and TimescaleDB hands over the jobs with it.
+DO $$
+DECLARE
+    owner text := current_setting('timeseries.owner');
+    continuous regclass[] := ARRAY[]::regclass[];
+    belonging record;
+BEGIN
+    IF to_regclass('timescaledb_information.continuous_aggregates') IS NOT NULL THEN
+        SELECT coalesce(array_agg(format('%I.%I', view_schema, view_name)::regclass), continuous)
+        INTO continuous
+        FROM timescaledb_information.continuous_aggregates;
+        -- Jobs take their owner's settings, and none may queue for a lock for long: writers would queue behind it.
+        EXECUTE format('ALTER ROLE %I IN DATABASE %I SET lock_timeout = %L', owner, current_database(), '3s');
+    END IF;
+    EXECUTE format('ALTER SCHEMA timeseries OWNER TO %I', owner);
+    FOR belonging IN
+        SELECT CASE WHEN c.relkind = 'r' THEN 'TABLE'
+                    WHEN c.oid = ANY (continuous) THEN 'MATERIALIZED VIEW'
+                    ELSE 'VIEW' END AS kind,
+               c.oid::regclass::text AS name
+        FROM pg_class AS c
+        WHERE c.relkind IN ('r', 'v')
+          AND (c.relnamespace = 'timeseries'::regnamespace
+               OR c.relnamespace = 'public'::regnamespace
+               AND c.relname ~ '^(cameras|alembic_version|occupancy_events|health_logs)$|^(occupancy|health|store)_')
+        UNION ALL
+        SELECT 'ROUTINE', p.oid::regprocedure::text
+        FROM pg_proc AS p
+        WHERE p.pronamespace = 'timeseries'::regnamespace
+           OR p.pronamespace = 'public'::regnamespace AND p.proname ~ '^((occupancy|health|store)_|latest$)'
+        UNION ALL
+        SELECT 'TYPE', t.oid::regtype::text
+        FROM pg_type AS t
+        LEFT JOIN pg_class AS c ON c.oid = t.typrelid
+        WHERE t.typnamespace = 'timeseries'::regnamespace AND c.relkind = 'c'
+           OR t.typnamespace = 'public'::regnamespace AND t.typname IN ('desired_state', 'health_status')
+    LOOP
+        EXECUTE format('ALTER %s %s OWNER TO %I', belonging.kind, belonging.name, owner);
+    END LOOP;
+END
+$$;
+
+-- block: audit
+-- What is wrong with the rights in this database, one sentence a row.
+WITH store AS (
+    SELECT c.relowner AS owner, n.nspacl AS acl
+    FROM pg_class AS c, pg_namespace AS n
+    WHERE c.oid = 'public.cameras'::regclass AND n.nspname = 'timeseries'
+),
+granted AS (
+    SELECT DISTINCT
+        r.oid, r.rolname, r.rolconnlimit,
+        CASE WHEN has_table_privilege(r.oid, 'public.occupancy_events', 'INSERT') THEN 'ingest' ELSE 'reader' END AS kind,
+        r.rolsuper OR r.rolcreaterole OR r.rolbypassrls OR r.rolreplication OR pg_has_role(r.oid, s.owner, 'MEMBER') AS mighty
+    FROM store AS s
+    CROSS JOIN LATERAL aclexplode(s.acl) AS a
+    JOIN pg_roles AS r ON r.oid = a.grantee
+    WHERE r.oid <> s.owner
+),
+wanted (kind, relation, privileges) AS (
+    VALUES
+        ('ingest', 'public.occupancy_events', ARRAY['SELECT', 'INSERT']),
+        ('ingest', 'public.health_logs', ARRAY['SELECT', 'INSERT']),
+        ('ingest', 'public.alembic_version', ARRAY['SELECT']),
+        ('reader', 'public.alembic_version', ARRAY['SELECT']),
+        ('reader', 'public.occupancy_quarter_hourly', ARRAY['SELECT']),
+        ('reader', 'public.occupancy_hourly', ARRAY['SELECT']),
+        ('reader', 'public.occupancy_weekday', ARRAY['SELECT']),
+        ('reader', 'public.health_quarter_hourly', ARRAY['SELECT']),
+        ('reader', 'public.health_hourly', ARRAY['SELECT']),
+        ('reader', 'public.health_weekday', ARRAY['SELECT'])
+),
+-- Everything that a granted role may do. Of cameras it may read some columns, which do not count here.
+held AS (
+    SELECT g.rolname, g.kind, t.relation, p.privilege
+    FROM granted AS g
+    CROSS JOIN (
+        SELECT relation FROM wanted
+        UNION
+        VALUES ('public.cameras')
+    ) AS t (relation)
+    CROSS JOIN unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE', 'TRUNCATE', 'TRIGGER', 'REFERENCES']) AS p (privilege)
+    WHERE NOT g.mighty
+      AND CASE WHEN p.privilege IN ('INSERT', 'UPDATE') OR p.privilege = 'SELECT' AND t.relation <> 'public.cameras'
+          THEN has_any_column_privilege(g.oid, t.relation, p.privilege)
+          ELSE has_table_privilege(g.oid, t.relation, p.privilege) END
+)
+SELECT 'anybody may create objects in the schema public: run timeseries grant'
+WHERE has_schema_privilege('public', 'public', 'CREATE')
+UNION ALL
+SELECT format('anybody may execute %s, which should be for the owner: run timeseries grant as a superuser',
+              string_agg(p.oid::regproc::text, ', ' ORDER BY p.oid))
+FROM pg_proc AS p
+WHERE (p.proname IN ('add_job', 'alter_job', 'delete_job', 'run_job', 'drop_chunks')
+       AND EXISTS (SELECT FROM pg_depend AS d JOIN pg_extension AS e ON e.oid = d.refobjid
+                   WHERE d.objid = p.oid AND d.refclassid = 'pg_extension'::regclass AND e.extname = 'timescaledb')
+       OR p.pronamespace = 'timeseries'::regnamespace AND p.prosecdef AND p.provolatile = 'v'
+       AND p.prorettype <> 'trigger'::regtype)
+  AND has_function_privilege('public', p.oid, 'EXECUTE')
+  AND EXISTS (SELECT FROM granted)
+HAVING count(*) > 0
+UNION ALL
+SELECT format('the role %I was granted as %s, but may do everything: take that away from it', rolname, kind)
+FROM granted
+WHERE mighty
+UNION ALL
+SELECT format('the role %I may read cameras.connection_string, and is not the owner: revoke that', r.rolname)
+FROM pg_roles AS r, store AS s
+WHERE NOT r.rolsuper AND r.rolname !~ '^pg_' AND r.oid <> s.owner
+  AND NOT pg_has_role(r.oid, s.owner, 'MEMBER') AND NOT pg_has_role(r.oid, 'pg_read_all_data', 'MEMBER')
+  AND has_column_privilege(r.oid, 'public.cameras', 'connection_string', 'SELECT')
+UNION ALL
+SELECT format('the role %I (%s) may %s %s: run timeseries grant --%s %I', h.rolname, h.kind,
+              string_agg(h.privilege, ', '), h.relation, h.kind, h.rolname)
+FROM held AS h
+LEFT JOIN wanted AS w ON w.kind = h.kind AND w.relation = h.relation AND h.privilege = ANY (w.privileges)
+WHERE w.kind IS NULL
+GROUP BY h.rolname, h.kind, h.relation
+UNION ALL
+SELECT format('the role %I (%s) may not %s: run timeseries grant --%s %I', g.rolname, g.kind,
+              string_agg(p.privilege || ' ' || w.relation, ', '), g.kind, g.rolname)
+FROM granted AS g
+JOIN wanted AS w USING (kind)
+CROSS JOIN LATERAL unnest(w.privileges) AS p (privilege)
+WHERE NOT has_table_privilege(g.oid, w.relation, p.privilege)
+GROUP BY g.rolname, g.kind
+UNION ALL
+SELECT format('the role %I (%s) may not execute %s: run timeseries grant --%s %I', g.rolname, g.kind,
+              string_agg(p.oid::regproc::text, ', ' ORDER BY p.oid), g.kind, g.rolname)
+FROM granted AS g
+JOIN pg_proc AS p
+    ON g.kind = 'ingest' AND p.pronamespace = 'timeseries'::regnamespace AND p.proname IN ('sealed', 'materialize')
+    OR g.kind = 'reader' AND p.pronamespace = 'public'::regnamespace AND p.proname ~ '^store_'
+WHERE NOT has_function_privilege(g.oid, p.oid, 'EXECUTE')
+GROUP BY g.rolname, g.kind
+UNION ALL
+SELECT format('the role %I (reader) has no limit on %s: run timeseries grant --reader %I', g.rolname, l.missing, g.rolname)
+FROM granted AS g
+LEFT JOIN (
+    SELECT setrole, string_agg(array_to_string(setconfig, ' '), ' ') AS settings
+    FROM pg_db_role_setting
+    WHERE setdatabase IN (0, (SELECT oid FROM pg_database WHERE datname = current_database()))
+    GROUP BY setrole
+) AS c ON c.setrole = g.oid
+CROSS JOIN LATERAL (
+    VALUES ('connections', g.rolconnlimit >= 0), ('the time of a statement', c.settings ~ 'statement_timeout=[1-9]')
+) AS l (missing, there)
+WHERE g.kind = 'reader' AND l.there IS NOT TRUE
