@@ -117,7 +117,8 @@ def test_work_that_no_job_does_is_reported_by_its_effects_until_it_is_done(moved
         store.record(OccupancyEvent(camera, now - 200 * DAY - timedelta(hours=i), 1) for i in range(48))
         store.record([HealthLog(camera, now - 200 * DAY, "healthy")])
         moved.set_clock(timedelta(0))
-        store.record([OccupancyEvent(camera, now, 1), HealthLog(camera, now, "healthy")])
+        for at in (now - 5 * DAY, now):
+            store.record([OccupancyEvent(camera, at, 1), HealthLog(camera, at, "healthy")])
         found = problems(store)
         if store.server().kind is not ServerKind.COMMUNITY:
             assert "are still there; run: timeseries prune" in found

@@ -54,17 +54,16 @@ COMPRESSIBLE = """
       AND c.range_end < now() - %(after)s::interval - %(grace)s::interval
       AND c.chunk_creation_time < now() - %(grace)s::interval
 """
-# What is new can only be in the aggregates where there is something new.
+# Behind a watermark that stands still nothing may wait for longer than the window's end and some turns of the job.
 STALE = """
     SELECT w.watermark
     FROM _timescaledb_catalog.continuous_agg AS a
     CROSS JOIN LATERAL (
         SELECT _timescaledb_functions.to_timestamp(_timescaledb_functions.cagg_watermark(a.mat_hypertable_id))
     ) AS w (watermark)
-    CROSS JOIN (SELECT max("timestamp") AS at FROM public.{events}) AS newest
     WHERE a.user_view_schema = 'public' AND a.user_view_name = %(relation)s
-      AND w.watermark + %(slack)s::interval < newest.at
-      AND w.watermark + %(slack)s::interval < now() - %(end_offset)s::interval
+      AND EXISTS (SELECT FROM public.{events}
+                  WHERE "timestamp" >= w.watermark AND "timestamp" < now() - %(patience)s::interval)
 """
 LAST_RUN = """
     SELECT s.last_run_status, s.last_run_started_at, e.err_message
@@ -137,7 +136,7 @@ def _stale(connection: psycopg.Connection[Any], live: LivePolicies, relation: st
     if bucket is None or every is None:
         return
     events = SOURCES[relation] if SOURCES[relation] in RAW else SOURCES[SOURCES[relation]]
-    values = {"relation": relation, "slack": 2 * bucket + 3 * every, "end_offset": end or timedelta(0)}
+    values = {"relation": relation, "patience": (end or timedelta(0)) + 2 * bucket + 3 * every}
     watermark = _value(connection, STALE.format(events=events), values)
     if watermark is not None:
         yield (
