@@ -9,7 +9,7 @@ from typing import Any, LiteralString
 import psycopg
 from psycopg import sql
 
-from timeseries import audit
+from timeseries import audit, roles
 from timeseries.connections import Pool, connected
 from timeseries.policies import read_policies
 from timeseries.policy_rules import RAW, SOURCES, RelationPolicies
@@ -96,6 +96,7 @@ def read_status(pool: Pool) -> Status:
                 *audit.server_problems(connection, server),
                 *(live.problems() if live else ()),
                 *audit.overdue(connection, server, live),
+                *roles.audit(connection),
                 *(
                     f"{count.table}: {count.rows:,} rows on {count.day}, but the quarters have {count.samples:,}"
                     for count in counts
