@@ -62,7 +62,7 @@ class Source:
                         raise NotMigratedError("the database is not migrated; run: timeseries migrate") from error
                     if state == "42501":
                         raise NotAllowedError(
-                            f"the database role may not read what the question needs: {error}; see timeseries grant --help"
+                            f"the database role may not read what this needs: {error}; see timeseries grant --help"
                         ) from error
                     if state[:2] == "22":
                         raise InvalidInputError(f"the server cannot use a value of the question: {error}") from error
