@@ -12,7 +12,13 @@ import pyarrow as pa
 from adbc_driver_postgresql import dbapi
 
 from timeseries.connections import reading_url
-from timeseries.errors import InvalidInputError, NotMigratedError, ServerUnavailableError, TimeseriesError
+from timeseries.errors import (
+    InvalidInputError,
+    NotAllowedError,
+    NotMigratedError,
+    ServerUnavailableError,
+    TimeseriesError,
+)
 from timeseries.settings import Settings
 from timeseries.store import resolve_url
 
@@ -31,7 +37,8 @@ def fetch(query: str, parameters: dict[str, object], url: str | None = None) -> 
     connection that went away is opened again, once.
 
     Raises:
-        ServerUnavailableError, NotMigratedError; InvalidInputError where the server cannot use a value.
+        ServerUnavailableError, NotMigratedError; NotAllowedError where the role lacks a right, InvalidInputError where
+        the server cannot use a value.
     """
     return _source(url).fetch(query, parameters)
 
@@ -53,6 +60,10 @@ class Source:
                     state = error.sqlstate or ""
                     if state in NOT_MIGRATED:
                         raise NotMigratedError("the database is not migrated; run: timeseries migrate") from error
+                    if state == "42501":
+                        raise NotAllowedError(
+                            f"the database role may not read what this needs: {error}; see timeseries grant --help"
+                        ) from error
                     if state[:2] == "22":
                         raise InvalidInputError(f"the server cannot use a value of the question: {error}") from error
                     if state[:2] not in ("", "08", "57"):

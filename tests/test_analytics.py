@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import json
 import os
+import uuid
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
 
 import pandas as pd
+import psycopg
 import pyarrow as pa
 import pytest
+from sqlalchemy import make_url
 
 import analytics
+from analytics import source
 from timeseries import (
     HealthLog,
     InvalidInputError,
+    NotAllowedError,
     NotMigratedError,
     OccupancyEvent,
     ServerUnavailableError,
@@ -235,6 +240,19 @@ def test_names_and_ids_are_values_and_never_sql(store: Store) -> None:
     camera = store.cameras.add(name)
     store.record([OccupancyEvent(camera.id, datetime(2026, 8, 4, tzinfo=UTC), 3)])
     assert analytics.daily_averages(name, url=store.url)["camera"].unique().tolist() == [name]
+
+
+def test_what_a_role_may_not_read_is_refused_as_such(store: Store) -> None:
+    name = f"nobody_{uuid.uuid4().hex}"
+    with psycopg.connect(store.url, autocommit=True) as connection:
+        connection.execute(f"CREATE ROLE {name} LOGIN")  # type: ignore[arg-type]
+        try:
+            url = make_url(store.url).set(username=name).render_as_string(hide_password=False)
+            with pytest.raises(NotAllowedError, match="cameras"):
+                analytics.weekday_averages(url=url)
+            source.close(url)
+        finally:
+            connection.execute(f"DROP ROLE {name}")  # type: ignore[arg-type]
 
 
 def test_threads_and_forked_processes_may_ask(lots: Store) -> None:
