@@ -42,6 +42,20 @@ def test_the_server_restarts_under_load(server: RunningServer, way: str) -> None
         assert_exactly(cluster.url(), events, restarts, f"server restarted, {way}")
 
 
+def test_what_an_operator_can_mend_makes_the_writer_wait(store: Store) -> None:
+    events = series(store.cameras.add("lot").id, 500)
+    with psycopg.connect(store.url, autocommit=True) as operator, store.writer(flush_interval=0.05) as writer:
+        operator.execute("ALTER SCHEMA timeseries RENAME TO hidden")
+        produce(writer, events)
+        while writer.state.retries < 2:
+            time.sleep(0.05)
+        assert "NotMigratedError" in str(writer.state.last_error)
+        operator.execute("ALTER SCHEMA hidden RENAME TO timeseries")
+        writer.flush(60)
+        assert writer.state.rejected == 0
+        assert_exactly(store.url, events, writer.state.retries, "schema renamed and named back")
+
+
 def test_what_record_acknowledged_survives_a_killed_server(server: RunningServer) -> None:
     with own_cluster(server) as cluster, opened(cluster.url()) as store:
         camera = store.cameras.add("lot").id

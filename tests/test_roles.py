@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from datetime import timedelta
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from timeseries import HealthLog, InvalidInputError, NotAllowedError, OccupancyE
 from timeseries.connections import parse_url
 from timeseries.roles import audit, grant
 from timeseries.settings import Settings
+from timeseries.status import read_status
 
 __all__ = ["ingest", "make_role", "reader"]
 
@@ -42,6 +44,21 @@ def test_the_ingest_role_stores_recent_late_repeated_and_bad_events(store: Store
         assert (writer.state.stored, writer.state.rejected) == (120, 0)
     hours = analytics.hourly_averages(lot, start=LONG_AGO - timedelta(hours=1), end=NOW, url=store.url)
     assert hours["samples"].sum() == 240
+
+
+def test_a_writer_waits_for_a_right_that_is_missing(store: Store, ingest: str) -> None:
+    lot = store.cameras.add("North Lot")
+    role = parse_url(ingest).username
+    with psycopg.connect(store.url, autocommit=True) as operator, Store.open(ingest, settings=Settings()) as narrow:
+        operator.execute(f'REVOKE INSERT ON public.occupancy_events FROM "{role}"')  # type: ignore[arg-type]
+        with narrow.writer(flush_interval=0.05) as writer:
+            for event in series(lot.id, NOW - timedelta(hours=2), 60):
+                writer.record(event)
+            while writer.state.retries < 2:
+                time.sleep(0.05)
+            assert "NotAllowedError" in str(writer.state.last_error)
+            grant(store.url, ingest=[str(role)])
+        assert (writer.state.stored, writer.state.rejected) == (60, 0)
 
 
 def test_the_ingest_role_imports_a_file(store: Store, ingest: str, tmp_path: Path) -> None:
@@ -169,6 +186,7 @@ def test_the_audit_names_what_was_given_beside_the_grants(
         ):
             connection.execute(statement)  # type: ignore[arg-type]
     found = "\n".join(problems(store.url))
+    assert set(problems(store.url)) <= set(read_status(store.pool).problems)
     for part in (
         "anybody may create objects in the schema public",
         f'"{names[reader]}" (reader) may SELECT public.occupancy_events',

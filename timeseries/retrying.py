@@ -7,17 +7,19 @@ from collections.abc import Iterator
 
 import psycopg
 
-from timeseries.errors import ServerUnavailableError
+from timeseries.errors import ConfigurationError, NotAllowedError, NotMigratedError, ServerUnavailableError
 
 # Connection exceptions, rollbacks (deadlocks), resources (disk, memory, connections), locks, operator intervention,
 # system errors. Source: PostgreSQL, appendix A, error code classes.
 PASSING_CLASSES = frozenset({"08", "40", "53", "55", "57", "58"})
 READ_ONLY = "25006"  # a standby, before it is promoted
+# An operator can mend these; the events are not at fault.
+MENDABLE = (ServerUnavailableError, NotMigratedError, NotAllowedError, ConfigurationError)
 
 
 def passes(error: BaseException) -> bool:
     """Whether trying again can help; without a SQLSTATE the connection itself failed."""
-    if isinstance(error, ServerUnavailableError):
+    if isinstance(error, MENDABLE):
         return True
     if not isinstance(error, psycopg.Error):
         return False
