@@ -21,7 +21,7 @@ from conftest import RunningServer
 from faults import AT, assert_exactly, opened, own_cluster, produce, series
 from servers import Cluster, free_port, is_root
 
-from timeseries import OccupancyEvent, schema
+from timeseries import OccupancyEvent, Store, schema
 
 
 @pytest.mark.parametrize("way", ["kill", "fast"])
