@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
+import pytest
 
 from timeseries import (
     HealthLog,
@@ -67,6 +68,12 @@ def everything(url: str) -> dict[str, Any]:
         if connection.execute("SELECT to_regclass('timescaledb_information.jobs')").fetchone() != (None,):
             found["policies"] = rows(POLICIES)
     return found
+
+
+@pytest.fixture
+def filled(store: Store) -> Store:
+    fill(store)
+    return store
 
 
 def rewritten(path: Path, change: Callable[[Manifest], Manifest]) -> Path:

@@ -9,7 +9,7 @@ from typing import Any
 
 import psycopg
 import pytest
-from backups import MIDNIGHT, everything, fill
+from backups import MIDNIGHT, everything, filled
 from click.testing import CliRunner
 from conftest import SECRET_KEY, RunningServer
 
@@ -20,6 +20,7 @@ from timeseries import (
     OccupancyEvent,
     ServerKind,
     Store,
+    jobs,
 )
 from timeseries.cli import main
 from timeseries.connections import parse_url
@@ -27,11 +28,7 @@ from timeseries.programs import find_program
 from timeseries.restore import restore
 from timeseries.settings import Settings
 
-
-@pytest.fixture
-def filled(store: Store) -> Store:
-    fill(store)
-    return store
+__all__ = ["filled"]
 
 
 def test_everything_is_the_same_after_a_restore(filled: Store, server: RunningServer, tmp_path: Path) -> None:
@@ -49,6 +46,7 @@ def test_everything_is_the_same_after_a_restore(filled: Store, server: RunningSe
         now = OccupancyEvent(late.camera_id, datetime.now(UTC), 4)
         recorded = copy.record([now, late])
         assert (recorded.inserted, [r.index for r in recorded.rejected]) == (1, [1])
+        jobs.resume(copy.pool)
         copy.prune()
     assert everything(target)["occupancy_weekday"] >= before["occupancy_weekday"]
 

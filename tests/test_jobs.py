@@ -8,7 +8,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from backups import AGGREGATES, MIDNIGHT, everything
+from backups import AGGREGATES, MIDNIGHT, everything, filled
 from conftest import RunningServer
 
 from timeseries import (
@@ -21,6 +21,8 @@ from timeseries import (
 from timeseries.connections import connected
 from timeseries.restore import restore
 from timeseries.settings import Settings
+
+__all__ = ["filled"]
 
 
 @pytest.mark.kinds(ServerKind.COMMUNITY)

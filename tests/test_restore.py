@@ -9,7 +9,7 @@ from subprocess import run
 
 import psycopg
 import pytest
-from backups import everything, fill, rewritten
+from backups import everything, filled, rewritten
 from conftest import RunningServer
 
 from timeseries import (
@@ -23,11 +23,7 @@ from timeseries.programs import find_program
 from timeseries.restore import restore
 from timeseries.settings import Settings
 
-
-@pytest.fixture
-def filled(store: Store) -> Store:
-    fill(store)
-    return store
+__all__ = ["filled"]
 
 
 def test_a_restore_that_misses_rows_says_how_many(filled: Store, server: RunningServer, tmp_path: Path) -> None:
