@@ -190,7 +190,9 @@ def start(found: Found) -> tuple[str, Callable[[], None]]:
     """A server on which nothing but the measured work happens."""
     if found.cluster is None:
         return found.start()
-    cluster = found.cluster(autovacuum="off", checkpoint_timeout="1h", shared_buffers="1GB", max_locks_per_transaction="256")
+    cluster = found.cluster(
+        autovacuum="off", checkpoint_timeout="1h", shared_buffers="1GB", max_locks_per_transaction="256"
+    )
     cluster.start()
     return cluster.url(), cluster.remove
 

@@ -29,15 +29,16 @@ from timeseries import OccupancyEvent, Store, WriterFullError
 
 def test_a_connection_cut_after_commit_was_sent(store: Store) -> None:
     camera = store.cameras.add("lot").id
-    commits = 0
+    commits, armed = 0, False
 
     def third_commit(data: bytes) -> bool:
         nonlocal commits
         commits += data.count(b"COMMIT")
-        return b"COMMIT" in data and commits % 3 == 0
+        return armed and b"COMMIT" in data and commits % 3 == 0
 
     events = series(camera, 4000)
     with Proxy(port_of(store.url), third_commit) as proxy, opened(through(store.url, proxy.port)) as cut:
+        armed = True
         with cut.writer(batch_size=100) as writer:
             produce(writer, events)
         assert writer.state.retries >= 3
