@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 
 import psycopg
 import pytest
-from history import add_cameras, answers, events_of, same
+from history import HOLDS, ZONES, add_cameras, answers, events_of, same
 
 from timeseries import InvalidInputError, OccupancyEvent, ServerKind, Store
 
@@ -155,6 +155,23 @@ def test_late_and_repeated_events_into_compressed_chunks_are_stored_once(store: 
     stored = answers(store.url, NOW - timedelta(days=50), NOW)
     store.refresh()
     assert same(answers(store.url, NOW - timedelta(days=50), NOW), stored)
+
+
+@COMMUNITY
+def test_a_changed_zone_rebuilds_what_is_in_the_columnstore(store: Store) -> None:
+    filled(store)
+    store.prune()
+    with psycopg.connect(store.url, autocommit=True) as connection:
+        for name in AGGREGATES:
+            connection.execute("SELECT compress_chunk(c) FROM show_chunks(%s::regclass) AS c", [name])
+    before = answers(store.url, START, NOW)
+    store.cameras.update("lot 1", timezone="Pacific/Chatham", hold=timedelta(hours=2))
+    between = answers(store.url, START, NOW)
+    assert not same(between, before)
+    for name in ("occupancy_quarter_hourly", "health_quarter_hourly"):
+        assert between[name] == before[name]
+    store.cameras.update("lot 1", timezone=ZONES[1], hold=HOLDS[1])
+    assert same(answers(store.url, START, NOW), before)
 
 
 def test_bad_bounds_are_named(store: Store) -> None:
