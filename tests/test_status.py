@@ -73,6 +73,17 @@ def test_the_last_day_is_counted_in_raw_rows_and_in_quarters(store: Store) -> No
 
 
 @COMMUNITY
+def test_rows_in_the_columnstore_are_counted_once(store: Store) -> None:
+    camera = store.cameras.add("lot").id
+    store.record(OccupancyEvent(camera, datetime.now(UTC) - timedelta(hours=i), 1) for i in range(500))
+    with psycopg.connect(store.url, autocommit=True) as connection:
+        connection.execute("SELECT compress_chunk(c) FROM show_chunks('occupancy_events', interval '3 days') AS c")
+    table = read_status(store.pool).tables[0]
+    assert table.rows == 500
+    assert table.bytes_in_columnstore > 0
+
+
+@COMMUNITY
 @pytest.mark.parametrize("version", sorted(KNOWN_BAD))
 def test_versions_that_are_known_to_be_bad_are_named(store: Store, version: str) -> None:
     with store.pool.connection() as connection:

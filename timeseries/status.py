@@ -18,8 +18,8 @@ from timeseries.server import Server, ServerKind, inspect_server
 
 @dataclass(frozen=True, slots=True)
 class TableStatus:
-    """Rows (estimated by the planner's statistics), bytes on disk with indexes, oldest and newest timestamp; of the
-    chunks in the columnstore the bytes before and after.
+    """Rows (about: the samples of their days, or by the planner's statistics), bytes on disk with indexes, oldest and
+    newest timestamp; of the chunks in the columnstore the bytes before and after.
     """
 
     name: str
@@ -128,6 +128,18 @@ CONTINUOUS = """
     ) AS w (watermark)
     WHERE a.user_view_schema = 'public'
 """
+TABLE = """
+    SELECT {rows}, {size}, span.oldest, span.newest
+    FROM (SELECT min("timestamp") AS oldest, max("timestamp") AS newest FROM {events}) AS span
+"""
+# The planner knows nothing of chunks that went into the columnstore, and TimescaleDB's own estimate counts them twice.
+ROWS = {
+    ServerKind.COMMUNITY: """(
+        SELECT coalesce(sum(d.samples), 0)::bigint FROM {days} AS d
+        WHERE d.bucket >= date_trunc('day', span.oldest, 'UTC'))""",
+    ServerKind.APACHE: "public.approximate_row_count({name})",
+    ServerKind.POSTGRESQL: "(SELECT greatest(reltuples, 0)::bigint FROM pg_class WHERE oid = {name}::regclass)",
+}
 KEPT = "SELECT coalesce(pg_total_relation_size(to_regclass(%s)), 0)"
 COLUMNSTORE = """
     SELECT coalesce(sum(before_compression_total_bytes), 0)::bigint,
@@ -150,21 +162,18 @@ def _value(connection: psycopg.Connection[Any], query: LiteralString, parameters
 
 
 def _table(connection: psycopg.Connection[Any], server: Server, name: str) -> TableStatus:
-    size = "public.hypertable_size(%(t)s)" if server.timescaledb else "pg_total_relation_size(%(t)s)"
-    rows = (
-        "public.approximate_row_count(%(t)s)"
-        if server.timescaledb
-        else "(SELECT greatest(reltuples, 0)::bigint FROM pg_class WHERE oid = %(t)s::regclass)"
-    )
-    table = f"public.{name}"
-    row = connection.execute(
-        f'SELECT {rows}, {size}, min("timestamp"), max("timestamp") FROM {table}',  # noqa: S608
-        {"t": table},
-    ).fetchone()
+    names = {
+        "events": sql.Identifier("public", name),
+        "days": sql.Identifier("public", f"{name.partition('_')[0]}_weekday"),
+        "name": sql.Literal(f"public.{name}"),
+    }
+    size = "public.hypertable_size({name})" if server.timescaledb else "pg_total_relation_size({name})"
+    parts = {part: sql.SQL(text).format(**names) for part, text in (("rows", ROWS[server.kind]), ("size", size))}
+    row = connection.execute(sql.SQL(TABLE).format(**names, **parts)).fetchone()
     assert row is not None  # noqa: S101 - an aggregate without GROUP BY has one row
     before = after = 0
     if server.kind is ServerKind.COMMUNITY:
-        before, after = connection.execute(COLUMNSTORE, [table]).fetchone() or (0, 0)
+        before, after = connection.execute(COLUMNSTORE, [f"public.{name}"]).fetchone() or (0, 0)
     estimated, size_, oldest, newest = row
     return TableStatus(name, estimated, size_, before, after, oldest, newest)
 
