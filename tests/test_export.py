@@ -285,3 +285,15 @@ def test_the_command_line_exports(filled: Store, tmp_path: Path) -> None:
     naive = call("health_logs", str(path), "--start", "2026-05-05")
     assert naive.exit_code == 1
     assert "time zone" in naive.output
+
+
+def test_a_row_that_is_too_large_for_parquet_says_what_to_do(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("timeseries.export.LARGEST_ROW", 1000)
+    camera = store.cameras.add("large").id
+    store.record([OccupancyEvent(camera, datetime(2026, 9, 1, tzinfo=UTC), 1, {"boxes": "x" * 5000})])
+    with pytest.raises(InvalidInputError, match=r"more than 1,000 bytes .* export to \.csv"):
+        store.export("occupancy_events", tmp_path / "events.parquet")
+    assert list(tmp_path.iterdir()) == []
+    store.export("occupancy_events", tmp_path / "events.csv")

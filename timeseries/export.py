@@ -236,19 +236,24 @@ class _Parquet:
     def write(self, source: _Reader) -> None:
         if source.is_empty():
             return  # which the reader of CSV does not take
-        batches = pc.open_csv(
-            pa.PythonFile(source, mode="r"),
-            read_options=pc.ReadOptions(column_names=self._schema.names, block_size=LARGEST_ROW, use_threads=False),
-            parse_options=pc.ParseOptions(newlines_in_values=True),
-            convert_options=pc.ConvertOptions(
-                column_types=self._schema, null_values=[""], strings_can_be_null=True,
-                quoted_strings_can_be_null=False,
-            ),
-        )  # fmt: skip
-        for batch in batches:
-            self._waiting.append(batch)
-            if sum(waiting.num_rows for waiting in self._waiting) >= ROW_GROUP:
-                self._flush()
+        try:
+            batches = pc.open_csv(
+                pa.PythonFile(source, mode="r"),
+                read_options=pc.ReadOptions(column_names=self._schema.names, block_size=LARGEST_ROW, use_threads=False),
+                parse_options=pc.ParseOptions(newlines_in_values=True),
+                convert_options=pc.ConvertOptions(
+                    column_types=self._schema, null_values=[""], strings_can_be_null=True,
+                    quoted_strings_can_be_null=False,
+                ),
+            )  # fmt: skip
+            for batch in batches:
+                self._waiting.append(batch)
+                if sum(waiting.num_rows for waiting in self._waiting) >= ROW_GROUP:
+                    self._flush()
+        except pa.ArrowInvalid as error:
+            raise InvalidInputError(
+                f"a row of more than {LARGEST_ROW:,} bytes cannot be written as Parquet ({error}); export to .csv"
+            ) from error
 
     def _flush(self) -> None:
         self._file.write_table(pa.Table.from_batches(self._waiting, self._schema))
