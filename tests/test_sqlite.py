@@ -1,82 +1,23 @@
-"""Import of SQLite databases: everything comes in once, secrets encrypted, and no time is guessed."""
+"""Import of SQLite databases: everything comes in once, and no time is guessed."""
 
 from __future__ import annotations
 
 import csv
 import json
-import sqlite3
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import uuid4
 
-import psycopg
 import pytest
 from click.testing import CliRunner
 from conftest import SECRET_KEY
+from sqlite_databases import LAYOUT, NORTH, SOUTH, START, ask, database, events, old
 
-from timeseries import CameraExistsError, InvalidInputError, SecretError, Store, TimeseriesError
+from timeseries import InvalidInputError, Store, TimeseriesError
 from timeseries.cli import main
-from timeseries.keyring import Keyring, generate_key
-from timeseries.settings import Settings
 
-LAYOUT = """
-    CREATE TABLE cameras (
-        id TEXT PRIMARY KEY, name TEXT, connection_string TEXT, zone_config TEXT, desired_state TEXT, timezone TEXT,
-        hold TEXT, capacity INTEGER, created_at TEXT, colour TEXT
-    );
-    CREATE TABLE occupancy_events (
-        id INTEGER PRIMARY KEY, camera_id TEXT, timestamp TEXT, occupied_count INTEGER, raw_data TEXT, model TEXT
-    );
-    CREATE TABLE health_logs (id INTEGER PRIMARY KEY, camera_id TEXT, status TEXT, message TEXT, timestamp TEXT);
-"""
-NORTH, SOUTH = UUID("0b0e8a2c-6d57-4f5b-9d2c-000000000001"), UUID("0b0e8a2c-6d57-4f5b-9d2c-000000000002")
-START = datetime(2026, 5, 4, tzinfo=UTC)
-PLAINTEXT = "rtsp://admin:hunter2@camera/1"
-
-
-def database(path: Path, layout: str, **rows: list[dict[str, Any]]) -> Path:
-    connection = sqlite3.connect(path)
-    connection.executescript(layout)
-    for table, values in rows.items():
-        for row in values:
-            names = ", ".join(row)
-            connection.execute(f"INSERT INTO {table} ({names}) VALUES ({', '.join('?' * len(row))})", [*row.values()])
-    connection.commit()
-    connection.close()
-    return path
-
-
-def events(*moments: object, camera: object = str(NORTH)) -> list[dict[str, Any]]:
-    return [{"camera_id": camera, "timestamp": at, "occupied_count": i + 1} for i, at in enumerate(moments)]
-
-
-@pytest.fixture
-def old(tmp_path: Path) -> Path:
-    """Fifty days: plain connection strings, times with offsets and as numbers, columns of its own."""
-    cameras = [
-        {"id": str(NORTH), "name": "North Lot", "connection_string": PLAINTEXT, "zone_config": '{"zones": [[0, 1]]}',
-         "desired_state": "STOPPED", "timezone": "America/New_York", "hold": "2h", "capacity": 180,
-         "created_at": "2026-04-01T12:00:00+00:00", "colour": "red"},
-        {"id": SOUTH.hex, "name": "South Lot"},
-    ]  # fmt: skip
-    occupancy = [
-        {"camera_id": str(NORTH) if i % 2 else SOUTH.hex, "occupied_count": i % 90, "model": "v1",
-         "timestamp": (START + timedelta(minutes=30 * i)).isoformat() if i % 3 else START.timestamp() + 1800 * i,
-         "raw_data": json.dumps({"boxes": [i]}) if i % 5 else None}
-        for i in range(2400)
-    ]  # fmt: skip
-    health = [
-        {"camera_id": str(NORTH), "status": ["healthy", "DEGRADED"][i % 2], "message": "RTSP timeout",
-         "timestamp": (START + timedelta(hours=7 * i)).timestamp()} for i in range(100)
-    ]  # fmt: skip
-    return database(tmp_path / "old.sqlite", LAYOUT, cameras=cameras, occupancy_events=occupancy, health_logs=health)
-
-
-def ask(store: Store, query: str) -> list[tuple[Any, ...]]:
-    with psycopg.connect(store.url) as connection:
-        connection.execute("SET timezone = 'UTC'")
-        return connection.execute(query).fetchall()  # type: ignore[arg-type]
+__all__ = ["old"]
 
 
 def test_everything_comes_in_once(store: Store, old: Path) -> None:
@@ -103,38 +44,6 @@ def test_everything_comes_in_once(store: Store, old: Path) -> None:
         (["healthy", "degraded"][i % 2], "RTSP timeout", START + timedelta(hours=7 * i)) for i in range(100)
     ]
     assert ask(store, "SELECT sum(samples) FROM occupancy_weekday") == [(2400,)]
-
-
-def test_connection_strings_are_encrypted_on_the_way_in_and_need_a_key(database_url: str, old: Path) -> None:
-    with Store.open(database_url, settings=Settings()) as store:
-        with pytest.raises(SecretError, match="there is no key"):
-            store.import_file(old)
-        assert store.cameras.list() == []
-    with Store.open(database_url, settings=Settings(secret_key=SECRET_KEY)) as store:
-        store.import_file(old)
-        assert store.cameras.connection_string(NORTH) == PLAINTEXT
-        assert PLAINTEXT not in str(ask(store, "SELECT * FROM cameras"))
-
-
-@pytest.fixture
-def database_url(store: Store) -> str:
-    return store.url
-
-
-def test_a_connection_string_of_ours_is_kept_where_it_opens(store: Store, tmp_path: Path) -> None:
-    ours = Keyring(SECRET_KEY).encrypt(PLAINTEXT, NORTH)
-    theirs = Keyring(generate_key()).encrypt(PLAINTEXT, NORTH)
-
-    def with_secret(name: str, secret: str) -> Path:
-        cameras = [{"id": str(NORTH), "name": "North Lot", "connection_string": secret}]
-        return database(tmp_path / name, LAYOUT, cameras=cameras)
-
-    for secret in (theirs, Keyring(SECRET_KEY).encrypt(PLAINTEXT, SOUTH)):
-        with pytest.raises(SecretError, match=str(NORTH)):
-            store.import_file(with_secret(f"{len(list(tmp_path.iterdir()))}.db", secret))
-    assert store.cameras.list() == []
-    store.import_file(with_secret("ours.db", ours))
-    assert store.cameras.connection_string(NORTH) == PLAINTEXT
 
 
 def test_a_naive_timestamp_is_refused_unless_someone_says_whose_it_is(store: Store, tmp_path: Path) -> None:
@@ -216,23 +125,6 @@ def test_a_bad_row_goes_to_a_file_with_its_table_and_number_and_the_others_come_
     ]  # fmt: skip
 
 
-def test_a_camera_that_is_here_is_left_alone_and_a_name_of_another_is_refused_or_matched(
-    store: Store, old: Path
-) -> None:
-    store.cameras.add("renamed", id=SOUTH, timezone="Asia/Kolkata")
-    namesake = store.cameras.add("North Lot")
-    with pytest.raises(CameraExistsError, match=r"'North Lot'.*--match-names"):
-        store.import_file(old)
-    assert ask(store, "SELECT count(*) FROM occupancy_events") == [(0,)]
-    result = store.import_file(old, match_names=True)
-    assert (result.cameras, result.inserted) == (0, 2500)
-    assert dict(ask(store, "SELECT camera_id, count(*) FROM occupancy_events GROUP BY 1")) == {
-        SOUTH: 1200, namesake.id: 1200,
-    }  # fmt: skip
-    south = store.cameras.get(SOUTH)
-    assert (south.name, south.timezone) == ("renamed", "Asia/Kolkata")
-
-
 def test_an_import_that_was_broken_off_goes_on(store: Store, old: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("timeseries.sqlite.BLOCK_ROWS", 300)
 
@@ -263,28 +155,6 @@ def test_an_import_that_was_broken_off_goes_on(store: Store, old: Path, monkeypa
 def test_another_layout_is_named(store: Store, tmp_path: Path, layout: str, message: str) -> None:
     with pytest.raises(InvalidInputError, match=f"other.db has another layout: .*{message}"):
         store.import_file(database(tmp_path / "other.db", layout))
-
-
-@pytest.mark.parametrize(
-    ("camera", "message"),
-    [
-        ({"id": "7", "name": "a"}, "camera 'a': the id '7' is not a UUID"),
-        ({"id": str(NORTH)}, "needs an id and a name"),
-        ({"id": str(NORTH), "name": "a", "timezone": "Mars"}, "Mars"),
-        ({"id": str(NORTH), "name": "a", "hold": "long"}, "camera 'a': 'long' is not a length of time"),
-        ({"id": str(NORTH), "name": "a", "zone_config": "{"}, "camera 'a': .*not JSON"),
-        ({"id": str(NORTH), "name": "a", "created_at": "2026-05-04 10:00:00"}, "camera 'a': .*naive"),
-        ({"id": str(NORTH), "name": "a", "desired_state": "gone"}, "gone"),
-    ],
-)
-def test_a_camera_that_cannot_be_is_named_and_nothing_is_stored(
-    store: Store, tmp_path: Path, camera: dict[str, Any], message: str
-) -> None:
-    cameras = [{"id": str(SOUTH), "name": "0", "connection_string": PLAINTEXT}, camera]
-    with pytest.raises(InvalidInputError, match=message) as caught:
-        store.import_file(database(tmp_path / "cameras.db", LAYOUT, cameras=cameras))
-    assert "hunter2" not in str(caught.value)
-    assert store.cameras.list() == []
 
 
 def test_only_the_columns_that_must_be_there_are_needed(store: Store, tmp_path: Path) -> None:
