@@ -8,8 +8,9 @@ import psycopg
 import pytest
 from conftest import RunningServer
 from faults import opened, own_cluster
+from history import answers, same
 
-from timeseries import ConfigurationError, InvalidInputError, OccupancyEvent, ServerKind, Store, jobs
+from timeseries import ConfigurationError, InvalidInputError, OccupancyEvent, ServerKind, Store, jobs, schema
 
 START = datetime.now(UTC) - timedelta(days=120)
 
@@ -54,3 +55,28 @@ def test_paused_retention_stays_paused(store: Store) -> None:
     with pytest.raises(ConfigurationError, match="timeseries jobs resume"):
         store.prune()
     assert raw_rows(store) == 1
+
+
+@pytest.mark.kinds(ServerKind.COMMUNITY)
+def test_pruning_leaves_what_is_not_in_the_quarters_yet(server: RunningServer) -> None:
+    """No job ran for 120 days; the clock is the server's own."""
+    if server.found.cluster is None:
+        pytest.skip("needs a server whose clock the test may set")
+    cluster = server.found.cluster()
+    try:
+        if not cluster.set_clock(timedelta(days=120)):
+            pytest.skip("needs libfaketime")
+        cluster.start()
+        schema.migrate(cluster.url())
+        cluster.set_clock(timedelta(0))
+        with opened(cluster.url()) as store:
+            camera = store.cameras.add("lot").id
+            store.record(OccupancyEvent(camera, START + timedelta(days=1, hours=i), i) for i in range(48))
+            before = answers(cluster.url(), START, START + timedelta(days=9))
+            assert store.prune().removed == 0
+            assert raw_rows(store) == 48
+            store.refresh()
+            assert store.prune().removed == 48
+            assert same(answers(cluster.url(), START, START + timedelta(days=9)), before)
+    finally:
+        cluster.remove()

@@ -18,7 +18,6 @@ from timeseries.policy_rules import SHORTEST_RETENTION
 from timeseries.server import ServerKind, inspect_server
 
 RETENTION = timedelta(days=90)
-DAY = timedelta(days=1)
 ATTEMPTS = 5
 LOCK_TIMEOUT = "SET LOCAL lock_timeout = '3s'"
 RETENTION_JOBS = """
@@ -28,16 +27,22 @@ RETENTION_JOBS = """
       AND j.hypertable_name IN ('occupancy_events', 'health_logs')
     ORDER BY j.job_id
 """
-# What is not in the quarters yet would be lost with its chunk.
+# What is not in the quarters yet would be lost with its chunk: it stays, from the first such row on. The watermark is a
+# value, not a subquery: so the planner leaves chunks out, each of which it would lock.
+WATERMARK = """
+    SELECT _timescaledb_functions.to_timestamp(_timescaledb_functions.cagg_watermark(a.mat_hypertable_id))
+    FROM _timescaledb_catalog.continuous_agg AS a
+    WHERE a.user_view_schema = 'public' AND a.user_view_name = split_part(%s, '_', 1) || '_quarter_hourly'
+"""
+UNSUMMED = """
+    SELECT coalesce(min("timestamp"), 'infinity')::text FROM public.{events} WHERE "timestamp" >= %s
+"""
 DROPPABLE = """
     SELECT c.range_start, c.range_end
     FROM timescaledb_information.jobs AS j
     JOIN timescaledb_information.chunks AS c USING (hypertable_schema, hypertable_name)
-    JOIN _timescaledb_catalog.continuous_agg AS a
-        ON a.user_view_schema = 'public'
-        AND a.user_view_name = split_part(j.hypertable_name, '_', 1) || '_quarter_hourly'
     WHERE j.job_id = %s AND c.range_end < now() - (j.config ->> 'drop_after')::interval
-      AND c.range_end <= _timescaledb_functions.to_timestamp(_timescaledb_functions.cagg_watermark(a.mat_hypertable_id))
+      AND c.range_end <= %s::timestamptz
     ORDER BY c.range_start
 """
 COUNT_CHUNK = """
@@ -59,7 +64,7 @@ def prune(
 ) -> PruneResult:
     """Remove raw rows older than `keep`, in whole UTC days; the averages stay.
 
-    On TimescaleDB Community chunks are dropped as the retention jobs would, by their own `drop_after`. Elsewhere each
+    On TimescaleDB Community chunks are dropped that are older than the jobs' `drop_after` and in the quarters. Elsewhere each
     day is one transaction that keeps its quarters and then removes its rows: it can be interrupted, repeated, and run
     twice at once. It waits three seconds at most for a reader that holds a lock, lets writers pass and tries again.
 
@@ -72,7 +77,7 @@ def prune(
         raise InvalidInputError(f"cannot keep raw rows for {keep} only: the shortest retention is {SHORTEST_RETENTION}")
     with connected(pool) as connection:
         if inspect_server(connection).kind is ServerKind.COMMUNITY:
-            return PruneResult(_drop_and_run_jobs(connection, progress), None)
+            return PruneResult(_drop_chunks(connection, progress), None)
         before = (datetime.now(UTC) - keep).replace(hour=0, minute=0, second=0, microsecond=0)
         days = [(family, day) for family in get_args(Family) for day in _days(connection, family, before)]
         connection.commit()
@@ -105,9 +110,9 @@ def _prune_day(connection: Connection, family: Family, day: datetime) -> int:
     return int(row[0]) if row else 0
 
 
-def _drop_and_run_jobs(connection: Connection, progress: Callable[[int, int], None] | None) -> int:
-    """Drop old chunks one by one, then let the jobs see that nothing is left: a job drops all of its chunks in one
-    transaction, and years of them need more locks than the server has.
+def _drop_chunks(connection: Connection, progress: Callable[[int, int], None] | None) -> int:
+    """Drop old chunks one by one. A job drops all of its chunks in one transaction, for which years of them need more
+    locks than the server has, and does not ask whether they are in the quarters.
     """
     jobs = connection.execute(RETENTION_JOBS).fetchall()
     paused = [f"{job} ({events})" for job, events, scheduled in jobs if not scheduled]
@@ -115,7 +120,7 @@ def _drop_and_run_jobs(connection: Connection, progress: Callable[[int, int], No
         raise ConfigurationError(
             f"retention is paused, job {', '.join(paused)}; to let it go on, run: timeseries jobs resume"
         )
-    old = [(events, *chunk) for job, events, _ in jobs for chunk in connection.execute(DROPPABLE, [job]).fetchall()]
+    old = [(events, *chunk) for job, events, _ in jobs for chunk in _droppable(connection, job, events)]
     connection.commit()
     removed = 0
     for done, (events, start, end) in enumerate(old, 1):
@@ -125,9 +130,13 @@ def _drop_and_run_jobs(connection: Connection, progress: Callable[[int, int], No
         removed += int(row[0]) if row else 0
         if progress is not None:
             progress(done, len(old))
-    for job, events, _ in jobs:
-        _patiently(connection, f"the raw rows in {events}", [sql.SQL("CALL public.run_job(%(job)s)")], {"job": job})
     return removed
+
+
+def _droppable(connection: Connection, job: int, events: str) -> list[tuple[Any, ...]]:
+    watermark = connection.execute(WATERMARK, [events]).fetchone() or (None,)
+    unsummed = connection.execute(sql.SQL(UNSUMMED).format(events=sql.Identifier(events)), watermark).fetchone()
+    return connection.execute(DROPPABLE, [job, *(unsummed or (None,))]).fetchall()
 
 
 def _patiently(
@@ -144,7 +153,7 @@ def _patiently(
             with connection.transaction():
                 connection.execute(LOCK_TIMEOUT)
                 first, *_ = [connection.execute(statement, parameters) for statement in statements]
-                return first.fetchone() if first.description else None
+                return first.fetchone()
         except (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected) as error:
             if attempt == ATTEMPTS:
                 raise ServerUnavailableError(
