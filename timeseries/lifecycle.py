@@ -65,8 +65,9 @@ def prune(
     """Remove raw rows older than `keep`, in whole UTC days; the averages stay.
 
     On TimescaleDB Community chunks are dropped that are older than the jobs' `drop_after` and in the quarters.
-    Elsewhere each day is one transaction that keeps its quarters and then removes its rows: it can be interrupted, repeated,
-    and run twice at once. It waits three seconds at most for a reader that holds a lock, lets writers pass and tries again.
+    Elsewhere each day is one transaction that keeps its quarters and then removes its rows: it can be interrupted,
+    repeated, and run twice at once. It waits three seconds at most for a reader that holds a lock, lets writers
+    pass and tries again.
 
     Raises:
         InvalidInputError: `keep` is shorter than two days.
