@@ -6,8 +6,6 @@ import csv
 import gzip
 import json
 import resource
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -19,6 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
 from conftest import SECRET_KEY, RunningServer
+from memory import peak_memory
 
 from timeseries import (
     HealthLog,
@@ -235,14 +234,12 @@ def test_memory_does_not_grow_with_the_export(store: Store, tmp_path: Path, suff
     peaks = []
     for days in (1, 20):
         script = (
-            "import resource; from timeseries import Store; from timeseries.settings import Settings\n"
+            "from timeseries import Store; from timeseries.settings import Settings\n"
             "from datetime import datetime, timedelta, UTC; start = datetime(2026, 5, 1, tzinfo=UTC)\n"
             f"store = Store.open({store.url!r}, settings=Settings())\n"
             f"store.export('occupancy_events', {str(tmp_path / 'x') + suffix!r}, end=start + timedelta(days={days}))\n"
-            "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
         )
-        done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-        peaks.append(int(done.stdout))
+        peaks.append(peak_memory(script))
     assert peaks[1] < peaks[0] + 150_000
 
 

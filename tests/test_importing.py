@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import csv
 import gzip
-import subprocess
-import sys
 import threading
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -14,6 +12,7 @@ import brute_force
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from memory import peak_memory
 
 from timeseries import ImportResult, InvalidInputError, OccupancyEvent, Store
 
@@ -233,12 +232,10 @@ def test_memory_does_not_grow_with_the_file(store: Store, tmp_path: Path, camera
     for name, days in (("short.csv", 48), ("long.csv", 480)):
         path = write(tmp_path / name, [(lot, at - timedelta(days=500), n) for lot, at, n in rows(days, every=5)])
         script = (
-            "import resource, sys; from timeseries import Store; from timeseries.settings import Settings\n"
+            "from timeseries import Store; from timeseries.settings import Settings\n"
             f"Store.open({store.url!r}, settings=Settings()).import_file({str(path)!r}, {str(cameras)!r})\n"
-            "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
         )
-        done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-        peaks.append(int(done.stdout))
+        peaks.append(peak_memory(script))
     assert peaks[1] < 400_000
     assert peaks[1] < peaks[0] * 1.35
 
