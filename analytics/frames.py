@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Literal
@@ -163,15 +162,23 @@ def numbers(values: pa.ChunkedArray) -> Any:
 def order_of(keys: Sequence[Any]) -> Any:
     """The places of the rows in the order of the keys, the first one before the others; None where they have it.
 
-    Stored rows are long runs: where all keys fit into one whole number, one stable sort merges them.
+    Where the keys fit into one whole number the rows are sorted by it, and where that has at most 32 bits, as for
+    buckets of years, in two passes over 16 bits each, for which NumPy has a radix sort.
     """
     if len(keys[0]) == 0:
         return None
-    least = [int(key.min()) for key in keys]
-    spans = [int(key.max()) - low + 1 for key, low in zip(keys, least, strict=True)]
-    if math.prod(spans) >= 2**63:
-        return np.lexsort(keys[::-1])
-    rank = np.zeros(len(keys[0]), dtype=np.int64)
-    for key, low, span in zip(keys, least, spans, strict=True):
-        rank = rank * span + (key - low)
-    return None if np.all(rank[1:] >= rank[:-1]) else np.argsort(rank, kind="stable")
+    rank, ranks = np.zeros(len(keys[0]), dtype=np.int64), 1
+    for key in keys:
+        steps = key.astype(np.int64) - int(key.min())
+        steps //= int(np.gcd.reduce(steps)) or 1
+        span = int(steps.max()) + 1
+        ranks *= span
+        if ranks >= 2**63:
+            return np.lexsort(keys[::-1])
+        rank = rank * span + steps
+    if np.all(rank[1:] >= rank[:-1]):
+        return None
+    if ranks > 2**32:
+        return np.argsort(rank, kind="stable")
+    order = np.argsort(rank.astype(np.uint16), kind="stable")
+    return order[np.argsort((rank >> 16).astype(np.uint16)[order], kind="stable")]

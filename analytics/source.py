@@ -75,8 +75,8 @@ class Source:
     def _fetch(self, query: str, parameters: dict[str, object]) -> pa.Table:
         if self.connection is None:
             self.connection = self._connect()
-        names = ["timezone", *(f"timeseries.{name}" for name in parameters)]
-        texts = ["UTC", *(None if value is None else str(value) for value in parameters.values())]
+        names = ["timezone", "jit", *(f"timeseries.{name}" for name in parameters)]
+        texts = ["UTC", "off", *(None if value is None else str(value) for value in parameters.values())]
         settings = pa.RecordBatch.from_pydict({"names": pa.array([names]), "texts": pa.array([texts])})
         read = {name: f"nullif(current_setting('timeseries.{name}'), '')" for name in parameters}
         try:
