@@ -188,3 +188,9 @@ def test_an_event_that_repeats_a_rejected_one_is_rejected_too(store: Store) -> N
     assert (result.inserted, result.duplicates) == (1, 1)
     assert [rejection.index for rejection in result.rejected] == [0, 2]
     assert [rejection.event for rejection in result.rejected] == [events[0], events[2]]
+
+
+def test_one_event_in_place_of_several_is_named(store: Store) -> None:
+    event = OccupancyEvent(store.cameras.add("lot").id, datetime.now(UTC), 1)
+    with pytest.raises(InvalidInputError, match=r"OccupancyEvent\(.*give a list of them, \[event\] for one"):
+        store.record(event)  # type: ignore[arg-type]

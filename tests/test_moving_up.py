@@ -10,9 +10,11 @@ import psycopg
 import pytest
 from conftest import RunningServer
 from faults import opened
+from granted import as_role
 from history import add_cameras, answers, events_of, same
 
 from timeseries import NotMigratedError, OccupancyEvent, ServerKind, schema
+from timeseries.roles import audit, grant
 from timeseries.status import read_status
 
 NOW = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
@@ -53,6 +55,15 @@ def first_quarter(answers: dict[str, list[tuple[object, ...]]]) -> datetime:
     return bucket
 
 
+def granted(url: str) -> dict[str, str]:
+    """Each kind of role and its URL."""
+    with psycopg.connect(url) as connection:
+        for role in ("ingest", "reader"):
+            connection.execute(f"CREATE ROLE {role} LOGIN PASSWORD 'secret'")  # type: ignore[arg-type]
+    grant(url, ingest=["ingest"], readers=["reader"])
+    return {role: as_role(url, role) for role in ("ingest", "reader")}
+
+
 @pytest.mark.kinds(ServerKind.COMMUNITY, ServerKind.APACHE)
 @pytest.mark.parametrize("position", [0, 1])
 def test_a_database_moves_up_with_all_rows_and_averages(server: RunningServer, position: int) -> None:
@@ -72,6 +83,7 @@ def test_a_database_moves_up_with_all_rows_and_averages(server: RunningServer, p
             events = [event for camera in cameras for event in events_of(camera, START, NOW, chance)]
             assert store.record(events).inserted == len(events)
             assert store.prune().removed > 0
+        roles = granted(cluster.url())
         before = answers(cluster.url(), START, END)
         cluster.stop()
         cluster.configure(
@@ -102,5 +114,11 @@ def test_a_database_moves_up_with_all_rows_and_averages(server: RunningServer, p
         assert same(answers(cluster.url(), START, END), before)
         with psycopg.connect(cluster.url()) as connection:
             assert connection.execute("SELECT count(*) FROM cameras").fetchone() == (len(cameras),)
+            # What the extension brings, anybody may execute; only that is left to be taken away.
+            assert all("anybody may execute" in finding for finding in audit(connection))
+        with opened(roles["ingest"]) as store:
+            late = OccupancyEvent(min(cameras), NOW - timedelta(days=5, microseconds=3), 1)
+            assert store.record([late]).inserted == 1
+        assert len(answers(roles["reader"], START, END)["occupancy_weekday"]) > 0
     finally:
         cluster.remove()

@@ -45,8 +45,11 @@ def record(pool: Pool, events: Iterable[object], on_conflict: OnConflict = "igno
     nothing: after an error the same call can be made again. With "replace", an event takes the place of a stored one
     of the same camera and time, and the aggregates follow.
 
-    Raises ServerUnavailableError where the server is away, NotMigratedError where it lacks the schema.
+    Raises ServerUnavailableError where the server is away, NotMigratedError where it lacks the schema, and
+    InvalidInputError where `events` is a single one.
     """
+    if not isinstance(events, Iterable):
+        raise InvalidInputError(f"{events!r} is not a collection of events; give a list of them, [event] for one")
     result = RecordResult()
     offset = 0
     for chunk in chunked(events, BATCH_SIZE):

@@ -60,6 +60,26 @@ MATERIALIZATIONS = """
     JOIN _timescaledb_catalog.hypertable AS h ON h.id = a.mat_hypertable_id
     WHERE a.user_view_schema = 'public'
 """
+# Who may do what with what moving up replaces: statements that give it again, of what is there afterwards.
+RIGHTS = """
+    SELECT o.name, o.is_routine, format('REVOKE ALL ON %s FROM PUBLIC; ', o.kind_and_name) || string_agg(
+               format('GRANT %s ON %s TO %s', a.privilege_type, o.kind_and_name,
+                      CASE WHEN a.grantee = 0 THEN 'PUBLIC' ELSE a.grantee::regrole::text END), '; ')
+    FROM (
+        SELECT r.*, CASE WHEN r.is_routine THEN 'ROUTINE ' ELSE 'TABLE ' END || r.name AS kind_and_name
+        FROM (
+            SELECT c.oid::regclass::text AS name, false AS is_routine, c.relacl AS acl
+            FROM pg_class AS c
+            WHERE c.relnamespace = 'public'::regnamespace AND c.relkind = 'v' AND c.relname ~ '^(occupancy|health)_'
+            UNION ALL
+            SELECT p.oid::regprocedure::text, true, p.proacl
+            FROM pg_proc AS p
+            WHERE p.pronamespace = 'timeseries'::regnamespace
+        ) AS r
+    ) AS o
+    CROSS JOIN LATERAL aclexplode(o.acl) AS a
+    GROUP BY o.name, o.is_routine, o.kind_and_name
+"""
 log = logging.getLogger("timeseries.migrations")
 
 
@@ -171,8 +191,10 @@ def move_up() -> None:
     if not community() or execute("SELECT to_regclass('timeseries.occupancy_kept')").scalar() is None:
         return
     execute("SELECT pg_advisory_lock(timeseries.prune_lock())")
+    rights = execute(RIGHTS).fetchall()
     if not materializations():
         replace_views()
+        give(rights)
     execute(SEED)
     refilled = [name for name in materializations() if not name.endswith("_quarter_hourly")]
     since = {
@@ -198,8 +220,15 @@ def move_up() -> None:
         DROP INDEX public.ix_occupancy_events_quarter, public.ix_health_logs_quarter;
     """)
     execute((SQL / "late_continuous.sql").read_text())
+    give(rights)
     execute((SQL / "policies.sql").read_text())
     execute("SELECT pg_advisory_unlock(timeseries.prune_lock()); DROP FUNCTION timeseries.prune_lock")
+
+
+def give(rights: Iterable[tuple[str, bool, str]]) -> None:
+    for name, is_routine, statements in rights:
+        if execute(f"SELECT to_reg{'procedure' if is_routine else 'class'}('{name}')").scalar() is not None:
+            execute(statements)
 
 
 def replace_views() -> None:
