@@ -11,7 +11,7 @@ from timeseries.models import Base
 from timeseries.settings import Settings
 
 # Made by the migrations for one kind of server only, so no model declares them.
-UNDECLARED = {"ix_occupancy_events_quarter", "ix_health_logs_quarter"}
+UNDECLARED = {f"ix_{events}_{use}" for events in ("occupancy_events", "health_logs") for use in ("quarter", "time")}
 
 
 def include_object(item: SchemaItem, name: str | None, kind: str, reflected: bool, declared: SchemaItem | None) -> bool:

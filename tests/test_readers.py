@@ -124,3 +124,18 @@ def test_objects_planted_on_the_search_path_are_not_found(store: Store) -> None:
     assert analytics.hourly_averages(lot, url=lured).equals(analytics.hourly_averages(lot, url=store.url))
     with psycopg.connect(store.url) as connection:
         assert connection.execute("SELECT count(*) FROM evil.occupancy_events").fetchone() == (0,)
+
+
+def test_no_lock_that_a_reader_may_take_stops_late_events(store: Store, reader: str) -> None:
+    """A reader's transaction may hold what it reads; advisory locks are everybody's."""
+    lot = store.cameras.add("North Lot")
+    with psycopg.connect(reader) as other:
+        for name in ("occupancy_quarter_hourly", "occupancy_hourly"):
+            other.execute(f"LOCK TABLE public.{name} IN ACCESS SHARE MODE")  # type: ignore[arg-type]
+        other.execute("SELECT pg_advisory_xact_lock(key) FROM (VALUES (7381140256612)) AS k (key)")
+        assert store.record(series(lot.id, LONG_AGO, 10)).inserted == 10
+    for mode in ("ROW SHARE", "EXCLUSIVE"):
+        assert (
+            refusal(reader, f"BEGIN; LOCK TABLE public.occupancy_quarter_hourly IN {mode} MODE")
+            == errors.InsufficientPrivilege.sqlstate
+        )

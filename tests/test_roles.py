@@ -253,3 +253,31 @@ def test_what_a_role_may_not_do_is_one_error_of_ours(store: Store, reader: str, 
     with Store.open(ingest, settings=Settings()) as narrow, pytest.raises(NotAllowedError, match="cameras"):
         narrow.cameras.add("South Lot")
     assert store.cameras.list() == [lot]
+
+
+def test_a_role_that_was_granted_nothing_sees_and_writes_nothing(
+    store: Store, reader: str, make_role: MakeRole
+) -> None:
+    lot = store.cameras.add("North Lot")
+    store.record([OccupancyEvent(lot.id, NOW, 7), HealthLog(lot.id, NOW, "degraded", "private")])
+    stranger = as_role(store.url, make_role(store.url, "stranger"))
+    for question in ("latest()", "health_states()", "health_outages()", "occupancy_hours()", "occupancy_hourly"):
+        assert refusal(stranger, f"SELECT * FROM public.{question}") == errors.InsufficientPrivilege.sqlstate
+    for role in (stranger, reader):
+        assert refusal(role, "SELECT lo_from_bytea(0, 'x')") == errors.InsufficientPrivilege.sqlstate
+    with psycopg.connect(reader) as connection:
+        assert connection.execute("SELECT occupied_count, message FROM public.latest()").fetchall() == [(7, "private")]
+    with psycopg.connect(store.url) as connection:
+        connection.execute("GRANT EXECUTE ON FUNCTION public.latest TO PUBLIC")
+    assert "anybody may execute latest" in problems(store.url)[0]
+    grant(store.url, readers=[str(parse_url(reader).username)])
+    assert problems(store.url) == []
+
+
+def test_a_reader_that_becomes_ingest_keeps_no_limit_of_connections(database: str, make_role: MakeRole) -> None:
+    name = make_role(database, "service")
+    grant(database, readers=[name])
+    grant(database, ingest=[name])
+    with psycopg.connect(database) as connection:
+        limit = connection.execute("SELECT rolconnlimit FROM pg_roles WHERE rolname = %s", [name]).fetchone()
+    assert limit == (-1,)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Literal
 from uuid import UUID
 
@@ -30,7 +30,6 @@ Family = Literal["occupancy", "health"]
 Bytes = list[bytes | None]
 QUARTER = 15 * 60 * 1_000_000
 DAY = 96 * QUARTER
-AHEAD = 5 * 60 * 1_000_000
 LARGEST_SPAN = 7 * DAY
 
 TABLES: dict[Family, str] = {"occupancy": "occupancy_events", "health": "health_logs"}
@@ -189,8 +188,3 @@ def from_events(events: Sequence[object], first_row: int = 0) -> tuple[list[Batc
             )
         )
     return batches, rejected
-
-
-def now_micros() -> int:
-    """This machine's clock, in the unit of `Batch.times`."""
-    return (datetime.now(UTC) - EPOCH) // MICROSECOND

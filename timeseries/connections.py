@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from typing import Any
 from urllib.parse import urlencode
 
@@ -31,11 +32,13 @@ CONNECT = {
 }
 # Set in each transaction, not in the session: a pooler like PgBouncer gives each transaction another session.
 # The look at the cameras takes its lock first: retention locks them, too, and then chunks, so the order is the same.
+# A batch that corrects compressed rows is bounded by its own size, not by how many rows lie beside them.
 LIMITS = """
-    SELECT set_config('timezone', 'UTC', true), set_config('lock_timeout', '10s', true),
+    SELECT set_config('timezone', 'UTC', true), set_config('lock_timeout', '5s', true),
            set_config('statement_timeout', '5min', true),
            set_config('idle_in_transaction_session_timeout', '60s', true),
-           EXISTS (SELECT FROM public.cameras)
+           set_config('timescaledb.max_tuples_decompressed_per_dml_transaction', '0', true),
+           EXISTS (SELECT FROM public.cameras), now()
 """
 SEVERAL_HOSTS = re.compile(r"^(postgresql://(?:[^@/]*@)?)([^/@?]*,[^/@?]*)(/.*)$")
 
@@ -141,11 +144,11 @@ def connected(pool: Pool) -> Iterator[Connection]:
 
 
 @contextmanager
-def transaction(connection: Connection) -> Iterator[None]:
-    """A transaction in UTC: ten seconds at most for a lock, five minutes for a statement."""
+def transaction(connection: Connection) -> Iterator[datetime]:
+    """A transaction in UTC: five seconds at most for a lock, five minutes for a statement. Gives the server's time."""
     with connection.transaction():
-        connection.execute(LIMITS)
-        yield
+        (*_, now) = connection.execute(LIMITS).fetchall()[0]
+        yield now
 
 
 @contextmanager
@@ -171,7 +174,13 @@ def translated_errors() -> Iterator[None]:
         raise NotAllowedError(
             f"the database role may not do this: {error.diag.message_primary}; see timeseries grant --help"
         ) from error
-    except (PoolTimeout, psycopg.OperationalError) as error:
+    except psycopg.errors.QueryCanceled as error:
+        raise ServerUnavailableError(
+            f"the database server ended the statement: {error.diag.message_primary}; ask for less at once"
+        ) from error
+    except (PoolTimeout, psycopg.OperationalError, psycopg.errors.ReadOnlySqlTransaction) as error:
         if isinstance(error, PoolTimeout) or error.sqlstate is None or error.sqlstate[:2] in {"08", "57"}:
             raise ServerUnavailableError(f"the database server cannot be reached: {error}") from error
-        raise
+        raise ServerUnavailableError(
+            f"the database server cannot do this now: {error.diag.message_primary}; try again"
+        ) from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from datetime import datetime
 from functools import partial
 from itertools import islice
 from typing import Any, Literal, get_args
@@ -12,20 +13,11 @@ import numpy as np
 import psycopg
 from psycopg import sql
 
-from timeseries.batches import (
-    AHEAD,
-    DAY,
-    QUARTER,
-    TABLES,
-    Batch,
-    camera_array,
-    from_events,
-    now_micros,
-)
+from timeseries.batches import DAY, QUARTER, TABLES, Batch, camera_array, from_events
 from timeseries.connections import Connection, Pool, connected, transaction
 from timeseries.errors import InvalidInputError
-from timeseries.events import EPOCH, MICROSECOND, RecordResult, Rejection
-from timeseries.staging import TOO_FAR_AHEAD, copy, store_staged
+from timeseries.events import EPOCH, MICROSECOND, RecordResult, Rejection, microseconds
+from timeseries.staging import copy, store_staged
 
 BATCH_SIZE = 50_000
 ATTEMPTS = 4
@@ -73,14 +65,25 @@ def store(pool: Pool, batch: Batch, on_conflict: OnConflict = "ignore") -> Recor
     """Store one batch, whatever its size and span."""
     if on_conflict not in get_args(OnConflict):
         raise InvalidInputError(f"on_conflict {on_conflict!r} must be 'ignore' or 'replace'")
-    ahead = batch.times > now_micros() + AHEAD
-    result = rejections(batch, ahead, TOO_FAR_AHEAD)
-    batch, repeated = batch.take(~ahead).ordered(keep_last=on_conflict == "replace")
+    batch, repeated = batch.ordered(keep_last=on_conflict == "replace")
     stored = RecordResult()
     for part in batch.slices(BATCH_SIZE):
+        stored += store_isolating(pool, part, on_conflict)
+    return stored + fate_of_repeated(repeated, batch, stored)
+
+
+def store_isolating(pool: Pool, batch: Batch, on_conflict: OnConflict) -> RecordResult:
+    """Store a slice; one that the server refuses for its data is halved until what it refuses stands alone."""
+    try:
         with connected(pool) as connection:
-            stored += store_slice(connection, part, on_conflict)
-    return result + stored + fate_of_repeated(repeated, batch, stored)
+            return store_slice(connection, batch, on_conflict)
+    except (psycopg.DataError, psycopg.IntegrityError) as error:
+        if len(batch) == 1:
+            return rejections(batch, np.array([True]), f"the server refused it: {error.diag.message_primary}")
+        first = np.arange(len(batch)) < len(batch) // 2
+        return store_isolating(pool, batch.take(first), on_conflict) + store_isolating(
+            pool, batch.take(~first), on_conflict
+        )
 
 
 def fate_of_repeated(repeated: Batch, batch: Batch, stored: RecordResult) -> RecordResult:
@@ -99,8 +102,8 @@ def store_slice(connection: Connection, batch: Batch, on_conflict: OnConflict) -
     straight = True
     for attempt in range(1, ATTEMPTS + 1):
         try:
-            with transaction(connection):
-                kept, result = without_sealed(connection, batch)
+            with transaction(connection) as now:
+                kept, result = without_sealed(connection, batch, now)
                 way_in = store_straight if straight else partial(store_staged, replace=on_conflict == "replace")
                 stored = way_in(connection, kept)
                 refused = {rejection.index for rejection in stored.rejected}
@@ -111,7 +114,7 @@ def store_slice(connection: Connection, batch: Batch, on_conflict: OnConflict) -
             straight = False
             if attempt == ATTEMPTS:
                 raise
-        except psycopg.errors.DeadlockDetected:
+        except (psycopg.errors.DeadlockDetected, psycopg.errors.LockNotAvailable):
             if attempt == ATTEMPTS:
                 raise
     raise AssertionError("unreachable")
@@ -123,9 +126,11 @@ def store_straight(connection: Connection, batch: Batch) -> RecordResult:
     return RecordResult(inserted=len(batch))
 
 
-def without_sealed(connection: Connection, batch: Batch) -> tuple[Batch, RecordResult]:
-    """Leave out what falls into a quarter whose raw rows are gone; nothing younger than a day can."""
-    if not len(batch) or batch.times[0] > now_micros() - DAY:
+def without_sealed(connection: Connection, batch: Batch, now: datetime) -> tuple[Batch, RecordResult]:
+    """Leave out what falls into a quarter whose raw rows are gone; nothing younger than a day can, by the server's
+    clock: that of a small computer beside a camera may have no battery.
+    """
+    if not len(batch) or batch.times[0] > microseconds(now) - DAY:
         return batch, RecordResult()
     rows = connection.execute(
         "SELECT camera_id, quarter FROM timeseries.sealed(%s, %s, %s)", [batch.family, *batch.quarters()]
@@ -144,7 +149,7 @@ def without_sealed(connection: Connection, batch: Batch) -> tuple[Batch, RecordR
 
 def materialize(connection: Connection, batch: Batch) -> None:
     """Bring the aggregates up to date for what lies behind their watermarks."""
-    if len(batch) and batch.times[0] < now_micros() - QUARTER:
+    if len(batch):
         connection.execute("SELECT timeseries.materialize(%s, %s, %s)", [batch.family, *batch.quarters()])
 
 

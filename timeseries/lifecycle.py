@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, get_args
+from typing import Any, cast, get_args
 
 import psycopg
 from psycopg import sql
@@ -79,7 +79,7 @@ def prune(
     with connected(pool) as connection:
         if inspect_server(connection).kind is ServerKind.COMMUNITY:
             return PruneResult(_drop_chunks(connection, progress), None)
-        before = (datetime.now(UTC) - keep).replace(hour=0, minute=0, second=0, microsecond=0)
+        before = _before(connection, keep)
         days = [(family, day) for family in get_args(Family) for day in _days(connection, family, before)]
         connection.commit()
         removed = 0
@@ -90,19 +90,18 @@ def prune(
     return PruneResult(removed, before)
 
 
+def _before(connection: Connection, keep: timedelta) -> datetime:
+    """By the server's clock: that of the machine that prunes may be wrong."""
+    ((before,),) = connection.execute("SELECT date_trunc('day', now() - %s, 'UTC')", [keep]).fetchall()
+    return cast(datetime, before).astimezone(UTC)
+
+
 def _days(connection: Connection, family: Family, before: datetime) -> list[datetime]:
-    """UTC days with raw rows before a moment; each is found by one step along an index, not by reading all rows."""
+    """UTC days with raw rows before a moment."""
     query = sql.SQL("""
-        WITH RECURSIVE days AS (
-            SELECT date_trunc('day', min("timestamp"), 'UTC') AS day FROM {events}
-            UNION ALL
-            SELECT (SELECT date_trunc('day', min("timestamp"), 'UTC') FROM {events}
-                    WHERE "timestamp" >= d.day + interval '24 hours' AND "timestamp" < %(before)s)
-            FROM days AS d WHERE d.day IS NOT NULL
-        )
-        SELECT day FROM days WHERE day < %(before)s
+        SELECT DISTINCT date_trunc('day', "timestamp", 'UTC') AS day FROM {events} WHERE "timestamp" < %s ORDER BY day
     """).format(events=sql.Identifier("public", TABLES[family]))
-    return [row[0] for row in connection.execute(query, {"before": before}).fetchall()]
+    return [row[0] for row in connection.execute(query, [before]).fetchall()]
 
 
 def _prune_day(connection: Connection, family: Family, day: datetime) -> int:

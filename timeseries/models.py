@@ -82,7 +82,7 @@ class OccupancyEventRow(Base):
     __table_args__ = (
         UniqueConstraint("camera_id", "timestamp"),
         CheckConstraint("occupied_count >= 0", name="count_not_negative"),
-        CheckConstraint("isfinite(timestamp)", name="timestamp_finite"),
+        CheckConstraint("timestamp >= 'epoch'", name="timestamp_since_1970"),
         CheckConstraint("timestamp <= now() + interval '5 minutes'", name="timestamp_not_ahead"),
     )
 
@@ -99,7 +99,7 @@ class HealthLogRow(Base):
     __tablename__ = "health_logs"
     __table_args__ = (
         UniqueConstraint("camera_id", "timestamp"),
-        CheckConstraint("isfinite(timestamp)", name="timestamp_finite"),
+        CheckConstraint("timestamp >= 'epoch'", name="timestamp_since_1970"),
         CheckConstraint("timestamp <= now() + interval '5 minutes'", name="timestamp_not_ahead"),
     )
 

@@ -1,11 +1,12 @@
 -- What each role may do. A role's name stands where {role} is written; everything may be run again.
 
 -- block: closed
--- By default anybody may make background jobs, temporary tables and, on old databases, objects in public, where they
+-- By default anybody may make background jobs, large objects, temporary tables and, on old databases, objects in public, where they
 -- would be found before what they are named after. Only the owner of the store keeps the functions that change it.
 REVOKE CREATE ON SCHEMA public FROM PUBLIC;
 REVOKE TEMPORARY ON DATABASE {database} FROM PUBLIC;
 REVOKE ALL ON TABLE public.cameras, public.occupancy_events, public.health_logs FROM PUBLIC;
+REVOKE EXECUTE ON FUNCTION public.latest, public.health_states FROM PUBLIC;
 DO $$
 DECLARE
     owner regrole := (SELECT relowner FROM pg_class WHERE oid = 'public.cameras'::regclass);
@@ -20,6 +21,7 @@ BEGIN
         WHERE pg_has_role(p.proowner, 'USAGE')
           AND (
               p.pronamespace = 'timeseries'::regnamespace AND (p.provolatile = 'v' OR p.proname = 'sealed')
+              OR p.pronamespace = 'pg_catalog'::regnamespace AND p.proname ~ '^lo_(creat|create|from_bytea)$'
               OR e.extname = 'timescaledb' AND p.pronamespace = e.extnamespace AND p.provolatile = 'v'
               AND p.proname !~ '^(by_|show_)|_size$|^(approximate_row_count|time_bucket_gapfill|locf|interpolate)$|uuid'
           )
@@ -34,7 +36,8 @@ $$;
 -- Whatever the role was given before on what is ours, so that a role that changes its kind keeps nothing.
 REVOKE ALL ON ALL TABLES IN SCHEMA timeseries FROM {role};
 REVOKE ALL ON ALL ROUTINES IN SCHEMA timeseries FROM {role};
-REVOKE ALL ON FUNCTION public.store_tables, public.store_lag, public.store_jobs FROM {role};
+REVOKE ALL ON FUNCTION public.store_tables, public.store_lag, public.store_jobs, public.latest, public.health_states
+    FROM {role};
 REVOKE ALL ON SCHEMA public, timeseries FROM {role};
 REVOKE ALL ON DATABASE {database} FROM {role};
 REVOKE ALL ON TABLE
@@ -42,6 +45,7 @@ REVOKE ALL ON TABLE
     public.occupancy_quarter_hourly, public.occupancy_hourly, public.occupancy_weekday,
     public.health_quarter_hourly, public.health_hourly, public.health_weekday
     FROM {role};
+ALTER ROLE {role} CONNECTION LIMIT -1;
 ALTER ROLE {role} IN DATABASE {database} RESET statement_timeout;
 ALTER ROLE {role} IN DATABASE {database} RESET idle_in_transaction_session_timeout;
 
@@ -55,7 +59,7 @@ GRANT SELECT, INSERT ON TABLE public.occupancy_events, public.health_logs TO {ro
 GRANT EXECUTE ON FUNCTION timeseries.sealed, timeseries.materialize TO {role};
 
 -- block: reader
--- Asks for averages. Its functions run with its own rights, so it needs what they read: aggregates, never raw rows.
+-- Asks for averages. Most functions run with its own rights, so it needs what they read: aggregates, never raw rows.
 GRANT CONNECT ON DATABASE {database} TO {role};
 GRANT USAGE ON SCHEMA public, timeseries TO {role};
 GRANT SELECT ON TABLE public.alembic_version TO {role};
@@ -64,7 +68,8 @@ GRANT SELECT ON TABLE
     public.occupancy_quarter_hourly, public.occupancy_hourly, public.occupancy_weekday,
     public.health_quarter_hourly, public.health_hourly, public.health_weekday
     TO {role};
-GRANT EXECUTE ON FUNCTION public.store_tables, public.store_lag, public.store_jobs TO {role};
+GRANT EXECUTE ON FUNCTION public.store_tables, public.store_lag, public.store_jobs, public.latest, public.health_states
+    TO {role};
 ALTER ROLE {role} CONNECTION LIMIT {connections};
 ALTER ROLE {role} IN DATABASE {database} SET statement_timeout = {statement_timeout};
 ALTER ROLE {role} IN DATABASE {database} SET idle_in_transaction_session_timeout = '60s';
@@ -171,6 +176,7 @@ FROM pg_proc AS p
 WHERE (p.proname IN ('add_job', 'alter_job', 'delete_job', 'run_job', 'drop_chunks')
        AND EXISTS (SELECT FROM pg_depend AS d JOIN pg_extension AS e ON e.oid = d.refobjid
                    WHERE d.objid = p.oid AND d.refclassid = 'pg_extension'::regclass AND e.extname = 'timescaledb')
+       OR p.pronamespace = 'public'::regnamespace AND p.proname IN ('latest', 'health_states')
        OR p.pronamespace = 'timeseries'::regnamespace AND p.prosecdef AND p.provolatile = 'v'
        AND p.prorettype <> 'trigger'::regtype)
   AND has_function_privilege('public', p.oid, 'EXECUTE')
@@ -207,7 +213,7 @@ SELECT format('the role %I (%s) may not execute %s: run timeseries grant --%s %I
 FROM granted AS g
 JOIN pg_proc AS p
     ON g.kind = 'ingest' AND p.pronamespace = 'timeseries'::regnamespace AND p.proname IN ('sealed', 'materialize')
-    OR g.kind = 'reader' AND p.pronamespace = 'public'::regnamespace AND p.proname ~ '^store_'
+    OR g.kind = 'reader' AND p.pronamespace = 'public'::regnamespace AND p.proname ~ '^(store_|latest$|health_states$)'
 WHERE NOT has_function_privilege(g.oid, p.oid, 'EXECUTE')
 GROUP BY g.rolname, g.kind
 UNION ALL

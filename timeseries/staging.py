@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from uuid import UUID
 
+import numpy as np
 from psycopg import sql
 
 from timeseries.batches import COLUMNS, TABLES, Batch
@@ -25,14 +26,14 @@ AHEAD = sql.SQL("""
 REPLACE = sql.SQL("""
     UPDATE {target} AS t SET ({values}) = ROW ({new_values}) FROM {staging} AS i
     WHERE t.camera_id = i.camera_id AND t."timestamp" = i."timestamp"
-      AND t."timestamp" BETWEEN %(first)s AND %(last)s
+      AND t."timestamp" BETWEEN %(first)s AND %(last)s AND t.camera_id = ANY (%(cameras)s)
       AND ({old_values}) IS DISTINCT FROM ({new_values})
 """)
 # Looked for before the insert: a conflict in a compressed chunk would decompress it for each row.
 KNOWN = sql.SQL("""
     DELETE FROM {staging} AS i USING {target} AS t
     WHERE t.camera_id = i.camera_id AND t."timestamp" = i."timestamp"
-      AND t."timestamp" BETWEEN %(first)s AND %(last)s
+      AND t."timestamp" BETWEEN %(first)s AND %(last)s AND t.camera_id = ANY (%(cameras)s)
 """)
 INSERT = sql.SQL("""
     INSERT INTO {target} ({columns}) SELECT {columns} FROM {staging} ORDER BY "timestamp", camera_id
@@ -71,7 +72,11 @@ def store_staged(connection: Connection, batch: Batch, *, replace: bool) -> Reco
         "old_values": list_of(columns[2:], "t"),
         "new_values": list_of(columns[2:], "i"),
     }
-    span = {key: EPOCH + int(at) * MICROSECOND for key, at in (("first", batch.times[0]), ("last", batch.times[-1]))}
+    span: dict[str, object] = {
+        "first": EPOCH + int(batch.times[0]) * MICROSECOND,
+        "last": EPOCH + int(batch.times[-1]) * MICROSECOND,
+        "cameras": [UUID(bytes=camera.tobytes()) for camera in np.unique(batch.cameras)],
+    }
     connection.execute(CREATE.format(**names))
     copy(connection, STAGING, batch)
     connection.execute("ANALYZE pg_temp.incoming")

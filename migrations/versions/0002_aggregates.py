@@ -80,6 +80,15 @@ RIGHTS = """
     CROSS JOIN LATERAL aclexplode(o.acl) AS a
     GROUP BY o.name, o.is_routine, o.kind_and_name
 """
+REFUSE_LATE = """
+    LOCK TABLE timeseries.occupancy_kept, timeseries.health_kept IN EXCLUSIVE MODE;
+    CREATE OR REPLACE FUNCTION timeseries.sealed(family text, camera_ids uuid[], quarters timestamptz[])
+    RETURNS TABLE (camera_id uuid, quarter timestamptz) LANGUAGE plpgsql SECURITY DEFINER AS $$
+    BEGIN
+        RAISE EXCEPTION 'the database is being moved up' USING ERRCODE = 'lock_not_available';
+    END
+    $$;
+"""
 log = logging.getLogger("timeseries.migrations")
 
 
@@ -136,6 +145,8 @@ def create_views() -> None:
         execute(f"""
             CREATE INDEX ix_{events}_quarter ON public.{events}
                 (camera_id, date_bin(interval '15 minutes', "timestamp", timestamptz 'epoch'));
+            CREATE INDEX ix_{events}_time ON public.{events}
+                USING brin ("timestamp", date_bin(interval '15 minutes', "timestamp", timestamptz 'epoch'));
             CREATE VIEW timeseries.{family}_live AS {query};
             CREATE TABLE timeseries.{family}_kept (LIKE timeseries.{family}_live);
             ALTER TABLE timeseries.{family}_kept ADD CONSTRAINT pk_{family}_kept PRIMARY KEY (camera_id, bucket);
@@ -186,11 +197,11 @@ def move_up() -> None:
     """On a server that has become Community since: views become continuous aggregates, with all that was kept.
 
     Each step is done wholly or not at all, and the tables of kept quarters go last: while they are there, an
-    interrupted run is taken up again. Whoever stores late events waits meanwhile, by the lock of pruning.
+    interrupted run is taken up again. Whoever stores late events is told to try again meanwhile.
     """
     if not community() or execute("SELECT to_regclass('timeseries.occupancy_kept')").scalar() is None:
         return
-    execute("SELECT pg_advisory_lock(timeseries.prune_lock())")
+    execute(REFUSE_LATE)
     rights = execute(RIGHTS).fetchall()
     if not materializations():
         replace_views()
@@ -217,12 +228,12 @@ def move_up() -> None:
             timeseries.health_stored_days;
         DROP VIEW timeseries.occupancy_live, timeseries.health_live;
         DROP TABLE timeseries.occupancy_kept, timeseries.health_kept;
-        DROP INDEX public.ix_occupancy_events_quarter, public.ix_health_logs_quarter;
+        DROP INDEX public.ix_occupancy_events_quarter; DROP INDEX public.ix_occupancy_events_time;
+        DROP INDEX public.ix_health_logs_quarter; DROP INDEX public.ix_health_logs_time;
     """)
     execute((SQL / "late_continuous.sql").read_text())
     give(rights)
     execute((SQL / "policies.sql").read_text())
-    execute("SELECT pg_advisory_unlock(timeseries.prune_lock()); DROP FUNCTION timeseries.prune_lock")
 
 
 def give(rights: Iterable[tuple[str, bool, str]]) -> None:
@@ -268,7 +279,7 @@ def downgrade() -> None:
         DROP TRIGGER guard_history ON public.cameras;
         DROP TRIGGER IF EXISTS rebuild_camera ON public.cameras;
         DROP FUNCTION timeseries.guard_history, timeseries.sealed, timeseries.materialize;
-        DROP FUNCTION IF EXISTS timeseries.rebuild_camera, timeseries.prune_day, timeseries.prune_lock;
+        DROP FUNCTION IF EXISTS timeseries.rebuild_camera, timeseries.prune_day;
     """)
     for name in reversed([name for name, _ in aggregates(continuous=continuous)]):
         execute(f"DROP {'MATERIALIZED VIEW' if continuous else 'VIEW'} public.{name}")
@@ -283,6 +294,7 @@ def downgrade() -> None:
                 DROP TABLE timeseries.{family}_kept;
                 DROP VIEW timeseries.{family}_live;
                 DROP INDEX public.ix_{events}_quarter;
+                DROP INDEX public.ix_{events}_time;
             """)
     execute("""
         DROP FUNCTION timeseries.midnight;

@@ -32,7 +32,8 @@ $$;
 
 CREATE FUNCTION timeseries.materialize(family text, camera_ids uuid[], quarters timestamptz[])
 RETURNS void LANGUAGE plpgsql SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' SET enable_nestloop = off AS $$
+SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' SET enable_nestloop = off
+SET timescaledb.max_tuples_decompressed_per_dml_transaction = 0 AS $$
 DECLARE
     level record;
     first_bucket timestamptz;
@@ -77,7 +78,8 @@ $$;
 -- Hours and days depend on the camera's zone and hold: a change rebuilds them from the quarters, which outlive the
 -- raw rows, for that camera alone and in the same transaction.
 CREATE FUNCTION timeseries.rebuild_camera() RETURNS trigger
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET timezone = 'UTC'
+SET timescaledb.max_tuples_decompressed_per_dml_transaction = 0 AS $$
 DECLARE
     level record;
 BEGIN
@@ -85,9 +87,11 @@ BEGIN
         SELECT format('%I.%I', h.schema_name, h.table_name) AS relation,
                format('%I.%I', a.partial_view_schema, a.partial_view_name) AS definition,
                _timescaledb_functions.to_timestamp(_timescaledb_functions.cagg_watermark(a.mat_hypertable_id)) AS watermark
-        FROM (VALUES ('occupancy_hourly'), ('occupancy_weekday'), ('health_hourly'), ('health_weekday')) AS w (name)
+        FROM (VALUES (1, 'occupancy_hourly'), (2, 'occupancy_weekday'),
+                     (3, 'health_hourly'), (4, 'health_weekday')) AS w (position, name)
         JOIN _timescaledb_catalog.continuous_agg AS a ON a.user_view_schema = 'public' AND a.user_view_name = w.name
         JOIN _timescaledb_catalog.hypertable AS h ON h.id = a.mat_hypertable_id
+        ORDER BY w.position
     LOOP
         EXECUTE format('LOCK TABLE %s IN SHARE ROW EXCLUSIVE MODE', level.relation);
         EXECUTE format('DELETE FROM %s WHERE camera_id = $1', level.relation) USING NEW.id;

@@ -1,15 +1,13 @@
 -- Late events on a server without continuous aggregates: the views see them at once, so there is nothing to
 -- materialize; a quarter that was pruned is sealed.
 --
--- Pruning holds this lock alone, whoever stores events that pruning could be after holds it with others: an event
--- comes either before its quarter is kept, and is in it, or after, and is rejected.
-CREATE FUNCTION timeseries.prune_lock() RETURNS bigint LANGUAGE sql IMMUTABLE AS $$ SELECT 7381140256612 $$;
-
+-- Pruning locks what is kept against others than readers, whoever stores events that pruning could be after shares a
+-- weaker lock: an event comes either before its quarter is kept, and is in it, or after, and is rejected.
 CREATE FUNCTION timeseries.sealed(family text, camera_ids uuid[], quarters timestamptz[])
 RETURNS TABLE (camera_id uuid, quarter timestamptz)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-    PERFORM pg_advisory_xact_lock_shared(timeseries.prune_lock());
+    EXECUTE format('LOCK TABLE timeseries.%I IN ROW SHARE MODE', family || '_kept');
     RETURN QUERY EXECUTE format(
         'SELECT k.camera_id, k.bucket FROM timeseries.%I AS k
          JOIN (SELECT DISTINCT c, q FROM unnest($1, $2) AS t (c, q)) AS touched
@@ -32,9 +30,10 @@ BEGIN
     IF to_regproc('public.drop_chunks') IS NOT NULL THEN
         LOCK TABLE public.cameras IN ACCESS EXCLUSIVE MODE;  -- drop_chunks will; writers take it first, too
     END IF;
-    PERFORM pg_advisory_xact_lock(timeseries.prune_lock());
-    EXECUTE format('INSERT INTO timeseries.%I SELECT * FROM timeseries.%I WHERE bucket >= $1 AND bucket < $2',
-                   family || '_kept', family || '_live')
+    EXECUTE format('LOCK TABLE timeseries.%I IN EXCLUSIVE MODE', family || '_kept');
+    -- A quarter that is kept is final: what was put there since, past the store, goes with the raw rows.
+    EXECUTE format('INSERT INTO timeseries.%I SELECT * FROM timeseries.%I WHERE bucket >= $1 AND bucket < $2'
+                   ' ON CONFLICT DO NOTHING', family || '_kept', family || '_live')
     USING day, next_day;
     IF to_regproc('public.drop_chunks') IS NULL THEN
         EXECUTE format('DELETE FROM public.%I WHERE "timestamp" >= $1 AND "timestamp" < $2', events)

@@ -165,3 +165,6 @@ END
 $$;
 COMMENT ON FUNCTION public.latest IS
     'A row per camera: its newest count and its newest health status, when they were observed, and how long ago.';
+
+-- They show counts and messages of every camera, so whom they are for is granted.
+REVOKE EXECUTE ON FUNCTION public.health_states, public.latest FROM PUBLIC;
