@@ -88,6 +88,7 @@ COMMENT ON FUNCTION public.store_lag IS
     'A row per aggregate: where it is kept, bytes on disk, its watermark, how many seconds of what was observed are not '
     'materialized yet, and how many may be by its policy.';
 
+-- A job that never ran has no next start, and one whose server died while it ran starts at once.
 CREATE FUNCTION public.store_jobs()
 RETURNS TABLE (
     job_id integer, job text, relation text, schedule_interval interval, last_run_status text,
@@ -107,16 +108,18 @@ BEGIN
             CASE WHEN isfinite(s.last_successful_finish) THEN s.last_successful_finish END,
             CASE WHEN isfinite(s.next_start) THEN s.next_start END,
             coalesce(s.total_failures, 0),
-            CASE WHEN s.job_status = 'Scheduled' AND isfinite(s.next_start)
-                THEN greatest(0, date_part('epoch', now() - s.next_start)) ELSE 0 END
+            CASE WHEN NOT j.scheduled OR s.job_status = 'Running' OR d.due_at > now() THEN 0
+                WHEN isfinite(d.due_at) THEN date_part('epoch', now() - d.due_at) END
         FROM timescaledb_information.jobs AS j
         LEFT JOIN timescaledb_information.job_stats AS s ON s.job_id = j.job_id
+        CROSS JOIN LATERAL (SELECT coalesce(s.next_start, j.initial_start)) AS d (due_at)
         LEFT JOIN timescaledb_information.continuous_aggregates AS a
             ON a.materialization_hypertable_name = j.hypertable_name
         WHERE j.hypertable_name IS NOT NULL;
 END
 $$;
 COMMENT ON FUNCTION public.store_jobs IS
-    'A row per background job of TimescaleDB on our tables: its last result, and how many seconds it is overdue.';
+    'A row per background job of TimescaleDB on our tables: its last result, and how many seconds it is overdue (NULL '
+    'where it never ran or died, so that it should start at once and nothing tells since when).';
 
 REVOKE EXECUTE ON FUNCTION public.store_tables, public.store_lag, public.store_jobs FROM PUBLIC;
