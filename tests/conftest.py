@@ -59,6 +59,7 @@ class RunningServer:
 def pytest_addoption(parser: pytest.Parser) -> None:
     kinds = [kind.value for kind in ServerKind]
     parser.addoption("--require", action="append", default=[], choices=kinds, help="fail where this kind is missing")
+    parser.addoption("--own", action="store_true", help="fail where a required kind has no servers of a test's own")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -66,9 +67,13 @@ def pytest_configure(config: pytest.Config) -> None:
         found = discover(kind)
         if found is not None:
             FOUND[kind] = found
-    missing = [kind for kind in config.getoption("--require") if kind not in FOUND]
+    required = config.getoption("--require")
+    missing = [kind for kind in required if kind not in FOUND]
     if missing:
         raise pytest.UsageError(f"no server of kind {', '.join(missing)} was found")
+    shared = [kind for kind in required if FOUND[kind].cluster is None]
+    if shared and config.getoption("--own"):
+        raise pytest.UsageError(f"no server of kind {', '.join(shared)} is there for a test to have to itself")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -82,7 +87,15 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     terminalreporter.section("servers")
     for kind in ServerKind:
-        where = f"ran, from {FOUND[kind].origin}" if kind in FOUND else "not found"
+        found = FOUND.get(kind)
+        if found is None:
+            where = "not found"
+        elif found.own is None:
+            where = f"ran, from {found.origin}; what needs a server to itself was skipped: none is installed here"
+        elif found.own == found.origin:
+            where = f"ran, from {found.origin}"
+        else:
+            where = f"ran, from {found.origin}; what needs a server to itself ran on {found.own}"
         terminalreporter.line(f"{kind.label}: {where}")
 
 

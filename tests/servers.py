@@ -13,6 +13,7 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 import psycopg
@@ -27,7 +28,7 @@ IMAGES = {
     for kind, image in {
         ServerKind.COMMUNITY: "timescale/timescaledb:2.29.2-pg18",
         ServerKind.APACHE: "timescale/timescaledb:2.29.2-pg18-oss",
-        ServerKind.POSTGRESQL: "postgres:18.1",
+        ServerKind.POSTGRESQL: "postgres:18.6",
     }.items()
 }
 APACHE_ROOT = Path(os.environ.get("TIMESERIES_TEST_APACHE_ROOT", "/var/lib/timeseries-test/debian-13"))
@@ -175,37 +176,43 @@ class Cluster:
 
 @dataclass(frozen=True)
 class Found:
-    """A kind of server that can be had: where it comes from, and how to start it (giving a URL and a cleaner)."""
+    """A kind of server that can be had: where it comes from, how to start it (giving a URL and a cleaner), and how to
+    make a server of a test's own, for it to stop, to kill or to set the clock of.
+    """
 
     kind: ServerKind
     origin: str
     start: Callable[[], tuple[str, Callable[[], None]]]
+    own: str | None = None
     cluster: Callable[..., Cluster] | None = None
 
 
 def discover(kind: ServerKind) -> Found | None:
-    """An explicit URL, else Docker, else a local installation, else what a wheel or a root folder carries."""
+    """An explicit URL, else Docker, else a local installation, else what a wheel or a root folder carries. A test's own
+    servers are local ones, also beside a URL or Docker.
+    """
+    place = local_place(kind)
+    own = None if place is None else str(place[1]).rstrip("/") + str(place[0])
+    cluster = None if place is None else partial(make_cluster, kind, *place)
     url = os.environ.get(f"TIMESERIES_TEST_{kind.name}_URL")
     if url:
-        return Found(kind, "the URL of the environment", lambda: (url, lambda: None))
+        return Found(kind, "the URL of the environment", lambda: (url, lambda: None), own, cluster)
     if docker() and kind in IMAGES:
-        return Found(kind, f"Docker, {IMAGES[kind]}", lambda: start_container(kind))
-    place = local_place(kind)
-    if place is None:
+        return Found(kind, f"Docker, {IMAGES[kind]}", partial(start_container, kind), own, cluster)
+    if own is None or cluster is None:
         return None
-    bin_folder, root = place
+    return Found(kind, own, partial(start_cluster, cluster), own, cluster)
 
-    def cluster(**settings: str) -> Cluster:
-        base = SETTINGS if kind is ServerKind.POSTGRESQL else SETTINGS | TIMESCALE_SETTINGS
-        return Cluster(bin_folder, base | settings, root)
 
-    def start() -> tuple[str, Callable[[], None]]:
-        started = cluster()
-        started.start()
-        return started.url(), started.remove
+def make_cluster(kind: ServerKind, bin_folder: Path, root: Path, **settings: str) -> Cluster:
+    base = SETTINGS if kind is ServerKind.POSTGRESQL else SETTINGS | TIMESCALE_SETTINGS
+    return Cluster(bin_folder, base | settings, root)
 
-    where = bin_folder if root == Path("/") else f"{root}{bin_folder}"
-    return Found(kind, str(where), start, cluster)
+
+def start_cluster(cluster: Callable[[], Cluster]) -> tuple[str, Callable[[], None]]:
+    started = cluster()
+    started.start()
+    return started.url(), started.remove
 
 
 def local_place(kind: ServerKind) -> tuple[Path, Path] | None:
@@ -250,7 +257,7 @@ def docker() -> bool:
 
 
 def start_container(kind: ServerKind) -> tuple[str, Callable[[], None]]:
-    from testcontainers.postgres import PostgresContainer
+    from testcontainers.community.postgres import PostgresContainer
 
     settings = SETTINGS | {"listen_addresses": "*"}
     if kind is not ServerKind.POSTGRESQL:

@@ -14,7 +14,7 @@ import pandas as pd
 import psycopg
 import pyarrow as pa
 import pytest
-from sqlalchemy import make_url
+from granted import as_role
 
 import analytics
 from analytics import source
@@ -245,9 +245,9 @@ def test_names_and_ids_are_values_and_never_sql(store: Store) -> None:
 def test_what_a_role_may_not_read_is_refused_as_such(store: Store) -> None:
     name = f"nobody_{uuid.uuid4().hex}"
     with psycopg.connect(store.url, autocommit=True) as connection:
-        connection.execute(f"CREATE ROLE {name} LOGIN")  # type: ignore[arg-type]
+        connection.execute(f"CREATE ROLE {name} LOGIN PASSWORD 'secret'")  # type: ignore[arg-type]
         try:
-            url = make_url(store.url).set(username=name).render_as_string(hide_password=False)
+            url = as_role(store.url, name)
             with pytest.raises(NotAllowedError, match="cameras"):
                 analytics.weekday_averages(url=url)
             source.close(url)
