@@ -36,12 +36,16 @@ bench: $(READY)
 	    [A-Z]*=) echo "$$line$$(od -An -N18 -tx1 /dev/urandom | tr -d ' \n')" ;; \
 	    *) echo "$$line" ;; esac; done < .env.example > $@
 
+# The oldest release of each dependency that pyproject.toml allows, for pip: PIP_CONSTRAINT=$PWD/oldest.txt make test
+oldest.txt: pyproject.toml
+	sed -nE '/^dependencies = \[/,/^\]/s/^ *"([a-z-]+)(\[.*\])?>=(.*)",$$/\1==\3/p' $< > $@
+
 # The picture in README.md, from the sample data on an embedded server of its own.
 picture: $(READY)
 	home=$$(mktemp -d) && TIMESERIES_HOME=$$home $(BIN)/timeseries demo --plot docs/occupancy-heatmap.png; rm -rf $$home
 
 clean:
-	rm -rf $(VENV) .timeseries build dist
+	rm -rf $(VENV) .timeseries build dist oldest.txt
 
 $(READY): pyproject.toml
 	$(PYTHON) -m venv $(VENV)

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal, Unpack, overload
+from uuid import UUID
 
 import pandas as pd
 import pyarrow as pa
@@ -197,7 +198,8 @@ def pages(scope: Scope, bounds: str, query: str, size: int, url: str | None) -> 
         if rows.num_rows:
             yield rows
         if rows.num_rows == size:
-            at, after = rows["timestamp"][-1].as_py(), rows["camera_id"][-1].as_py()
+            at, camera = rows["timestamp"][-1].as_py(), rows["camera_id"][-1].as_py()
+            after = UUID(bytes=camera) if isinstance(camera, bytes) else camera  # bytes to an older pyarrow
             window = max(window / 2, SHORTEST)
         else:
             at, after = until, None

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
+import shutil
 import subprocess
 import sys
+import tomllib
 import zipfile
 from pathlib import Path
 
@@ -48,3 +51,13 @@ def test_the_wheel_holds_the_packages_and_the_migrations_and_nothing_else(wheel:
     assert {top for top in tops if not top.endswith(".dist-info")} == {"timeseries", "analytics"}
     assert "timeseries/migrations/versions/sql/answers.sql" in names
     assert "timeseries/py.typed" in names
+
+
+def test_every_dependency_has_an_oldest_release_that_the_workflow_tests(tmp_path: Path) -> None:
+    for name in ("Makefile", "pyproject.toml"):
+        shutil.copy(ROOT / name, tmp_path)
+    subprocess.run(["make", "oldest.txt"], cwd=tmp_path, check=True, capture_output=True)
+    pinned = (tmp_path / "oldest.txt").read_text().split()
+    wanted = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
+    assert pinned == [re.sub(r"\[.*\]", "", one).replace(">=", "==") for one in wanted]
+    assert "make oldest.txt" in (ROOT / ".github/workflows/ci.yml").read_text()
