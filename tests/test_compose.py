@@ -22,6 +22,7 @@ from servers import IMAGES
 from test_package import wheel
 
 from timeseries import ServerKind
+from timeseries.audit import KNOWN_BAD
 from timeseries.keyring import Keyring
 from timeseries.roles import audit
 
@@ -76,6 +77,9 @@ def test_every_image_is_pinned_and_the_database_is_what_the_tests_run_on() -> No
                re.findall(r"_IMAGE: (.+)$", (ROOT / ".github/workflows/ci.yml").read_text(), re.MULTILINE)]  # fmt: skip
     for image in images:
         assert re.fullmatch(r"[a-z/-]+:\d+\.\d+(\.\d+)?(-[a-z0-9-]+)?", image), image
+    versions = [found[1] for image in images if (found := re.match(r"timescale/timescaledb:([\d.]+)", image))]
+    assert len(versions) >= 3
+    assert not set(versions) & KNOWN_BAD
     if "TIMESERIES_TEST_COMMUNITY_IMAGE" not in os.environ:
         assert services["database"]["image"] == IMAGES[ServerKind.COMMUNITY]
 
@@ -87,13 +91,31 @@ def test_every_action_of_the_workflow_is_pinned_by_commit() -> None:
         assert re.fullmatch(r"[\w-]+/[\w-]+@[0-9a-f]{40}", action), action
 
 
-def test_ports_are_open_on_loopback_only_unless_asked() -> None:
-    def addresses(environment: dict[str, str]) -> set[str]:
-        services = json.loads(compose(GIVEN | environment, "config", "--format", "json").stdout)["services"]
-        return {port["host_ip"] for service in services.values() for port in service.get("ports", [])}
+def test_one_service_builds_the_image_and_the_others_only_use_it() -> None:
+    services = project()["services"]
+    assert [name for name, service in services.items() if "build" in service] == ["migrate"]
+    ours = {name for name, service in services.items() if service["image"] == services["migrate"]["image"]}
+    assert ours == {"migrate", "demo", "cli"}
+    assert {services[name]["pull_policy"] for name in ours} == {"never"}
 
-    assert addresses({}) == {"127.0.0.1"}
-    assert addresses({"BIND_ADDRESS": "10.0.0.5"}) == {"10.0.0.5"}
+
+def test_the_workflow_starts_what_the_readme_says() -> None:
+    workflow = (ROOT / ".github/workflows/ci.yml").read_text()
+    readme = (ROOT / "README.md").read_text()
+    said = re.findall(r"^\$ (make \.env|docker compose .*?)(?:  +#.*)?$", readme, re.MULTILINE)
+    assert len(said) == 2
+    for command in said:
+        assert re.search(rf"- run: {re.escape(command)}( --detach)?\n", workflow), command
+
+
+def test_ports_are_open_on_loopback_only_unless_asked() -> None:
+    def addresses(environment: dict[str, str]) -> dict[str, str]:
+        services = json.loads(compose(GIVEN | environment, "config", "--format", "json").stdout)["services"]
+        return {name: port["host_ip"] for name, service in services.items() for port in service.get("ports", [])}
+
+    assert addresses({}) == {"grafana": "127.0.0.1", "database": "127.0.0.1"}
+    assert addresses({"BIND_ADDRESS": "10.0.0.5"}) == {"grafana": "10.0.0.5", "database": "127.0.0.1"}
+    assert addresses({"DATABASE_BIND_ADDRESS": "10.0.0.5"}) == {"grafana": "127.0.0.1", "database": "10.0.0.5"}
 
 
 def test_what_runs_is_watched_and_waits_for_what_it_needs() -> None:

