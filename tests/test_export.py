@@ -275,10 +275,10 @@ def test_the_command_line_exports(filled: Store, tmp_path: Path) -> None:
     path = tmp_path / "events.csv"
     result = call("occupancy_events", str(path), "--camera", NAMES[0], "--camera", NAMES[2], "--start",
                   "2026-05-05T02:00:00+02:00", "--end", "2026-05-06T00:00:00Z", "--json")  # fmt: skip
-    assert json.loads(result.output) == {"path": str(path), "rows": len(records(path))}
+    assert json.loads(result.stdout) == {"path": str(path), "rows": len(records(path))}
     assert {row["camera"] for row in records(path)} == {NAMES[0], NAMES[2]}
     assert {row["timestamp"][:10] for row in records(path)} == {"2026-05-05"}
-    assert call("cameras", str(path)).output == f"Wrote 4 rows to {path}.\n"
+    assert call("cameras", str(path)).stdout == f"Wrote 4 rows to {path}.\n"
     naive = call("health_logs", str(path), "--start", "2026-05-05")
     assert naive.exit_code == 1
     assert "time zone" in naive.output
