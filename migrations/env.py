@@ -7,6 +7,7 @@ from sqlalchemy import Connection, pool
 from sqlalchemy.schema import SchemaItem
 
 from timeseries.connections import create_engine
+from timeseries.migrating import alone
 from timeseries.models import Base
 from timeseries.settings import Settings
 
@@ -35,8 +36,9 @@ def run_online() -> None:
     if given is not None:
         run(given)
         return
-    engine = create_engine(Settings.from_environment().database_url, poolclass=pool.NullPool)
-    with engine.connect() as connection:
+    url = Settings.from_environment().database_url
+    engine = create_engine(url, poolclass=pool.NullPool)
+    with alone(url), engine.connect() as connection:
         run(connection)
 
 

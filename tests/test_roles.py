@@ -143,7 +143,7 @@ def test_the_owner_role_migrates_prunes_and_runs_jobs_without_being_a_superuser(
         """).fetchall()
     assert others == []
     source.close(owner)
-    schema.migrate(owner, "base")
+    schema.migrate(owner, "base", discard_data=True)
     schema.migrate(owner)
 
 

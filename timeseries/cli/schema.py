@@ -16,14 +16,20 @@ from timeseries.store import Store, resolve_url
 
 @click.command()
 @click.argument("revision", default="head")
+@click.option(
+    "--yes", is_flag=True, help="Go down to an older REVISION although rows are removed. Make a backup first."
+)
 @click.pass_obj
-def migrate(url: str | None, revision: str) -> None:
-    """Bring the schema to REVISION: head (the default), an older one, or base for none."""
+def migrate(url: str | None, revision: str, yes: bool) -> None:
+    """Bring the schema to REVISION: head (the default), an older one, or base for none.
+
+    The way down removes averages, and to base everything: while there are rows it is refused, unless you say --yes.
+    """
     url = resolve_url(url)
     if sys.stderr.isatty():
         logging.basicConfig(format="%(message)s")
         logging.getLogger("timeseries.migrations").setLevel(logging.INFO)
-    schema.migrate(url, revision)
+    schema.migrate(url, revision, discard_data=yes)
     click.echo(f"The schema is at revision {schema.current(url) or 'base'}.")
 
 
