@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 import psycopg
 import pytest
-from click.testing import CliRunner
+from click.testing import CliRunner, Result
 from conftest import RunningServer
 from faults import opened
 from servers import Cluster
@@ -17,6 +17,7 @@ from timeseries import ConfigurationError, HealthLog, OccupancyEvent, ServerKind
 from timeseries.audit import KNOWN_BAD, server_problems
 from timeseries.cli.main import main
 from timeseries.server import Server
+from timeseries.settings import Settings
 from timeseries.status import read_status
 
 COMMUNITY = pytest.mark.kinds(ServerKind.COMMUNITY)
@@ -70,6 +71,44 @@ def test_the_last_day_is_counted_in_raw_rows_and_in_quarters(store: Store) -> No
         assert row is not None
         connection.execute(f"DELETE FROM {row[0]}")  # type: ignore[arg-type]
     assert "occupancy_events: 1,440 rows on" in problems(store)
+
+
+def test_the_counted_day_is_the_one_in_utc_whatever_the_zone_of_the_database(database: str) -> None:
+    with psycopg.connect(database, autocommit=True) as connection:
+        connection.execute(f"ALTER DATABASE \"{connection.info.dbname}\" SET timezone = 'America/New_York'")  # type: ignore[arg-type]
+    with opened(database) as store:
+        now = datetime.now(UTC)
+        store.record([OccupancyEvent(store.cameras.add("lot").id, now - 3 * DAY, 1)])
+        found = read_status(store.pool)
+        assert {count.day for count in found.counts} == {(now - DAY).date()}
+        assert found.tables[0].oldest is not None
+        assert found.tables[0].oldest.utcoffset() == timedelta(0)
+        assert f"last seen {now - 3 * DAY:%Y-%m-%d %H:%M}" in problems(store)
+        result = CliRunner().invoke(main, ["--database-url", database, "status"])
+        assert f"occupancy_events, {(now - DAY).date()}" in result.output
+
+
+@pytest.mark.kinds(ServerKind.APACHE, ServerKind.POSTGRESQL)
+def test_status_asks_only_for_the_pruning_that_the_operator_wants(store: Store) -> None:
+    camera = store.cameras.add("lot", desired_state="stopped").id
+    store.record([OccupancyEvent(camera, datetime.now(UTC) - 120 * DAY, 1)])
+
+    def run(*words: str, keep: str | None = None) -> Result:
+        return CliRunner(env={"TIMESERIES_KEEP": keep}).invoke(main, ["--database-url", store.url, *words])
+
+    asked = run("status")
+    assert asked.exit_code == 1
+    assert "timeseries prune --keep '90 days'" in asked.stderr
+    assert "Removed 0 raw rows" in run("prune", "--keep", "180 days").output
+    assert run("status", "--keep", "180 days").exit_code == 0
+    assert run("status", keep="180 days").exit_code == 0
+    assert "Removed 0 raw rows" in run("prune", keep="180 days").output
+    with Store.open(store.url, settings=Settings(keep=180 * DAY)) as kept:
+        assert kept.prune().removed == 0
+    wrong = run("status", keep="soon")
+    assert (wrong.exit_code, wrong.output.startswith("Error: TIMESERIES_KEEP")) == (1, True)
+    assert "Removed 1 raw rows" in run("prune").output
+    assert run("status").exit_code == 0
 
 
 @COMMUNITY

@@ -8,7 +8,6 @@ from typing import Any
 
 import psycopg
 
-from timeseries.lifecycle import RETENTION
 from timeseries.policies import LivePolicies
 from timeseries.policy_rules import RAW, SOURCES
 from timeseries.server import Server, ServerKind
@@ -102,18 +101,26 @@ def server_problems(connection: psycopg.Connection[Any], server: Server) -> Iter
             )
 
 
-def overdue(connection: psycopg.Connection[Any], server: Server, live: LivePolicies | None) -> Iterator[str]:
-    """Work that should be done by now and is not."""
+def overdue(connection: psycopg.Connection[Any], live: LivePolicies | None, keep: timedelta) -> Iterator[str]:
+    """Work that should be done by now and is not: by the policies, or where there are none by how long raw rows stay.
+
+    Days and times are written as the session's zone has them, which must be UTC.
+    """
     if live is None:
         for events in RAW:
-            oldest = _value(connection, OLDEST.format(events=events), {"keep": RETENTION + GRACE})
+            oldest = _value(connection, OLDEST.format(events=events), {"keep": keep + GRACE})
             if oldest is not None:
-                yield f"{events}: raw rows from {oldest:%Y-%m-%d} are still there; run: timeseries prune"
+                yield (
+                    f"{events}: raw rows from {oldest:%Y-%m-%d} are still there;"
+                    f" run: timeseries prune --keep '{interval_text(keep)}'"
+                )
         return
     for relation, policy in live.relations.items():
         work = {"relation": relation, "grace": GRACE}
         if policy.drop_after is not None and relation in RAW:
-            oldest = _value(connection, DROPPABLE, {**work, "after": policy.drop_after})
+            failed = _value(connection, LAST_RUN, {"relation": relation, "job": "policy_retention"}) == "Failed"
+            grace = timedelta(0) if failed else GRACE  # what a failed run left behind shows at once
+            oldest = _value(connection, DROPPABLE, {**work, "after": policy.drop_after, "grace": grace})
             if oldest is not None:
                 yield (
                     f"{relation}: chunks from {oldest:%Y-%m-%d} are still there though retention keeps"

@@ -5,20 +5,26 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
+
+from timeseries.errors import ConfigurationError, InvalidInputError
+from timeseries.text import parse_interval
 
 URL_VARIABLES = ("TIMESERIES_DATABASE_URL", "DATABASE_URL")
 READ_URL_VARIABLE = "TIMESERIES_READ_URL"
 KEY_VARIABLE = "TIMESERIES_SECRET_KEY"
 HOME_VARIABLE = "TIMESERIES_HOME"
 POSTGRES_VARIABLE = "TIMESERIES_POSTGRES"
+KEEP_VARIABLE = "TIMESERIES_KEEP"
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
     """Where the database is and how connection strings are encrypted; secrets stay out of the repr.
 
-    `database_url` is empty when no variable is set: the embedded server in `home` is meant then.
+    `database_url` is empty when no variable is set: the embedded server in `home` is meant then. `keep` is how long raw
+    rows stay where the server has no jobs that know it: for pruning, and for the status that asks for it.
     """
 
     database_url: str = field(default="", repr=False)
@@ -26,12 +32,16 @@ class Settings:
     secret_key: str = field(default="", repr=False)
     home: Path = Path(".timeseries")
     postgres: Path | None = None
+    keep: timedelta = timedelta(days=90)
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> Settings:
         """Read `TIMESERIES_DATABASE_URL` (else `DATABASE_URL`), `TIMESERIES_READ_URL` (where `analytics` asks, if not
         there; of several hosts a standby is preferred), `TIMESERIES_SECRET_KEY`, `TIMESERIES_HOME` (the
-        embedded server's folder) and `TIMESERIES_POSTGRES` (the prefix of a local PostgreSQL to prefer).
+        embedded server's folder), `TIMESERIES_POSTGRES` (the prefix of a local PostgreSQL to prefer) and
+        `TIMESERIES_KEEP` (how long raw rows stay, 90 days by default).
+
+        Raises ConfigurationError where `TIMESERIES_KEEP` is no length of time.
         """
         given = os.environ if environment is None else environment
         postgres = given.get(POSTGRES_VARIABLE, "")
@@ -41,7 +51,15 @@ class Settings:
             secret_key=given.get(KEY_VARIABLE, ""),
             home=Path(given.get(HOME_VARIABLE) or ".timeseries"),
             postgres=Path(postgres) if postgres else None,
+            keep=_length(given.get(KEEP_VARIABLE) or "90 days"),
         )
+
+
+def _length(text: str) -> timedelta:
+    try:
+        return parse_interval(text)
+    except InvalidInputError as error:
+        raise ConfigurationError(f"{KEEP_VARIABLE}: {error}") from error
 
 
 def environment_with(**variables: str) -> dict[str, str]:

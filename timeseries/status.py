@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from typing import Any, LiteralString
 
 import psycopg
@@ -11,6 +11,7 @@ from psycopg import sql
 
 from timeseries import audit, roles
 from timeseries.connections import Pool, connected
+from timeseries.lifecycle import RETENTION
 from timeseries.policies import read_policies
 from timeseries.policy_rules import RAW, SOURCES, RelationPolicies
 from timeseries.server import Server, ServerKind, inspect_server
@@ -75,9 +76,13 @@ class Status:
     problems: tuple[str, ...]
 
 
-def read_status(pool: Pool) -> Status:
-    """Look at the store. Raises ServerUnavailableError or NotMigratedError."""
+def read_status(pool: Pool, keep: timedelta = RETENTION) -> Status:
+    """Look at the store; all moments are in UTC. `keep` is how long raw rows stay where no job knows it.
+
+    Raises ServerUnavailableError or NotMigratedError.
+    """
     with connected(pool) as connection:
+        connection.execute("SET LOCAL timezone = 'UTC'")
         server = inspect_server(connection)
         live = read_policies(connection) if server.kind is ServerKind.COMMUNITY else None
         aggregates = _aggregates(connection)
@@ -95,7 +100,7 @@ def read_status(pool: Pool) -> Status:
             (
                 *audit.server_problems(connection, server),
                 *(live.problems() if live else ()),
-                *audit.overdue(connection, server, live),
+                *audit.overdue(connection, live, keep),
                 *roles.audit(connection),
                 *(
                     f"{count.table}: {count.rows:,} rows on {count.day}, but the quarters have {count.samples:,}"
@@ -148,7 +153,7 @@ COLUMNSTORE = """
 """
 # One statement, so one snapshot: what is stored meanwhile is in both or in neither.
 COUNT = """
-    SELECT day::date,
+    SELECT (day AT TIME ZONE 'UTC')::date,
            (SELECT count(*) FROM public.{events} WHERE "timestamp" >= day AND "timestamp" < day + interval '24 hours'),
            (SELECT coalesce(sum(samples), 0) FROM public.{quarters}
             WHERE bucket >= day AND bucket < day + interval '24 hours')::bigint

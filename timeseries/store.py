@@ -33,9 +33,10 @@ def resolve_url(url: str | None = None, settings: Settings | None = None) -> str
 class Store:
     """A migrated database: cameras, events and averages. Safe to share between threads; close it, or use `with`."""
 
-    def __init__(self, url: str, pool: Pool, keyring: Keyring) -> None:
+    def __init__(self, url: str, pool: Pool, keyring: Keyring, keep: timedelta = lifecycle.RETENTION) -> None:
         self.url = url
         self.pool = pool
+        self.keep = keep
         self.cameras = Cameras(pool, keyring)
         self.policies = Policies(pool)
 
@@ -66,7 +67,7 @@ class Store:
         except BaseException:
             pool.close()
             raise
-        return cls(url, pool, keyring)
+        return cls(url, pool, keyring, settings.keep)
 
     def record(self, events: Iterable[Event], *, on_conflict: ingest.OnConflict = "ignore") -> RecordResult:
         """Store events of both kinds; committed on return, idempotent, in every average at once.
@@ -146,10 +147,12 @@ class Store:
         )
 
     def prune(
-        self, keep: timedelta = lifecycle.RETENTION, *, progress: Callable[[int, int], None] | None = None
+        self, keep: timedelta | None = None, *, progress: Callable[[int, int], None] | None = None
     ) -> lifecycle.PruneResult:
-        """Remove raw rows older than `keep`; the averages stay. See `timeseries.lifecycle.prune`."""
-        return lifecycle.prune(self.pool, keep, progress=progress)
+        """Remove raw rows older than `keep`, by default `TIMESERIES_KEEP` or 90 days; the averages stay. See
+        `timeseries.lifecycle.prune`.
+        """
+        return lifecycle.prune(self.pool, self.keep if keep is None else keep, progress=progress)
 
     def export(
         self,

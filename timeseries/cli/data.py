@@ -44,17 +44,17 @@ def import_(
 
 
 @click.command()
-@click.option("--keep", default="90 days", show_default=True, help="How much of the raw rows stays.")
+@click.option("--keep", metavar="LENGTH", help="How much of the raw rows stays; else TIMESERIES_KEEP, else 90 days.")
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
 @click.pass_obj
-def prune(url: str | None, keep: str, as_json: bool) -> None:
+def prune(url: str | None, keep: str | None, as_json: bool) -> None:
     """Remove raw rows that are older than retention keeps them; the averages stay.
 
     For cron, on servers without background jobs. On TimescaleDB Community it runs the retention jobs, which have their
     own setting.
     """
     with Store.open(url) as store, progress_bar("Prune") as progress:
-        result = store.prune(parse_interval(keep), progress=progress)
+        result = store.prune(parse_interval(keep) if keep is not None else None, progress=progress)
     if as_json:
         print_json(result)
     else:

@@ -12,6 +12,7 @@ from timeseries.cli.output import print_json, print_table, size
 from timeseries.cli.policies import show_policies
 from timeseries.status import Status, read_status
 from timeseries.store import Store, resolve_url
+from timeseries.text import parse_interval
 
 
 @click.command()
@@ -34,12 +35,18 @@ def migrate(url: str | None, revision: str, yes: bool) -> None:
 
 
 @click.command()
+@click.option(
+    "--keep", metavar="LENGTH", help="What `timeseries prune` is run with; else TIMESERIES_KEEP, else 90 days."
+)
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
 @click.pass_obj
-def status(url: str | None, as_json: bool) -> None:
-    """Say which server this is and what is in it. Exit code 1 where something needs an operator."""
+def status(url: str | None, keep: str | None, as_json: bool) -> None:
+    """Say which server this is and what is in it. Exit code 1 where something needs an operator.
+
+    --keep is for servers without background jobs; on TimescaleDB Community retention has its own setting.
+    """
     with Store.open(url) as store:
-        found = read_status(store.pool)
+        found = read_status(store.pool, parse_interval(keep) if keep is not None else store.keep)
     if as_json:
         print_json(found)
     else:
