@@ -21,6 +21,7 @@ from timeseries import (
 from timeseries.connections import connected
 from timeseries.restore import restore
 from timeseries.settings import Settings
+from timeseries.status import read_status
 
 __all__ = ["filled"]
 
@@ -132,3 +133,40 @@ def test_jobs_are_paused_and_resumed_by_number_or_all(store: Store) -> None:
     assert len(jobs.resume(store.pool)) == max(len(found) - 1, 0)
     with connected(store.pool) as connection:
         assert jobs.list_jobs(connection) == found
+
+
+@pytest.mark.kinds(ServerKind.COMMUNITY)
+def test_retention_does_not_run_alone(store: Store) -> None:
+    """Rows that no refresh has read would be in no average when they go."""
+    with connected(store.pool) as connection:
+        number = {(job.name, job.relation): job.job_id for job in jobs.list_jobs(connection)}
+        refresh = number["policy_refresh_continuous_aggregate", "occupancy_quarter_hourly"]
+        retention = number["policy_retention", "occupancy_events"]
+        with pytest.raises(InvalidInputError, match=f"timeseries jobs pause {retention}"):
+            jobs.pause(connection, [refresh])
+        jobs.pause(connection, [number["policy_refresh_continuous_aggregate", "occupancy_hourly"]])
+        jobs.pause(connection, [refresh, retention])
+    with pytest.raises(InvalidInputError, match=f"timeseries jobs resume {refresh}"):
+        jobs.resume(store.pool, [retention])
+    with connected(store.pool) as connection:
+        assert not {job.job_id: job.scheduled for job in jobs.list_jobs(connection)}[retention]
+    assert len(jobs.resume(store.pool, [retention, refresh])) == 2
+
+
+@pytest.mark.kinds(ServerKind.COMMUNITY)
+def test_status_reports_retention_that_somebody_else_left_alone_and_any_mending_is_allowed(store: Store) -> None:
+    with connected(store.pool) as connection:
+        refresh, retention = (
+            next(job.job_id for job in jobs.list_jobs(connection) if (job.name, job.relation) == wanted)
+            for wanted in (
+                ("policy_refresh_continuous_aggregate", "health_quarter_hourly"), ("policy_retention", "health_logs")
+            )
+        )  # fmt: skip
+        connection.execute("SELECT alter_job(%s, scheduled => false)", [refresh])
+    assert "retention of health_logs (job" in "\n".join(read_status(store.pool).problems)
+    with connected(store.pool) as connection:
+        jobs.pause(connection, [retention])
+    assert "retention of health_logs (job" not in "\n".join(read_status(store.pool).problems)
+    jobs.resume(store.pool, [refresh])
+    jobs.resume(store.pool, [retention])
+    assert read_status(store.pool).problems == ()

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from timeseries import InvalidInputError, ServerKind, Store
+from timeseries import InvalidInputError, ServerKind, Store, jobs
+from timeseries.connections import connected
 from timeseries.policy_rules import RAW, RELATIONS, SOURCES, RelationPolicies, contradictions
 from timeseries.status import read_status
 
@@ -97,6 +98,40 @@ def test_status_reports_what_somebody_else_changed(store: Store) -> None:
     assert "health_logs has no retention policy" in problems
     store.policies.set("occupancy_quarter_hourly", start_offset="80 days")  # mends, though other problems remain
     assert "121 days" not in "\n".join(read_status(store.pool).problems)
+
+
+def job_rows(store: Store) -> list[tuple[Any, ...]]:
+    with psycopg.connect(store.url) as connection:
+        return connection.execute("""
+            SELECT job_id, proc_name, hypertable_name, scheduled, max_retries, retry_period, next_start
+            FROM timescaledb_information.jobs WHERE job_id >= 1000 ORDER BY job_id
+        """).fetchall()
+
+
+@COMMUNITY
+def test_setting_a_policy_leaves_a_paused_job_paused_and_the_rest_of_it_as_it_was(store: Store) -> None:
+    alter(store, "occupancy_events", "policy_retention", "retry_period => interval '7 minutes', max_retries => 3")
+    with connected(store.pool) as connection:
+        jobs.pause(connection)
+    before = job_rows(store)
+    store.policies.set("occupancy_events", drop_after="180 days", columnstore_after="3 days")
+    store.policies.set("occupancy_quarter_hourly", start_offset="40 days", schedule_interval="10 minutes")
+    assert job_rows(store) == before
+    assert [policy.drop_after for policy in store.policies.list() if policy.drop_after] == [180 * DAY, 90 * DAY]
+
+
+@COMMUNITY
+def test_a_new_retention_job_waits_for_a_refresh_that_is_paused(store: Store) -> None:
+    with connected(store.pool) as connection:
+        jobs.pause(connection)
+    store.policies.set("occupancy_events", drop_after=None)
+    store.policies.set("occupancy_events", drop_after="120 days")
+    with connected(store.pool) as connection:
+        assert not any(job.scheduled for job in jobs.list_jobs(connection))
+    jobs.resume(store.pool)
+    store.policies.set("occupancy_events", drop_after=None)
+    store.policies.set("occupancy_events", drop_after="120 days")
+    assert read_status(store.pool).problems == ()
 
 
 @COMMUNITY

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 import psycopg
 
 from timeseries.connections import Connection, Pool, connected
 from timeseries.errors import InvalidInputError
+from timeseries.policy_rules import SOURCES
 
 # Jobs below 1000 are TimescaleDB's own housekeeping, of a server rather than of a store, and are in no backup.
 JOBS = """
@@ -75,9 +76,10 @@ def list_jobs(connection: Connection) -> tuple[Job, ...]:
 def pause(connection: Connection, job_ids: Collection[int] | None = None) -> tuple[Job, ...]:
     """Pause these jobs, or all, in the caller's transaction; which of them were scheduled until now.
 
-    Raises InvalidInputError where there is no such job.
+    Raises InvalidInputError where there is no such job, or where retention would go on without the refresh that reads
+    the rows first.
     """
-    found = [job for job in _chosen(connection, job_ids) if job.scheduled]
+    found = [job for job in _chosen(connection, job_ids, scheduled=False) if job.scheduled]
     if found:
         connection.execute(SCHEDULE, [False, [job.job_id for job in found]])
     return tuple(found)
@@ -90,10 +92,11 @@ def resume(pool: Pool, job_ids: Collection[int] | None = None) -> tuple[Job, ...
     were paused for long or an old backup was restored, what lies between is refreshed first: else it would be in no
     average. The raw rows of that time are there, since retention was paused as well.
 
-    Raises InvalidInputError where there is no such job.
+    Raises InvalidInputError where there is no such job, or where retention would run without the refresh that reads
+    the rows first.
     """
     with connected(pool) as connection:
-        found = [job for job in _chosen(connection, job_ids) if not job.scheduled]
+        found = [job for job in _chosen(connection, job_ids, scheduled=True) if not job.scheduled]
         ids = [job.job_id for job in found]
         behind = connection.execute(BEHIND, [ids]).fetchall() if found else []
         connection.commit()
@@ -122,7 +125,26 @@ def postpone_retention(connection: Connection, by: timedelta) -> None:
             connection.execute(POSTPONE, [by])
 
 
-def _chosen(connection: Connection, job_ids: Collection[int] | None) -> list[Job]:
+def unread(jobs: Collection[Job]) -> dict[str, str]:
+    """Relations whose retention runs while the refresh that reads them is paused, each with what is to be done: their
+    rows may go before they are in any average.
+    """
+    found = {}
+    retention = {job.relation: job for job in jobs if job.name == "policy_retention" and job.scheduled}
+    for aggregate, source in SOURCES.items():
+        refreshes = [j for j in jobs if (j.name, j.relation) == ("policy_refresh_continuous_aggregate", aggregate)]
+        if source in retention and refreshes and not any(job.scheduled for job in refreshes):
+            found[source] = (
+                f"retention of {source} (job {retention[source].job_id}) runs while the refresh of {aggregate}"
+                f" (job {refreshes[0].job_id}) is paused, and removes rows that are in no average: pause both"
+                f" or let both run (timeseries jobs pause {retention[source].job_id},"
+                f" or timeseries jobs resume {refreshes[0].job_id})"
+            )
+    return found
+
+
+def _chosen(connection: Connection, job_ids: Collection[int] | None, *, scheduled: bool) -> list[Job]:
+    """The jobs that are to be paused or scheduled, where that makes sense for all of them together."""
     jobs = list_jobs(connection)
     if job_ids is None:
         return list(jobs)
@@ -131,6 +153,10 @@ def _chosen(connection: Connection, job_ids: Collection[int] | None) -> list[Job
         raise InvalidInputError(
             f"there is no job {', '.join(map(str, sorted(unknown)))}; timeseries jobs list shows them all"
         )
+    after = [replace(job, scheduled=scheduled) if job.job_id in job_ids else job for job in jobs]
+    known = unread(jobs)
+    if new := [problem for relation, problem in unread(after).items() if relation not in known]:
+        raise InvalidInputError("not done, since then " + "; ".join(new))
     return [job for job in jobs if job.job_id in job_ids]
 
 

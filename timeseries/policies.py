@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
@@ -12,6 +13,7 @@ from psycopg import sql
 
 from timeseries.connections import Connection, Pool, connected
 from timeseries.errors import InvalidInputError
+from timeseries.jobs import Job, list_jobs, unread
 from timeseries.policy_rules import (
     RAW,
     REFRESH,
@@ -22,7 +24,7 @@ from timeseries.policy_rules import (
     contradictions,
 )
 from timeseries.server import ServerKind, inspect_server
-from timeseries.text import parse_interval
+from timeseries.text import interval_text, parse_interval
 
 READ = """
     SELECT j.proc_name, coalesce(a.view_name, j.hypertable_name)::text AS relation, j.job_id, j.scheduled,
@@ -44,21 +46,36 @@ CHUNKS = """
         AND a.materialization_hypertable_name = d.hypertable_name
     WHERE coalesce(a.view_schema, d.hypertable_schema) = 'public'
 """
+# Of each policy its kind of job, the settings that are in the job's configuration, by their names there, and how it is
+# taken away and made.
 APPLY = {
     "drop_after": (
+        "policy_retention",
+        {"drop_after": "drop_after"},
         "SELECT public.remove_retention_policy({relation}, if_exists => true)",
         "SELECT public.add_retention_policy({relation}, drop_after => {drop_after}::interval)",
     ),
     "columnstore_after": (
+        "policy_compression",
+        {"compress_after": "columnstore_after"},
         "CALL public.remove_columnstore_policy({relation}, if_exists => true)",
         "CALL public.add_columnstore_policy({relation}, after => {columnstore_after}::interval)",
     ),
     "start_offset": (
+        "policy_refresh_continuous_aggregate",
+        {"start_offset": "start_offset", "end_offset": "end_offset"},
         "SELECT public.remove_continuous_aggregate_policy({relation}, if_exists => true)",
         "SELECT public.add_continuous_aggregate_policy({relation}, start_offset => {start_offset}::interval,"
         " end_offset => {end_offset}::interval, schedule_interval => {schedule_interval}::interval)",
     ),
 }
+# The job stays what it is: paused if it was paused, with its retries and whatever else was set.
+ALTER = """
+    SELECT public.alter_job(
+        job_id, config => config || %s::jsonb, schedule_interval => coalesce(%s, schedule_interval))
+    FROM timescaledb_information.jobs WHERE job_id = %s
+"""
+PAUSE = "SELECT public.alter_job(job_id, scheduled => false) FROM unnest(%s::integer[]) AS job_id"
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,16 +149,35 @@ def changed(before: RelationPolicies, settings: Mapping[str, timedelta | str | N
 
 
 def apply(connection: Connection, before: RelationPolicies, after: RelationPolicies) -> None:
-    """Take the old policies away and add the new ones, where they differ; in the caller's transaction."""
+    """Change the jobs where the settings differ, make those that are missing, and take away those that are no longer
+    wanted; in the caller's transaction. Nothing begins to run that was paused.
+    """
     values = {name: sql.Literal(getattr(after, name)) for name in SETTINGS}
     relation = sql.Literal(f"public.{after.relation}")
-    for name, (remove, add) in APPLY.items():
+    for name, (kind, configured, remove, add) in APPLY.items():
         group = REFRESH if name in REFRESH else (name,)
         if all(getattr(before, key) == getattr(after, key) for key in group):
+            continue
+        found = [job for job in list_jobs(connection) if (job.name, job.relation) == (kind, after.relation)]
+        if len(found) == 1 and getattr(after, name) is not None:
+            config = {key: interval_text(getattr(after, setting)) for key, setting in configured.items()}
+            every = after.schedule_interval if name in REFRESH else None
+            connection.execute(ALTER, [json.dumps(config), every, found[0].job_id])
             continue
         connection.execute(sql.SQL(remove).format(relation=relation))
         if getattr(after, name) is not None:
             connection.execute(sql.SQL(add).format(relation=relation, **values))
+            _pause_like(connection, found, kind, after.relation)
+
+
+def _pause_like(connection: Connection, replaced: Collection[Job], kind: str, relation: str) -> None:
+    """Pause a job that was just made where one that it replaces was paused, or where it would remove what a paused
+    refresh has not read.
+    """
+    found = list_jobs(connection)
+    new = [job.job_id for job in found if (job.name, job.relation) == (kind, relation)]
+    if any(not job.scheduled for job in replaced) or (kind == "policy_retention" and relation in unread(found)):
+        connection.execute(PAUSE, [new])
 
 
 def read_policies(connection: psycopg.Connection[Any]) -> LivePolicies:
@@ -161,6 +197,7 @@ def read_policies(connection: psycopg.Connection[Any]) -> LivePolicies:
             if found[relation].schedule_interval is not None:
                 problems.append(f"{relation} has two refresh policies, the second is job {job}: remove one of them")
             found[relation] = replace(found[relation], start_offset=start, end_offset=end, schedule_interval=every)
+    problems += unread(list_jobs(connection)).values()
     problems += [f"{name} has no refresh policy" for name in SOURCES if found[name].schedule_interval is None]
     problems += [
         f"{name} has no retention policy: the disk will fill" for name in RAW if found[name].drop_after is None
