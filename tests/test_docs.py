@@ -2,26 +2,45 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
 from conftest import SECRET_KEY, RunningServer
+from psycopg.conninfo import conninfo_to_dict
+from servers import drop_database
+from sqlite_databases import old
 
 from analytics import source
+from timeseries import OccupancyEvent, ServerKind, Store
+from timeseries.connections import conninfo
+from timeseries.programs import find_program
+from timeseries.settings import Settings
+
+__all__ = ["old"]
 
 ROOT = Path(__file__).parent.parent
 EVERY_PAGE = ["README.md", "CONTRIBUTING.md", *sorted(str(p.relative_to(ROOT)) for p in (ROOT / "docs").glob("*.md"))]
 
-# Their commands need files, programs or one kind of server; tests of their own run them.
-OTHERS = {"docs/backup.md", "docs/operations.md"}
+# What is looked up instead of run, and why.
+LOOKED_UP = {
+    "make ": "it would install, test or build everything: make says what it would do",
+    "docker compose ": "there may be no Docker: the services must be those of docker-compose.yml",
+}
+# What only some servers can do, so that it is run there.
+ONLY_ON = {
+    "timeseries policy set ": {ServerKind.COMMUNITY},
+    "psql restored ": {ServerKind.COMMUNITY, ServerKind.APACHE},  # calls functions of TimescaleDB
+}
 
 
 def blocks(page: str, language: str) -> list[str]:
@@ -62,17 +81,19 @@ def roles_go(server: RunningServer, database: str) -> Iterator[None]:
                 connection.execute(f'DROP OWNED BY "{name}"; DROP ROLE "{name}"')  # type: ignore[arg-type]
 
 
-def commands(page: str) -> list[str]:
-    return re.findall(r"^\$ (.*?)(?:  +#.*)?$", "\n".join(blocks(page, "console")), re.MULTILINE)
+def commands(page: str) -> list[list[str]]:
+    """The commands of each block."""
+    joined = [block.replace("\\\n", " ") for block in blocks(page, "console")]
+    return [re.findall(r"^\$ (.*?)(?:  +#.*)?$", block, re.MULTILINE) for block in joined]
 
 
 @pytest.mark.parametrize("page", EVERY_PAGE)
 def test_the_commands_of_a_page_exist_with_their_options(page: str) -> None:
     from timeseries.cli import main
 
-    for line in commands(page):
+    for line in itertools.chain(*commands(page)):
         command: Any = main
-        words = shlex.split(line.rstrip("\\"))
+        words = shlex.split(line)
         for word in words[1:] if words[0] == "timeseries" else ():
             if word.startswith("--"):
                 assert any(word in option.opts for option in (*main.params, *command.params)), line
@@ -81,29 +102,51 @@ def test_the_commands_of_a_page_exist_with_their_options(page: str) -> None:
         assert words[0] != "timeseries" or command is not main, line
 
 
-@pytest.mark.usefixtures("roles_go")
-@pytest.mark.parametrize("page", [page for page in EVERY_PAGE if blocks(page, "console") and page not in OTHERS])
-def test_the_commands_of_a_page_run(database: str, page: str, tmp_path: Path) -> None:
-    """Commands of `timeseries` run; of `make` and `docker compose` it is looked up that they exist."""
-    environment = os.environ | {
-        "TIMESERIES_DATABASE_URL": database,
+@pytest.fixture
+def at_hand(server: RunningServer, store: Store, tmp_path: Path, old: Path) -> dict[str, str]:
+    """The files that commands name, and an environment in which PostgreSQL's programs reach the server."""
+    store.record([OccupancyEvent(store.cameras.add("East Lot").id, datetime.now(UTC) - timedelta(hours=5), 7)])
+    store.export("occupancy_events", tmp_path / "events.parquet")
+    store.export("cameras", tmp_path / "cameras.csv")
+    assert old.name == "old.sqlite"
+    to = conninfo_to_dict(conninfo(store.url))
+    given = {f"PG{name.upper()}": str(to[name]) for name in ("host", "port", "user", "password") if name in to}
+    programs, _ = find_program("psql", 18, Settings())
+    return os.environ | given | {
+        "TIMESERIES_DATABASE_URL": store.url,
         "TIMESERIES_SECRET_KEY": SECRET_KEY,
-        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
-    }
-    for line in commands(page):
-        if line.startswith("make "):
-            done = subprocess.run(["make", "--dry-run", *line.split()[1:]], cwd=ROOT, capture_output=True, text=True)
-        elif line.startswith("docker compose "):
-            from test_compose import GIVEN, compose
+        "PATH": f"{Path(sys.executable).parent}:{programs.parent}:{os.environ['PATH']}",
+    }  # fmt: skip
 
-            words = line.removeprefix("docker compose ").split()
-            profile = words[:2] if words[0] == "--profile" else []
-            done = compose(GIVEN, *profile, "config", "--services")
-            assert words[len(profile)] in ("up", "run", "down", "logs")
-            assert {word for word in words[len(profile) + 1 :] if word.isalpha()} <= {*done.stdout.split(), "status"}
-        else:
-            done = subprocess.run(["sh", "-c", line], cwd=tmp_path, env=environment, capture_output=True, text=True)
-        assert done.returncode == 0, f"{line}: {done.stderr}"
+
+@pytest.mark.usefixtures("roles_go")
+@pytest.mark.parametrize("page", [page for page in EVERY_PAGE if blocks(page, "console")])
+def test_the_commands_of_a_page_run(server: RunningServer, page: str, at_hand: dict[str, str], tmp_path: Path) -> None:
+    """Block by block, each with a database of its own where it makes one."""
+    server.databases.append("restored")
+    for block in commands(page):
+        drop_database(server.admin_url, "restored")
+        for line in block:
+            prefix = next((prefix for prefix in LOOKED_UP if line.startswith(prefix)), None)
+            if prefix is not None:
+                looked_up(line)
+            elif all(server.kind in kinds for only, kinds in ONLY_ON.items() if line.startswith(only)):
+                done = subprocess.run(["sh", "-c", line], cwd=tmp_path, env=at_hand, capture_output=True, text=True)
+                assert done.returncode == 0, f"{line}: {done.stderr}"
+
+
+def looked_up(line: str) -> None:
+    if line.startswith("make "):
+        done = subprocess.run(["make", "--dry-run", *line.split()[1:]], cwd=ROOT, capture_output=True, text=True)
+    else:
+        from test_compose import GIVEN, compose
+
+        words = line.removeprefix("docker compose ").split()
+        profile = words[:2] if words[0] == "--profile" else []
+        done = compose(GIVEN, *profile, "config", "--services")
+        assert words[len(profile)] in ("up", "run", "down", "logs")
+        assert {word for word in words[len(profile) + 1 :] if word.isalpha()} <= {*done.stdout.split(), "status"}
+    assert done.returncode == 0, f"{line}: {done.stderr}"
 
 
 def test_every_code_block_of_a_page_is_of_a_language_that_is_run() -> None:
