@@ -81,15 +81,15 @@ def test_a_reader_that_holds_a_lock_is_named_as_the_reason(database: str) -> Non
 
 
 def test_two_processes_migrate_at_once_and_both_succeed(empty_database: str) -> None:
-    words = [
-        sys.executable,
-        "-c",
-        "from timeseries.cli import main; main()",
-        "--database-url",
-        empty_database,
-        "migrate",
-    ]
-    both = [subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(2)]
+    program = "import sys; from timeseries import schema; print(); sys.stdin.read(); schema.migrate(sys.argv[1])"
+    pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+    words = [sys.executable, "-c", program, empty_database]
+    both = [subprocess.Popen(words, text=True, **pipes) for _ in range(2)]  # type: ignore[call-overload]
+    for process in both:
+        process.stdout.readline()  # both have started
+    for process in both:
+        process.stdin.close()
+        process.stdin = None
     for process in both:
         _, errors = process.communicate(timeout=300)
         assert process.returncode == 0, errors
