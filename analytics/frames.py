@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from datetime import datetime
 from typing import Any, Literal
 from uuid import UUID
 
@@ -81,7 +80,7 @@ def table(
     arrays = [column(name, rows, positions, lots, zone) for name in columns]
     schema = pa.schema(
         [pa.field(name, array.type) for name, array in zip(columns, arrays, strict=True)],
-        metadata={"timeseries": json.dumps(attrs, default=datetime.isoformat)},
+        metadata={"timeseries": json.dumps(attrs)},
     )
     result = pa.Table.from_arrays(arrays, schema=schema)
     order = order_of([numbers(result[key]) for key in keys])
@@ -109,11 +108,14 @@ def frame(found: pa.Table, attrs: dict[str, Any], dtype_backend: DtypeBackend | 
 
 
 def attributes(asked: Sequence[Scope], unit: str) -> dict[str, Any]:
-    """What was asked: the range after rounding, and whether it was rounded; what differs between scopes is None."""
+    """What was asked: the range after rounding, in ISO 8601, and whether it was rounded; what differs between scopes is
+    None. JSON knows all of it, and so do files that keep it.
+    """
     zones, starts, ends = ({getattr(s, name) for s in asked} for name in ("timezone", "start", "end"))
+    start, end = (moments.pop() if len(moments) == 1 else None for moments in (starts, ends))
     return {
-        "start": starts.pop() if len(starts) == 1 else None,
-        "end": ends.pop() if len(ends) == 1 else None,
+        "start": start.isoformat() if start else None,
+        "end": end.isoformat() if end else None,
         "rounded": any(scope.rounded for scope in asked),
         "timezone": zones.pop() if len(zones) == 1 else None,
         "unit": unit,

@@ -74,7 +74,7 @@ def test_tuesdays_of_one_camera(lots: Store) -> None:
     assert row["occupied_share"] == pytest.approx(0.25, rel=1e-12)
     assert (row["occupied_min"], row["occupied_max"]) == (0, 23)
     assert frame.attrs["timezone"] == "America/New_York"
-    assert frame.attrs["start"] == datetime(2026, 8, 3, 4, tzinfo=UTC)
+    assert frame.attrs["start"] == "2026-08-03T04:00:00+00:00"
 
 
 def test_hours_are_indexed_by_local_time(lots: Store) -> None:
@@ -175,7 +175,7 @@ def test_fill_gives_a_row_for_what_is_not_known(lots: Store) -> None:
 def test_a_range_inside_a_quarter_is_rounded_outwards_and_the_frame_says_so(lots: Store) -> None:
     at = datetime(2026, 8, 4, 12, 7, tzinfo=UTC)
     frame = analytics.hourly_averages("North Lot", start=at, end=at + timedelta(minutes=1), url=lots.url)
-    assert (frame.attrs["start"], frame.attrs["end"]) == (at.replace(minute=0), at.replace(minute=15))
+    assert (frame.attrs["start"], frame.attrs["end"]) == ("2026-08-04T12:00:00+00:00", "2026-08-04T12:15:00+00:00")
     assert frame.attrs["rounded"] is True
     assert frame["coverage"].tolist() == [1.0]
     whole = analytics.hourly_averages("North Lot", start="2026-08-04", end="2026-08-05", url=lots.url)
