@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any, TypedDict
 
 from analytics.frames import DtypeBackend, attributes, frame, table
-from analytics.questions import Moment, Question, scopes
+from analytics.questions import Question, Scope, scopes
+from analytics.ranges import DECADE, SOON, Moment, check_filled
 from analytics.source import fetch
 
 
@@ -28,12 +30,22 @@ class Filled(Asked, total=False):
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A query, the columns of its frame in order, and those by which its rows are ordered."""
+    """A query, the columns of its frame in order, those by which its rows are ordered, and how far ahead of now its
+    range may go: where rows are sums over a range the future in it counts, as time of which nothing is known.
+    """
 
     query: str
     columns: tuple[str, ...]
     keys: tuple[str, ...] = ("camera",)
     unit: str = "cars"
+    ahead: timedelta = SOON
+
+    def sent(self, scope: Scope, *, fill: bool, exact: bool) -> Scope:
+        """What the server is asked: with `fill` all the future there is to be rows of."""
+        filled = fill and "bucket" in self.columns
+        if filled:
+            check_filled(scope.end)
+        return scope.within_reach(DECADE if filled else self.ahead, exact=exact)
 
 
 def ask(
@@ -43,6 +55,7 @@ def ask(
     as_arrow: bool,
     dtype_backend: DtypeBackend | None,
     exact: bool = False,
+    fill: bool = False,
     **parameters: object,
 ) -> Any:
     """The answer as a DataFrame or, with `as_arrow`, as a `pyarrow.Table`.
@@ -50,8 +63,9 @@ def ask(
     Raises UnknownCameraError, InvalidInputError, ServerUnavailableError or NotMigratedError.
     """
     asked = scopes(question, exact=exact)
-    parameters |= {"time_zone": question.timezone}
-    parts = [fetch(answer.query, scope.parameters() | parameters, question.url) for scope in asked]
+    sent = [answer.sent(scope, fill=fill, exact=exact) for scope in asked]
+    parameters |= {"time_zone": question.timezone, "fill": fill}
+    parts = [fetch(answer.query, scope.parameters() | parameters, question.url) for scope in sent]
     attrs = attributes(asked, answer.unit)
     found = table(parts, asked, answer.columns, answer.keys, attrs)
     return found if as_arrow else frame(found, attrs, dtype_backend)

@@ -9,7 +9,8 @@ import pyarrow as pa
 
 from analytics.answers import Answer, Filled, ask
 from analytics.frames import DtypeBackend
-from analytics.questions import Cameras, Moment, Question
+from analytics.questions import Cameras, Question
+from analytics.ranges import Moment
 
 MEASURES = ("occupied_avg", "occupied_share", "occupied_min", "occupied_max", "samples", "coverage")
 BUCKETS = ("camera", "camera_id", "bucket", *MEASURES)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pandas as pd
 
-from analytics.questions import Cameras, Moment
+from analytics.questions import Cameras, several
+from analytics.ranges import Moment
 from analytics.weekdays import weekday_averages
 
 COMPARED = ("occupied_avg", "coverage")
@@ -28,8 +29,9 @@ def compare(
     Raises:
         UnknownCameraError, InvalidInputError, ServerUnavailableError, NotMigratedError.
     """
+    asked = several(cameras)
     first, second = (
-        weekday_averages(cameras, start=start, end=end, timezone=timezone, fill=True, url=url)
+        weekday_averages(asked, start=start, end=end, timezone=timezone, fill=True, url=url)
         for start, end in (before, after)
     )
     keys = ["camera", "camera_id", "weekday"]

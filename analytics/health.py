@@ -9,13 +9,15 @@ import pyarrow as pa
 
 from analytics.answers import Answer, Asked, ask
 from analytics.frames import DtypeBackend
-from analytics.questions import Cameras, Moment, Question
+from analytics.questions import Cameras, Question
+from analytics.ranges import YEAR, Moment
 
 UPTIME = Answer(
     "SELECT a.* FROM public.health_uptime($camera_ids::uuid[], $start_at::timestamptz, $end_at::timestamptz) AS a",
     ("camera", "camera_id", "healthy_share", "degraded_share", "disconnected_share", "samples", "coverage"),
     ("camera",),
     unit="share of the known time",
+    ahead=YEAR,
 )
 STATES = Answer(
     """

@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+import shlex
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from uuid import UUID
 from zoneinfo import ZoneInfo, available_timezones
 
+from analytics.ranges import Moment, instant, parsed, quarter, within_reach
 from analytics.source import fetch
 from timeseries import Camera, InvalidInputError
 from timeseries.cameras import unknown_camera
 
 CameraLike = Camera | UUID | str
 Cameras = CameraLike | Iterable[CameraLike] | None
-Moment = datetime | date | str | None
 Weekdays = str | int | Iterable[str | int] | None
 
 NAMES = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
-QUARTER = timedelta(minutes=15)
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +63,11 @@ class Scope:
             "end_at": self.end.isoformat() if self.end else None,
         }
 
+    def within_reach(self, ahead: timedelta, *, exact: bool = False) -> Scope:
+        """The same without the times of which no answer knows anything, up to `ahead` of now."""
+        start, end = within_reach(self.start, self.end, ahead, exact=exact)
+        return replace(self, start=start, end=end)
+
 
 def scopes(question: Question, *, exact: bool = False) -> list[Scope]:
     """One scope per time zone, since a date begins at another moment in each; at least one. The range is rounded
@@ -77,9 +81,12 @@ def scopes(question: Question, *, exact: bool = False) -> list[Scope]:
     zones: dict[str, list[Lot]] = {}
     for lot in find_cameras(question.cameras, question.url):
         zones.setdefault(asked or lot.timezone, []).append(lot)
+    start, end = parsed("start", question.start), parsed("end", question.end)
+    if len(zones) == 1 or any(value and not isinstance(value, datetime) for value in (start, end)):
+        check_stored_zones(zones)
     found = []
     for zone, lots in (zones or {asked or "UTC": []}).items():
-        first, last = moment("start", question.start, zone), moment("end", question.end, zone)
+        first, last = instant("start", start, zone), instant("end", end, zone)
         if first is not None and last is not None and first >= last:
             raise InvalidInputError(
                 f"the range is reversed or empty: start {question.start} is not before end {question.end}; swap them"
@@ -89,67 +96,60 @@ def scopes(question: Question, *, exact: bool = False) -> list[Scope]:
     return found
 
 
-def check_zone(name: str) -> None:
+def is_zone(name: str) -> bool:
     try:
         ZoneInfo(name)
     except (KeyError, TypeError, ValueError, OSError):  # it is looked up as a file
+        return False
+    return True
+
+
+def check_zone(name: str) -> None:
+    if not is_zone(name):
         near = difflib.get_close_matches(str(name), available_timezones(), n=3)
         hint = f"did you mean {' or '.join(near)}?" if near else "give an IANA name, like Europe/Berlin"
-        raise InvalidInputError(f"time zone {name!r} is unknown; {hint}") from None
+        raise InvalidInputError(f"time zone {name!r} is unknown; {hint}")
+
+
+def check_stored_zones(zones: dict[str, list[Lot]]) -> None:
+    """PostgreSQL takes more zones than there are names of, and another program may have stored one of them."""
+    for zone, lots in zones.items():
+        if not is_zone(zone):
+            raise InvalidInputError(
+                f"camera {lots[0].name!r} has the time zone {zone!r}, which has no IANA name; mend it with: timeseries"
+                f" camera update {shlex.quote(lots[0].name)} --timezone Europe/Berlin, or ask with a timezone"
+            )
+
+
+def several(cameras: Cameras) -> list[CameraLike] | None:
+    """What was asked for as a list: an iterable may be read only once."""
+    return [cameras] if isinstance(cameras, str | UUID | Camera) else None if cameras is None else list(cameras)
 
 
 def find_cameras(cameras: Cameras, url: str | None) -> list[Lot]:
     """The cameras asked for, all where None is given; one that is named twice is there once."""
     query = "SELECT id::text, name::text, timezone, capacity FROM public.cameras ORDER BY name"
     known = [Lot(**row) for row in fetch(query, {}, url).to_pylist()]
-    if cameras is None:
+    wanted = several(cameras)
+    if wanted is None:
         return known
-    wanted: Sequence[CameraLike] = [cameras] if isinstance(cameras, str | UUID | Camera) else list(cameras)
     by_key = {lot.id: lot for lot in known} | {lot.name: lot for lot in known}
     found: dict[str, Lot] = {}
     for camera in wanted:
         key = str(camera.id if isinstance(camera, Camera) else camera)
-        if key not in by_key:
+        lot = by_key.get(key) or by_key.get(spelled_out(key))
+        if lot is None:
             raise unknown_camera(key, [lot.name for lot in known])
-        found[by_key[key].id] = by_key[key]
+        found[lot.id] = lot
     return list(found.values())
 
 
-def moment(name: str, value: Moment, zone: str) -> datetime | None:
-    """An aware datetime in UTC; a date is the midnight that begins it in `zone`."""
-    if isinstance(value, str):
-        try:
-            value = date.fromisoformat(value) if len(value) <= len("2026-11-01") else datetime.fromisoformat(value)
-        except ValueError:
-            raise InvalidInputError(f"{name} {value!r} is not ISO 8601, like 2026-11-01 or 2026-11-01T06:00Z") from None
-    if isinstance(value, datetime) and value == value:  # NaT is no moment
-        if value.utcoffset() is None:
-            raise InvalidInputError(
-                f"{name} {value.isoformat()} is naive; give it an offset ({value.isoformat()}Z), or a date alone for"
-                " the midnight at the lot"
-            )
-        return value.astimezone(UTC)
-    if isinstance(value, date) and value == value:
-        return midnight(value, zone)
-    if value is not None:
-        raise InvalidInputError(f"{name} {value!r} is neither a datetime, a date nor a text")
-    return None
-
-
-def midnight(day: date, zone: str) -> datetime:
-    """The first instant of a local day: where midnight happens twice the first, where it does not, the change.
-
-    Python reads a wall time in a gap with the offset before it, which gives the instant of the change.
-    """
-    return datetime(day.year, day.month, day.day, tzinfo=ZoneInfo(zone), fold=0).astimezone(UTC)
-
-
-def quarter(value: datetime | None, up: int) -> datetime | None:
-    """Down to a quarter of an hour, or up to the next."""
-    if value is None:
-        return None
-    quarters, rest = divmod(value - EPOCH, QUARTER)
-    return EPOCH + (quarters + (up if rest else 0)) * QUARTER
+def spelled_out(key: str) -> str:
+    """An id in the spelling of the database, from any that stands for one; another text as it is."""
+    try:
+        return str(UUID(key))
+    except ValueError:
+        return key
 
 
 def weekday_numbers(weekdays: Weekdays) -> list[int]:

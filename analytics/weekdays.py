@@ -10,7 +10,8 @@ import pyarrow as pa
 from analytics.answers import Answer, Asked, Filled, ask
 from analytics.averages import MEASURES
 from analytics.frames import DtypeBackend
-from analytics.questions import Cameras, Moment, Question, Weekdays, weekday_numbers
+from analytics.questions import Cameras, Question, Weekdays, weekday_numbers
+from analytics.ranges import YEAR, Moment
 from timeseries import InvalidInputError
 
 WEEKDAYS = Answer(
@@ -21,6 +22,7 @@ WEEKDAYS = Answer(
     """,
     ("camera", "camera_id", "weekday", *MEASURES),
     ("camera", "weekday"),
+    ahead=YEAR,
 )
 PROFILE = Answer(
     """
@@ -37,6 +39,7 @@ PROFILE = Answer(
     """,
     ("camera", "camera_id", "weekday", "hour", *MEASURES),
     ("camera", "weekday", "hour"),
+    ahead=YEAR,
 )
 PEAKS = Answer(
     """
