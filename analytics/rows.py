@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -13,7 +14,8 @@ import pyarrow as pa
 
 from analytics.answers import Answer, Asked, ask
 from analytics.frames import DtypeBackend, attributes, frame, table
-from analytics.questions import Cameras, Moment, Question, Scope, scopes
+from analytics.questions import Cameras, Question, Scope, scopes
+from analytics.ranges import EPOCH, Moment
 from analytics.source import fetch
 from timeseries import InvalidInputError
 
@@ -65,6 +67,7 @@ RAW: dict[Kind, tuple[str, Answer]] = {
     ),
 }
 
+UNITS = {"occupancy": "cars", "health": "share of the known time"}
 MEASURES = {
     "occupancy": ("samples", "occupied_min", "occupied_max", "occupied_avg"),
     "health": ("samples", "healthy_samples", "degraded_samples", "disconnected_samples", "healthy_share"),
@@ -98,7 +101,7 @@ def rows_of(family: str, level: str, question: Question, *, summary: bool) -> An
     names = ", ".join(f"a.{name}" for name in ("camera_id", *columns))
     where = " AND ".join(conditions) or "true"
     query = f"SELECT {names} FROM public.{family}_{level} AS a WHERE {where}"  # noqa: S608 - names of our own
-    return Answer(query, ("camera", "camera_id", *columns), ("camera", "bucket", *LEVELS[level][:1]))
+    return Answer(query, ("camera", "camera_id", *columns), ("camera", "bucket", *LEVELS[level][:1]), UNITS[family])
 
 
 AGGREGATES = {f"{family}_{level}": (family, level) for family in MEASURES for level in LEVELS}
@@ -169,20 +172,32 @@ def events(
     """Raw rows, a frame of at most `batch_size` at a time: memory is bounded, and no transaction stays open between.
 
     The other arguments and the errors are those of `hourly_averages`; the range is taken exactly. Rows come in the
-    order of time; of cameras in several time zones, one zone after another. Frames are indexed by `timestamp`, with the
-    columns camera, camera_id and, of `kind` "occupancy", occupied_count and raw_data (JSON as text), of "health",
-    status and message.
+    order of time; of cameras in several time zones, one zone after another, and then in UTC. Frames are indexed by
+    `timestamp`, with the columns camera, camera_id and, of `kind` "occupancy", occupied_count and raw_data (JSON as
+    text), of "health", status and message. All of them have the same types and categories, and where there is no row
+    there is one frame without rows: `pd.concat` puts them together.
     """
     if kind not in RAW:
         raise InvalidInputError(f"kind {kind!r} is unknown; give 'occupancy' or 'health'")
     if batch_size < 1:
         raise InvalidInputError(f"batch size {batch_size!r}: it must be at least 1")
     bounds, page = RAW[kind]
-    for scope in scopes(Question(cameras, start, end, timezone, url), exact=True):
-        attrs = attributes([scope], page.unit)
-        for rows in pages(scope, bounds, page.query, batch_size, url):
-            found = table([rows], [scope], page.columns, page.keys, attrs)
-            yield found if as_arrow else frame(found, attrs, dtype_backend)
+    asked = scopes(Question(cameras, start, end, timezone, url), exact=True)
+    attrs = attributes(asked, page.unit)
+    parts = (part for scope in asked for part in pages(scope, bounds, page.query, batch_size, url))
+    first = next(parts, None)
+    if first is None:
+        first = rows_between(EPOCH, EPOCH, asked[0], page.query, 0, url)
+    for rows in itertools.chain([first], parts):
+        found = table([rows], asked, page.columns, page.keys, attrs)
+        yield found if as_arrow else frame(found, attrs, dtype_backend)
+
+
+def rows_between(
+    start: datetime, end: datetime, scope: Scope, query: str, size: int, url: str | None, after: object = None
+) -> pa.Table:
+    asked = replace(scope, start=start, end=end).parameters() | {"after": after, "size": size}
+    return fetch(query, asked, url)
 
 
 def pages(scope: Scope, bounds: str, query: str, size: int, url: str | None) -> Iterator[pa.Table]:
@@ -193,8 +208,7 @@ def pages(scope: Scope, bounds: str, query: str, size: int, url: str | None) -> 
     at, last, window, after = ends["first_at"].astimezone(UTC), ends["last_at"], SHORTEST, None
     while at <= last:
         until = min(at + window, scope.end or datetime.max.replace(tzinfo=UTC), last + timedelta(microseconds=1))
-        asked = replace(scope, start=at, end=until).parameters() | {"after": after, "size": size}
-        rows = fetch(query, asked, url)
+        rows = rows_between(at, until, scope, query, size, url, after)
         if rows.num_rows:
             yield rows
         if rows.num_rows == size:
