@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import atexit
 import os
+import re
 import threading
+from pathlib import Path
 from string import Template
 
 import adbc_driver_manager
@@ -16,17 +18,41 @@ from timeseries.errors import (
     InvalidInputError,
     NotAllowedError,
     NotMigratedError,
+    QueryCancelledError,
     ServerUnavailableError,
     TimeseriesError,
 )
 from timeseries.settings import Settings
 from timeseries.store import resolve_url
 
-BIND = "SELECT set_config(name, text, true) FROM unnest($1::text[], $2::text[]) AS s (name, text)"
+BIND = """
+    SELECT set_config(name, text, true), current_setting('statement_timeout') AS statement_timeout
+    FROM unnest($1::text[], $2::text[]) AS s (name, text)
+"""
 NOT_MIGRATED = {"42P01", "42703", "42883", "3F000"}
+CANCELLED = "57014"
+# Why a server turns a connection away, in words of our own: its words and the driver's may show the URL. The driver
+# gives no SQLSTATE for it, so that is known by the server's words, where these are English.
+REASONS = {
+    "28P01": "the password is wrong, or missing",
+    "28000": "the server does not let this role in, or has none of this name",
+    "3D000": "the server has no database of this name",
+    "42501": "the role may not connect to this database",
+    "53300": "there are too many connections, of the server or of this role",
+}
+WORDS = {
+    "password authentication failed": "28P01",
+    "no password supplied": "28P01",
+    "pg_hba[.]conf": "28000",
+    'role ".*" (does not exist|is not permitted)': "28000",
+    'database ".*" does not exist': "3D000",
+    "permission denied for database": "42501",
+    "too many (connections|clients)": "53300",
+    "remaining connection slots": "53300",
+}
 _lock = threading.Lock()
 _sources: dict[tuple[int, str], Source] = {}
-_default_url: str | None = None
+_defaults: dict[tuple[Settings, Path], str] = {}
 
 
 def fetch(query: str, parameters: dict[str, object], url: str | None = None) -> pa.Table:
@@ -38,7 +64,7 @@ def fetch(query: str, parameters: dict[str, object], url: str | None = None) -> 
 
     Raises:
         ServerUnavailableError, NotMigratedError; NotAllowedError where the role lacks a right, InvalidInputError where
-        the server cannot use a value.
+        the server cannot use a value, QueryCancelledError where it ended the query.
     """
     return _source(url).fetch(query, parameters)
 
@@ -50,6 +76,7 @@ class Source:
         self.url = url
         self.lock = threading.Lock()
         self.connection: dbapi.Connection | None = None
+        self.limit = "0"  # the statement_timeout of the session
 
     def fetch(self, query: str, parameters: dict[str, object]) -> pa.Table:
         with self.lock:
@@ -57,20 +84,30 @@ class Source:
                 try:
                     return self._fetch(query, parameters)
                 except adbc_driver_manager.Error as error:
-                    state = error.sqlstate or ""
-                    if state in NOT_MIGRATED:
-                        raise NotMigratedError("the database is not migrated; run: timeseries migrate") from error
-                    if state == "42501":
-                        raise NotAllowedError(
-                            f"the database role may not read what this needs: {error}; see timeseries grant --help"
-                        ) from error
-                    if state[:2] == "22":
-                        raise InvalidInputError(f"the server cannot use a value of the question: {error}") from error
-                    if state[:2] not in ("", "08", "57"):
-                        raise TimeseriesError(f"the server refused the query: {error}") from error
+                    self._raise(error)
                     if attempt == 2:
                         raise ServerUnavailableError("the database server cannot be reached") from error
             raise AssertionError("unreachable")
+
+    def _raise(self, error: adbc_driver_manager.Error) -> None:
+        """Raise our error for what the driver says; return where the connection went away."""
+        state = error.sqlstate or ""
+        if state in NOT_MIGRATED:
+            raise NotMigratedError("the database is not migrated; run: timeseries migrate") from error
+        if state == "42501":
+            raise NotAllowedError(
+                f"the database role may not read what this needs: {error}; see timeseries grant --help"
+            ) from error
+        if state == CANCELLED:
+            limit = "no statement_timeout" if self.limit == "0" else f"a statement_timeout of {self.limit}"
+            raise QueryCancelledError(
+                f"the server, with {limit}, cancelled the query; ask for a shorter range or fewer cameras, or set a"
+                " higher statement_timeout for this role"
+            ) from error
+        if state[:2] == "22":
+            raise InvalidInputError(f"the server cannot use a value of the question: {error}") from error
+        if state[:2] not in ("", "08", "57"):
+            raise TimeseriesError(f"the server refused the query: {error}") from error
 
     def _fetch(self, query: str, parameters: dict[str, object]) -> pa.Table:
         if self.connection is None:
@@ -83,7 +120,7 @@ class Source:
             with self.connection.cursor() as cursor:
                 cursor.execute("BEGIN READ ONLY")
                 cursor.execute(BIND, settings)
-                cursor.fetch_arrow_table()
+                self.limit = cursor.fetch_arrow_table()["statement_timeout"][0].as_py()
                 cursor.execute(Template(query).substitute(read))
                 table = cursor.fetch_arrow_table()
                 cursor.execute("COMMIT")
@@ -95,8 +132,10 @@ class Source:
     def _connect(self) -> dbapi.Connection:
         try:
             return dbapi.connect(reading_url(self.url), autocommit=True)
-        except adbc_driver_manager.Error:
-            raise ServerUnavailableError("the database server cannot be reached") from None
+        except adbc_driver_manager.Error as error:
+            state = error.sqlstate or next((code for words, code in WORDS.items() if re.search(words, str(error))), "")
+            reason = f": {REASONS[state]}" if state in REASONS else ""
+            raise ServerUnavailableError(f"the database server cannot be reached{reason}") from None
 
     def close(self) -> None:
         connection, self.connection = self.connection, None
@@ -105,18 +144,29 @@ class Source:
 
 
 def _source(url: str | None) -> Source:
-    global _default_url
     with _lock:
-        if url is None:
-            url = _default_url = _default_url or Settings.from_environment().read_url or resolve_url()
+        url = url or _default_url()
         # A forked process must not talk on its parent's connection.
         return _sources.setdefault((os.getpid(), url), Source(url))
+
+
+def _default_url() -> str:
+    """That of the environment as it is now; an embedded server is started once for each folder."""
+    settings, folder = _environment()
+    if (settings, folder) not in _defaults:
+        _defaults[settings, folder] = settings.read_url or resolve_url(settings=settings)
+    return _defaults[settings, folder]
+
+
+def _environment() -> tuple[Settings, Path]:
+    settings = Settings.from_environment()
+    return settings, settings.home.expanduser().resolve()
 
 
 def close(url: str | None = None) -> None:
     """Close the connection to a database; the next question opens another."""
     with _lock:
-        source = _sources.pop((os.getpid(), url or _default_url or ""), None)
+        source = _sources.pop((os.getpid(), url or _defaults.get(_environment(), "")), None)
     if source is not None:
         source.close()
 

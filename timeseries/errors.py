@@ -19,6 +19,10 @@ class ServerUnavailableError(TimeseriesError):
     """The server cannot be reached or went away: try again later."""
 
 
+class QueryCancelledError(TimeseriesError):
+    """The server ended a query before its answer, mostly at its time limit: ask for less, or raise the limit."""
+
+
 class NotMigratedError(TimeseriesError):
     """The database lacks the schema, or has another version of it: run `timeseries migrate`."""
 

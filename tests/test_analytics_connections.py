@@ -1,0 +1,96 @@
+"""Where answers come from: which database, and why one does not answer."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Iterator
+
+import psycopg
+import pytest
+from psycopg import sql
+from sqlalchemy import make_url
+
+import analytics
+from analytics import source
+from timeseries import QueryCancelledError, ServerUnavailableError, Store
+
+SLOW = "SELECT pg_sleep(30)::text AS slept"
+
+
+@pytest.fixture
+def role(store: Store) -> Iterator[str]:
+    name = f"reader_{uuid.uuid4().hex}"
+    with psycopg.connect(store.url, autocommit=True) as connection:
+        connection.execute(sql.SQL("CREATE ROLE {} LOGIN").format(sql.Identifier(name)))
+        yield name
+        connection.execute(sql.SQL("DROP ROLE {}").format(sql.Identifier(name)))
+
+
+def url_of(store: Store, **parts: str) -> str:
+    return make_url(store.url).set(**parts).render_as_string(hide_password=False)  # type: ignore[arg-type]
+
+
+def test_a_time_limit_is_named_with_the_remedy_and_not_asked_for_twice(store: Store) -> None:
+    url = f"{store.url}?options=-cstatement_timeout%3D300"
+    begin = time.perf_counter()
+    with pytest.raises(QueryCancelledError, match=r"statement_timeout of 300ms.*shorter range.*higher"):
+        source.fetch(SLOW, {}, url)
+    assert time.perf_counter() - begin < 0.6
+    assert source.fetch("SELECT 1 AS one", {}, url)["one"].to_pylist() == [1]
+    source.close(url)
+
+
+def test_a_reason_to_be_turned_away_is_named_and_the_password_is_not(store: Store, role: str) -> None:
+    secret = "hunter2"
+    with psycopg.connect(store.url, autocommit=True) as connection:
+        connection.execute(sql.SQL("ALTER ROLE {} CONNECTION LIMIT 0").format(sql.Identifier(role)))
+    for reason, parts in (
+        ("no database of this name", {"database": "nowhere", "password": secret}),
+        ("none of this name", {"username": "nobody", "password": secret}),
+        ("too many connections", {"username": role, "password": secret}),
+    ):
+        with pytest.raises(ServerUnavailableError, match=reason) as raised:
+            analytics.latest(url=url_of(store, **parts))
+        assert secret not in str(raised.value)
+        assert raised.value.__cause__ is None
+        assert raised.value.__suppress_context__
+
+
+@pytest.mark.parametrize(
+    ("said", "reason"),
+    [
+        ('FATAL:  password authentication failed for user "me"', "password is wrong"),
+        ("fe_sendauth: no password supplied", "password is wrong, or missing"),
+        ('FATAL:  no pg_hba.conf entry for host "::1", user "me", database "d", no encryption', "let this role in"),
+        ('FATAL:  role "me" is not permitted to log in', "let this role in"),
+        ('FATAL:  permission denied for database "d"', "may not connect"),
+        ("FATAL:  sorry, too many clients already", "too many connections"),
+        ("FATAL:  remaining connection slots are reserved for roles with the SUPERUSER attribute", "too many"),
+        ('could not translate host name "hunter2" to address', "cannot be reached$"),
+    ],
+)
+def test_the_words_of_a_server_become_a_reason(monkeypatch: pytest.MonkeyPatch, said: str, reason: str) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise source.adbc_driver_manager.OperationalError(f"{said} hunter2", status_code=1)
+
+    monkeypatch.setattr(source.dbapi, "connect", refuse)
+    with pytest.raises(ServerUnavailableError, match=reason) as raised:
+        source.Source("postgresql://me:hunter2@127.0.0.1/d").fetch("SELECT 1", {})
+    assert "hunter2" not in str(raised.value)
+
+
+def test_the_database_is_that_of_the_environment_as_it_is_now(
+    store: Store, empty_database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.cameras.add("North Lot")
+    monkeypatch.delenv("TIMESERIES_READ_URL", raising=False)
+    monkeypatch.setenv("TIMESERIES_DATABASE_URL", store.url)
+    assert analytics.latest()["camera"].tolist() == ["North Lot"]
+    monkeypatch.setenv("TIMESERIES_DATABASE_URL", empty_database)
+    with pytest.raises(source.NotMigratedError):
+        analytics.latest()
+    monkeypatch.setenv("TIMESERIES_READ_URL", store.url)
+    assert analytics.latest()["camera"].tolist() == ["North Lot"]
+    source.close()
+    source.close(empty_database)
