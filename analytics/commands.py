@@ -44,7 +44,12 @@ def weekday(
         )
         if plot is not None:
             save_heat_map(name, plot, store, start=start, end=end, timezone=timezone)
-    print_json(frame.to_dict("records")) if as_json else print_weekdays(frame)
+    print_json(records(frame)) if as_json else print_weekdays(frame)
+
+
+def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """A dictionary a row, with None for what is missing."""
+    return frame.astype(object).where(frame.notna(), None).to_dict("records")  # type: ignore[return-value]
 
 
 def print_weekdays(frame: pd.DataFrame) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -35,7 +36,7 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], title:
 
 
 def shown(value: object) -> str:
-    if value is None:
+    if value is None or value != value:  # NaN, NaT
         return "–"
     if isinstance(value, float):
         return f"{value:,.1f}"
@@ -57,17 +58,19 @@ def size(bytes_: int) -> str:
 
 
 def print_json(value: object) -> None:
-    click.echo(json.dumps(plain(value), indent=2))
+    click.echo(json.dumps(plain(value), indent=2, allow_nan=False))
 
 
 def plain(value: Any) -> Any:
-    """Only what JSON knows: times in ISO 8601, lengths of time in seconds."""
+    """Only what JSON knows: times in ISO 8601, lengths of time in seconds, null for what is no number and no time."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value) if field.repr}
     if isinstance(value, dict):
         return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [plain(item) for item in value]
+    if value != value or (isinstance(value, float) and math.isinf(value)):
+        return None
     if isinstance(value, datetime | date):
         return value.isoformat()
     if isinstance(value, timedelta):
