@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from analytics.questions import NAMES
+from analytics.ranges import QUARTER
 from timeseries import InvalidInputError
 
 if TYPE_CHECKING:
@@ -17,18 +18,21 @@ COLOURS = {"healthy": "#4c9f70", "degraded": "#e3b23c", "disconnected": "#c8553d
 
 
 def heat_map(week: pd.DataFrame, ax: Axes | None = None, *, capacity: int | None = None) -> Axes:
-    """Weekday by hour of day of one camera, from the frame of `weekday_profile`, or from that of `hourly_averages`, of
-    which hours are weighed by what is known of them. `capacity` is the top of the scale.
+    """Weekday by hour of day of one camera, from the frame of `weekday_profile`, or from that of `hourly_averages` with
+    a start and an end, of which hours are weighed by the time that is known of them. `capacity` is the top of the
+    scale.
 
-    Raises InvalidInputError for a frame of several cameras, ImportError where the extra `plot` is not installed.
+    Raises InvalidInputError for a frame of several cameras or of another kind, ImportError where the extra `plot` is
+    not installed.
     """
     camera = one_camera(week)
-    if "weekday" in week:
+    if "weekday" in week and "hour" in week:
         keys = [week["weekday"].to_numpy(), week["hour"].to_numpy()]
+        known = week["coverage"].to_numpy(dtype=float)
     else:
-        index = pd.DatetimeIndex(week.index)
+        index = local_hours(week, camera)
         keys = [index.isocalendar()["day"].to_numpy(), index.hour.to_numpy()]
-    known = week["coverage"].to_numpy(dtype=float)
+        known = week["coverage"].to_numpy(dtype=float) * seconds_in_range(week, index)
     weighed = pd.DataFrame({"cars": week["occupied_avg"].to_numpy(dtype=float) * known, "known": known})
     sums = weighed.groupby(keys).sum()
     cells = (sums["cars"] / sums["known"]).unstack().reindex(index=range(1, 8), columns=range(24)).astype(float)
@@ -42,6 +46,52 @@ def heat_map(week: pd.DataFrame, ax: Axes | None = None, *, capacity: int | None
     figure: Any = ax.figure
     figure.colorbar(image, ax=ax, label="Cars")
     return ax
+
+
+def local_hours(hours: pd.DataFrame, camera: str) -> pd.DatetimeIndex:
+    """The index of a frame of hours of one zone, of a range that is known. Raises InvalidInputError for another."""
+    index = hours.index
+    if not isinstance(index, pd.DatetimeIndex) or "occupied_avg" not in hours or "local_date" in hours:
+        raise InvalidInputError("a heat map is drawn of the frame of weekday_profile or of hourly_averages")
+    if hours.attrs.get("timezone") is None:
+        raise InvalidInputError(
+            "the frame has no one time zone, as that of cameras in several, so its hours are those of UTC; ask for"
+            f" {camera!r} alone"
+        )
+    if None in (hours.attrs.get("start"), hours.attrs.get("end")):
+        raise InvalidInputError(
+            "the range of the frame is not known, so neither is the weight of its first and last hour; ask with a start"
+            " and an end, or draw weekday_profile"
+        )
+    return index
+
+
+def seconds_in_range(hours: pd.DataFrame, index: pd.DatetimeIndex) -> Any:
+    """How many seconds of each local hour lie in the range of the frame.
+
+    A local hour is a run of quarters of an hour with one hour on the wall and one offset, so it may be shorter where
+    the offset changes. In a frame of quarters not every row begins such a run.
+    """
+    own = wall_hours(index)
+    if np.any(same_hour(own, wall_hours(index - QUARTER))):
+        return np.ones(len(index))
+    start, end = (pd.Timestamp(hours.attrs[name]) for name in ("start", "end"))
+    known = np.zeros(len(index))
+    for number in range(4):
+        quarters = index + number * QUARTER
+        inside = same_hour(own, wall_hours(quarters)) & (quarters >= start) & (quarters < end)
+        known += np.asarray(inside) * QUARTER.total_seconds()
+    return known
+
+
+def same_hour(one: tuple[Any, Any], other: tuple[Any, Any]) -> Any:
+    return (one[0] == other[0]) & (one[1] == other[1])
+
+
+def wall_hours(times: pd.DatetimeIndex) -> tuple[pd.DatetimeIndex, pd.TimedeltaIndex]:
+    """The hour on the wall, and how far the wall is ahead of UTC."""
+    walls = times.tz_localize(None)
+    return walls.floor("h"), walls - times.tz_convert("UTC").tz_localize(None)
 
 
 def line(averages: pd.DataFrame, ax: Axes | None = None, *, capacity: int | None = None) -> Axes:
@@ -126,7 +176,9 @@ def one_camera(frame: pd.DataFrame) -> str:
 
 
 def local_time(frame: pd.DataFrame) -> str:
-    return f"Local time ({frame.attrs.get('timezone') or 'UTC'})"
+    """What the times of a frame are; of cameras in several zones those of a week are each camera's own."""
+    zone = frame.attrs.get("timezone")
+    return f"Local time ({zone})" if zone else "Local time" if "hour" in frame else "UTC"
 
 
 def new_axes(width: float, height: float) -> Axes:
