@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 
 import analytics
-from analytics import source
 from timeseries import ConfigurationError, Store
 from timeseries.connections import conninfo, create_engine, parse_url, reading_url
 from timeseries.settings import Settings
@@ -67,7 +66,6 @@ def test_notebooks_read_from_the_read_url(database: str, monkeypatch: pytest.Mon
     assert "target_session_attrs=prefer-standby" in reading_url(database)
     monkeypatch.setenv("TIMESERIES_DATABASE_URL", "postgresql://nobody@127.0.0.1:1/nothing")
     monkeypatch.setenv("TIMESERIES_READ_URL", database)
-    monkeypatch.setattr(source, "_default_url", None)
     assert len(analytics.weekday_averages()) == 0
 
 

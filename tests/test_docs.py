@@ -20,7 +20,6 @@ from psycopg.conninfo import conninfo_to_dict
 from servers import drop_database
 from sqlite_databases import old
 
-from analytics import source
 from timeseries import OccupancyEvent, ServerKind, Store
 from timeseries.connections import conninfo
 from timeseries.programs import find_program
@@ -56,7 +55,6 @@ def test_the_code_of_a_page_runs(
 ) -> None:
     monkeypatch.setenv("TIMESERIES_DATABASE_URL", database)
     monkeypatch.setenv("TIMESERIES_SECRET_KEY", SECRET_KEY)
-    monkeypatch.setattr(source, "_default_url", None)
     monkeypatch.chdir(tmp_path)
     found = blocks(page, "python")
     for block in found:

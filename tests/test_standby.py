@@ -39,7 +39,6 @@ def test_notebooks_read_from_the_standby_and_from_the_primary_while_there_is_non
     both = f"postgresql://reader@127.0.0.1:{primary.port},127.0.0.1:{standby.port}/postgres"
     monkeypatch.setenv("TIMESERIES_DATABASE_URL", primary.url())
     monkeypatch.setenv("TIMESERIES_READ_URL", both)
-    monkeypatch.setattr(source, "_default_url", None)
     with psycopg.connect(primary.url(), autocommit=True) as connection:
         connection.execute("CREATE ROLE reader LOGIN")
     grant(primary.url(), readers=["reader"])
