@@ -60,7 +60,7 @@ def ask(
 ) -> Any:
     """The answer as a DataFrame or, with `as_arrow`, as a `pyarrow.Table`.
 
-    Raises UnknownCameraError, InvalidInputError, ServerUnavailableError or NotMigratedError.
+    Raises UnknownCameraError, InvalidInputError, ServerUnavailableError, QueryCancelledError or NotMigratedError.
     """
     asked = scopes(question, exact=exact)
     sent = [answer.sent(scope, fill=fill, exact=exact) for scope in asked]

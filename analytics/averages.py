@@ -67,8 +67,8 @@ def hourly_averages(
         cameras: a name, an id, a `Camera`, several of them, or None for all.
         start, end: aware datetimes, ISO 8601 texts with an offset, or dates (the midnight at the lot). A range
             inside a quarter of an hour is rounded outwards, and `attrs["rounded"]` is true. Without a start it begins
-            with the camera's first observation, without an end it ends now.
-        fill: also rows of which nothing is known (`coverage` 0, the average NaN).
+            with the camera's first observation, without an end it ends now. What lies before 1970 is left out.
+        fill: also rows of which nothing is known (`coverage` 0, the average NaN), up to ten years ahead.
         as_arrow: a `pyarrow.Table` instead; the times are its column `bucket`, `attrs` its metadata.
         dtype_backend: "pyarrow" for columns of Arrow's types.
         url: the database, if it is not that of the environment.
@@ -78,10 +78,10 @@ def hourly_averages(
         cameras (UTC where they have several). Columns: camera, camera_id, occupied_avg (cars; the integral of the step
         function of the observations, divided by the time that is known), occupied_share (of the capacity, NaN without
         one), occupied_min, occupied_max, samples and coverage (the share of the time that is known). An hour without
-        an event has the count that stood. `attrs` hold start, end, rounded, timezone and unit.
+        an event has the count that stood. `attrs` hold start and end (ISO 8601 in UTC), rounded, timezone and unit.
 
     Raises:
-        UnknownCameraError, InvalidInputError, ServerUnavailableError, NotMigratedError.
+        UnknownCameraError, InvalidInputError, ServerUnavailableError, QueryCancelledError, NotMigratedError.
     """
     question = Question(cameras, start, end, timezone, url)
     return ask(HOURS, question, as_arrow=as_arrow, dtype_backend=dtype_backend, fill=fill)

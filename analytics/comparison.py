@@ -27,7 +27,7 @@ def compare(
         and change (the difference as a share of before).
 
     Raises:
-        UnknownCameraError, InvalidInputError, ServerUnavailableError, NotMigratedError.
+        UnknownCameraError, InvalidInputError, ServerUnavailableError, QueryCancelledError, NotMigratedError.
     """
     asked = several(cameras)
     first, second = (

@@ -139,6 +139,6 @@ def latest(
         where they have several); what was never observed is missing. The message lives as long as its raw row.
 
     Raises:
-        UnknownCameraError, ServerUnavailableError, NotMigratedError.
+        UnknownCameraError, ServerUnavailableError, QueryCancelledError, NotMigratedError.
     """
     return ask(LATEST, Question(cameras, url=url), as_arrow=as_arrow, dtype_backend=dtype_backend)

@@ -82,10 +82,10 @@ def weekday_averages(
     Returns:
         A row per camera and weekday, with the columns camera, camera_id, weekday (ISO: Monday 1 to Sunday 7),
         occupied_avg, occupied_share, occupied_min, occupied_max, samples and coverage. A day that is only partly in the
-        range counts with that part.
+        range counts with that part; of the future in it a year counts at most, as time of which nothing is known.
 
     Raises:
-        UnknownCameraError, InvalidInputError, ServerUnavailableError, NotMigratedError.
+        UnknownCameraError, InvalidInputError, ServerUnavailableError, QueryCancelledError, NotMigratedError.
     """
     numbers = "{" + ",".join(map(str, weekday_numbers(weekdays))) + "}"
     question = Question(cameras, start, end, timezone, url)
