@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -14,124 +12,45 @@ import pandas as pd
 import psycopg
 import pytest
 from brute_force import QUARTER
-from conftest import SECRET_KEY, RunningServer
+from conftest import RunningServer
+from lots_of_a_year import YEAR, ZONES, Lot, Year, opened, ranges
 
 import analytics
-from timeseries import Camera, HealthLog, OccupancyEvent, ServerKind, Store
+from timeseries import ServerKind
 from timeseries.models import HEALTH_STATUSES
-from timeseries.settings import Settings
-
-ZONES = (
-    "America/New_York", "Europe/Berlin", "Asia/Kolkata", "Asia/Kathmandu", "Australia/Lord_Howe", "America/St_Johns",
-)  # fmt: skip
-YEAR = (datetime(2025, 11, 1, tzinfo=UTC), datetime(2026, 11, 1, tzinfo=UTC))
-
-
-@dataclass
-class Lot:
-    """A camera and what it saw."""
-
-    camera: Camera
-    counts: list[tuple[datetime, int]]
-    logs: list[tuple[datetime, str, str | None]]
-
-    @property
-    def zone(self) -> ZoneInfo:
-        return self.camera.zone
-
-
-@dataclass
-class Year:
-    """Six lots with irregular events of a year and a lot of today, in a database of one kind of server."""
-
-    store: Store
-    now: datetime
-    lots: list[Lot] = field(default_factory=list)
-
-    def ask(self, question: Callable[..., Any], lot: Lot, start: datetime, end: datetime, **more: Any) -> pd.DataFrame:
-        found: pd.DataFrame = question(lot.camera, start=start, end=end, url=self.store.url, **more)
-        return found
-
-
-def irregular(chance: random.Random, start: datetime, end: datetime, mean: timedelta) -> list[datetime]:
-    """Moments with gaps from a second to many times the mean; now and then exactly on a quarter of an hour."""
-    times = [start]
-    while (at := times[-1] + timedelta(seconds=1 + chance.expovariate(1 / mean.total_seconds()))) < end:
-        if chance.random() < 0.1:
-            at = datetime.fromtimestamp(-(-at.timestamp() // 900) * 900, UTC)
-        times.append(max(at, times[-1] + timedelta(seconds=1)))
-    return times[1:]
-
-
-def add_lot(year: Year, name: str, zone: str, hold: timedelta, start: datetime, end: datetime, mean: timedelta) -> None:
-    chance = random.Random(name)
-    camera = year.store.cameras.add(name, timezone=zone, hold=hold, capacity=200)
-    counts = [(at, chance.randrange(200)) for at in irregular(chance, start, end, mean)]
-    logs = [
-        (at, chance.choice(HEALTH_STATUSES), chance.choice([None, f"message {i}"]))
-        for i, at in enumerate(irregular(chance, start, end, mean * 20))
-    ]
-    year.lots.append(Lot(camera, counts, logs))
-    events = [OccupancyEvent(camera.id, *count) for count in counts] + [HealthLog(camera.id, *log) for log in logs]
-    assert year.store.record(events).rejected == ()
 
 
 @pytest.fixture(scope="module")
 def year(server: RunningServer) -> Iterator[Year]:
-    url = server.copy()
-    with Store.open(url, settings=Settings(secret_key=SECRET_KEY)) as store:
-        now = datetime.now(UTC)
-        built = Year(store, now)
-        for number, zone in enumerate(ZONES):
-            hold = timedelta(days=1) if number % 2 else timedelta(hours=5)
-            add_lot(built, zone, zone, hold, *YEAR, timedelta(hours=6))
-        add_lot(built, "today", "Europe/Berlin", timedelta(hours=2), now - timedelta(days=4), now, timedelta(minutes=9))
+    with opened(server.copy()) as built:
         yield built
     server.drop()
-
-
-def ranges(lot: Lot, now: datetime) -> Iterator[tuple[datetime, datetime]]:
-    """Any quarter to any quarter; from before the first event; into the future; only the future."""
-    chance = random.Random(lot.camera.name)
-    first = datetime.fromtimestamp(lot.counts[0][0].timestamp() // 900 * 900, UTC)
-    length = lot.counts[-1][0] - first
-    for quarters in (1, 5, 97, 4000):
-        start = first + chance.randrange(length // QUARTER) * QUARTER
-        yield start, start + quarters * QUARTER
-    yield first - timedelta(days=40), first + timedelta(days=2, minutes=45)
-    tomorrow = datetime.fromtimestamp(now.timestamp() // 900 * 900, UTC) + timedelta(days=1)
-    yield tomorrow - timedelta(days=3), tomorrow
-    yield tomorrow, tomorrow + timedelta(days=2)
 
 
 def check(
     year: Year, lot: Lot, question: Callable[..., Any], label: Callable[..., Any], key: Callable[..., Any],
     start: datetime, end: datetime, zone: ZoneInfo,
 ) -> None:  # fmt: skip
-    """A frame against brute force: a row for each label, averages to 1e-9, samples, least and most exactly.
-
-    What stands now stands a little longer with each call: such a range is held to a looser measure.
-    """
-    before, found = datetime.now(UTC), year.ask(question, lot, start, end, fill=True, timezone=zone.key)
+    """A frame against brute force: a row for each label, averages to 1e-9, samples, least and most exactly."""
+    found = year.ask(question, lot, start, end, fill=True, timezone=zone.key)
     labels = [label(quarter, zone) for quarter in brute_force.quarters(start, end)]
     times, counts = (list(part) for part in zip(*lot.counts, strict=True))
-    asked: dict[str, Any] = {"start": start, "end": end, "labels": labels, "hold": lot.camera.hold, "now": before}
+    asked: dict[str, Any] = {"start": start, "end": end, "labels": labels, "hold": lot.camera.hold}
+    asked["now"] = year.asked_at
     wanted = brute_force.answer(times, counts, **asked)
     extremes = brute_force.extremes(times, counts, **asked)
     rows = {key(row): row for row in found.reset_index().itertuples()}
     assert set(rows) == set(wanted)
-    open_ended = end > before - timedelta(days=1) and max(times) + lot.camera.hold > before
-    loose: dict[str, Any] = {"rel": 1e-1, "abs": 5 / 900} if open_ended else {"rel": 1e-9, "abs": 1e-12}
     for name, known in wanted.items():
         row: Any = rows[name]
         assert row.samples == known.samples
-        assert row.coverage == pytest.approx(known.coverage, **loose)
-        if known.average is not None:
-            assert row.occupied_avg == pytest.approx(known.average, **loose)
+        assert row.coverage == pytest.approx(known.coverage, rel=1e-9, abs=1e-12)
+        if known.average is None:
+            assert pd.isna(row.occupied_avg)
+        else:
+            assert row.occupied_avg == pytest.approx(known.average, rel=1e-9, abs=1e-12)
             assert row.occupied_share == pytest.approx(row.occupied_avg / 200, rel=1e-12)
             assert (row.occupied_min, row.occupied_max) == extremes[name]
-        elif not open_ended:
-            assert pd.isna(row.occupied_avg)
 
 
 def check_all(year: Year, lot: Lot, start: datetime, end: datetime, zone: ZoneInfo) -> None:
@@ -177,26 +96,64 @@ def test_a_range_without_a_start_begins_with_the_first_observation(year: Year) -
         pd.testing.assert_frame_equal(open_range, same)
 
 
-def test_peaks_are_the_greatest_hourly_averages_of_brute_force(year: Year) -> None:
-    for lot in year.lots[:-1]:
-        labels = [brute_force.hour_label(q, lot.zone) for q in brute_force.quarters(*YEAR)]
+def test_peaks_are_the_hours_of_the_greatest_averages_of_brute_force(year: Year) -> None:
+    for lot in year.lots:
+        start, end = YEAR if lot is not year.lots[-1] else list(ranges(lot, year.now))[-2]
+        found = year.ask(analytics.peaks, lot, start, end, number=20)
+        labels = [brute_force.hour_label(q, lot.zone) for q in brute_force.quarters(start, end)]
         times, counts = (list(part) for part in zip(*lot.counts, strict=True))
-        hours = brute_force.answer(times, counts, start=YEAR[0], end=YEAR[1], labels=labels, hold=lot.camera.hold)
+        hours = brute_force.answer(
+            times, counts, start=start, end=end, labels=labels, hold=lot.camera.hold, now=year.asked_at
+        )
         wanted = sorted((known.average for known in hours.values() if known.average is not None), reverse=True)[:20]
-        found = year.ask(analytics.peaks, lot, *YEAR, number=20)
+        at = [brute_force.hour_label(bucket.to_pydatetime(), lot.zone) for bucket in found.index]
         assert found["occupied_avg"].tolist() == pytest.approx(wanted, rel=1e-9)
+        assert [hours[label].average for label in at] == pytest.approx(wanted, rel=1e-9)
+        assert len(set(at)) == 20
+        assert sorted(zip(-found["occupied_avg"], found.index, strict=True)) == list(
+            zip(-found["occupied_avg"], found.index, strict=True)
+        )
         assert found["place"].tolist() == list(range(1, 21))
 
 
-def test_uptime_is_the_share_of_time_of_each_status(year: Year) -> None:
+def test_a_comparison_is_that_of_two_answers_of_brute_force(year: Year) -> None:
     for lot in year.lots[:-1]:
+        (_, _, one, other, *_) = ranges(lot, year.now)
+        found = analytics.compare(lot.camera, before=one, after=other, url=year.store.url).set_index("weekday")
+        times, counts = (list(part) for part in zip(*lot.counts, strict=True))
+        both = [
+            brute_force.answer(
+                times, counts, start=start, end=end, hold=lot.camera.hold,
+                labels=[brute_force.weekday_label(q, lot.zone) for q in brute_force.quarters(start, end)],
+            )
+            for start, end in (one, other)
+        ]  # fmt: skip
+        known = [{day: k for day, k in answer.items() if k.known_seconds} for answer in both]
+        assert set(found.index) == set(known[0]) | set(known[1])
+        for day, row in found.iterrows():
+            for name, answer in zip(("before", "after"), both, strict=True):
+                assert row[f"coverage_{name}"] == pytest.approx(answer[day].coverage if day in answer else 0, rel=1e-9)
+                if day in answer and answer[day].average is not None:
+                    assert row[f"occupied_avg_{name}"] == pytest.approx(answer[day].average, rel=1e-9)
+                else:
+                    assert pd.isna(row[f"occupied_avg_{name}"])
+            if day in known[0] and day in known[1]:
+                first, second = (float(answer[day].average) for answer in known)  # type: ignore[arg-type]
+                assert row["difference"] == pytest.approx(second - first, rel=1e-9, abs=1e-9)
+                assert row["change"] == pytest.approx((second - first) / first, rel=1e-9, abs=1e-9)
+            else:
+                assert pd.isna(row["difference"])
+
+
+def test_uptime_is_the_share_of_time_of_each_status(year: Year) -> None:
+    for lot in year.lots:
         times = [at for at, _, _ in lot.logs]
         for start, end in [YEAR, *list(ranges(lot, year.now))[:4]]:
             (row,) = year.ask(analytics.uptime, lot, start, end).to_dict("records")
             for status in HEALTH_STATUSES:
                 known = brute_force.answer(
                     times, [int(s == status) for _, s, _ in lot.logs], start=start, end=end,
-                    labels=[0] * ((end - start) // QUARTER), hold=lot.camera.hold,
+                    labels=[0] * ((end - start) // QUARTER), hold=lot.camera.hold, now=year.asked_at,
                 )[0]  # fmt: skip
                 assert row["coverage"] == pytest.approx(known.coverage, rel=1e-9, abs=1e-12)
                 assert row["samples"] == known.samples
@@ -210,7 +167,7 @@ def test_outages_are_the_unbroken_times_that_are_not_healthy(year: Year) -> None
     for lot in year.lots[:-1]:
         for start, end in [YEAR, *list(ranges(lot, year.now))[:5]]:
             found = year.ask(analytics.outages, lot, start, end)
-            wanted = brute_force.outages(lot.logs, start=start, end=end, hold=lot.camera.hold, now=year.now)
+            wanted = brute_force.outages(lot.logs, start=start, end=end, hold=lot.camera.hold, now=year.asked_at)
             rows = [
                 (row.start.to_pydatetime(), None if pd.isna(row.end) else row.end.to_pydatetime(), row.status,
                  None if pd.isna(row.message) else row.message)
@@ -227,7 +184,8 @@ def test_latest_is_the_newest_count_and_status(year: Year) -> None:
         at, count = lot.counts[-1]
         assert (row["occupied_count"], row["counted_at"]) == (count, pd.Timestamp(at))
         assert row["occupied_share"] == count / 200
-        assert timedelta(0) <= row["count_age"] - (year.now - at) < timedelta(hours=1)
+        (age,) = analytics.latest(lot.camera, url=year.store.url)["count_age"]
+        assert age == pd.Timestamp(year.asked_at) - pd.Timestamp(at)
         assert (row["status"], row["status_at"]) == (lot.logs[-1][1], pd.Timestamp(lot.logs[-1][0]))
 
 
