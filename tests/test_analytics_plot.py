@@ -69,8 +69,8 @@ def test_hours_that_a_change_of_offset_makes_shorter_weigh_less(lot: Store) -> N
     begin = datetime(2026, 1, 1, tzinfo=UTC)
     chance = np.random.default_rng(3)
     lot.record([
-        OccupancyEvent(camera.id, begin + timedelta(minutes=19 * i), int(chance.integers(0, 99)))
-        for i in range(300 * 24 * 3)
+        OccupancyEvent(camera.id, begin + timedelta(minutes=57 * i), int(chance.integers(0, 99)))
+        for i in range(300 * 24)
     ])  # fmt: skip
     asked: Any = {
         "start": begin + timedelta(minutes=15),
