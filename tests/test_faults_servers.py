@@ -21,7 +21,7 @@ from conftest import RunningServer
 from faults import AT, assert_exactly, opened, own_cluster, produce, series
 from servers import Cluster, free_port, is_root
 
-from timeseries import OccupancyEvent, Store, schema
+from timeseries import OccupancyEvent, ServerKind, Store, schema
 
 
 @pytest.mark.parametrize("way", ["kill", "fast"])
@@ -54,6 +54,28 @@ def test_what_an_operator_can_mend_makes_the_writer_wait(store: Store) -> None:
         writer.flush(60)
         assert writer.state.rejected == 0
         assert_exactly(store.url, events, writer.state.retries, "schema renamed and named back")
+
+
+@pytest.mark.kinds(ServerKind.COMMUNITY)
+def test_a_licence_that_forbids_every_insert_makes_the_writer_wait(server: RunningServer) -> None:
+    with own_cluster(server) as cluster, opened(cluster.url()) as store:
+        events = series(store.cameras.add("lot").id, 500)
+        with store.writer(flush_interval=0.05, batch_size=100) as writer:
+            restart(cluster, "apache")
+            produce(writer, events)
+            while writer.state.retries < 3 or "FeatureNotSupported" not in str(writer.state.last_error):
+                time.sleep(0.05)
+            assert (writer.state.pending, writer.state.rejected) == (500, 0)
+            restart(cluster, "timescale")
+            writer.flush(60)
+        assert writer.state.rejected == 0
+        assert_exactly(cluster.url(), events, 2, "licence changed and changed back")
+
+
+def restart(cluster: Cluster, licence: str) -> None:
+    cluster.stop()
+    cluster.configure(**{"timescaledb.license": licence})
+    cluster.start()
 
 
 def test_what_record_acknowledged_survives_a_killed_server(server: RunningServer) -> None:

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from timeseries.events import Event, RecordResult, Rejection
-from timeseries.retrying import delays, passes
+from timeseries.retrying import blames_data, delays
 
 log = logging.getLogger(__name__)
 Record = Callable[[Sequence[Event]], RecordResult]
 
 
 class Delivery:
-    """Stores batches of events by `record`: tries again what can pass, isolates what cannot, and counts."""
+    """Stores batches of events by `record`: tries again, isolates events that are at fault themselves, and counts."""
 
     def __init__(self, record: Record, on_rejected: Callable[[Rejection], None] | None) -> None:
         self.stored = self.duplicates = self.rejected = self.retries = 0
@@ -38,13 +38,10 @@ class Delivery:
             try:
                 result = self._record(events)
             except Exception as error:
-                self.last_error = f"{type(error).__name__}: {error}".splitlines()[0]
-                if not passes(error):
+                if blames_data(error):
+                    self._remember(error)
                     return self._isolate(events, error)
-                pause = next(pauses)
-                self.retries += 1
-                log.warning("%d events wait, next try in %.1f s: %s", len(events), pause, self.last_error)
-                if self._stop.wait(pause):
+                if not self.wait(error, pauses, len(events)):
                     return False
             else:
                 self.stored += result.inserted
@@ -52,6 +49,17 @@ class Delivery:
                 for rejection in result.rejected:
                     self.reject(Rejection(rejection.index, rejection.reason, events[rejection.index]))
                 return True
+
+    def wait(self, error: Exception, pauses: Iterator[float], number: int) -> bool:
+        """Pause before another try for as many events; False where it was stopped."""
+        self._remember(error)
+        self.retries += 1
+        pause = next(pauses)
+        log.warning("%d events wait, next try in %.1f s: %s", number, pause, self.last_error)
+        return not self._stop.wait(pause)
+
+    def _remember(self, error: Exception) -> None:
+        self.last_error = f"{type(error).__name__}: {error}".splitlines()[0]
 
     def _isolate(self, events: list[Event], error: Exception) -> bool:
         """Halve a batch that is refused for good until the event that is refused stands alone."""

@@ -1,4 +1,4 @@
-"""Which errors pass by themselves, judged by SQLSTATE, and how long to wait before another try."""
+"""Which errors are the fault of the data, judged by SQLSTATE, and how long to wait before another try."""
 
 from __future__ import annotations
 
@@ -7,25 +7,17 @@ from collections.abc import Iterator
 
 import psycopg
 
-from timeseries.errors import ConfigurationError, NotAllowedError, NotMigratedError, ServerUnavailableError
-
-# Connection exceptions, rollbacks (deadlocks), resources (disk, memory, connections), locks, operator intervention,
-# system errors. Source: PostgreSQL, appendix A, error code classes.
-PASSING_CLASSES = frozenset({"08", "40", "53", "55", "57", "58"})
-READ_ONLY = "25006"  # a standby, before it is promoted
-# An operator can mend these; the events are not at fault.
-MENDABLE = (ServerUnavailableError, NotMigratedError, NotAllowedError, ConfigurationError)
+# Data exceptions, integrity constraints, and limits that a value exceeds. Source: PostgreSQL, appendix A, error codes.
+DATA_CLASSES = frozenset({"22", "23", "54"})
 
 
-def passes(error: BaseException) -> bool:
-    """Whether trying again can help; without a SQLSTATE the connection itself failed."""
-    if isinstance(error, MENDABLE):
-        return True
+def blames_data(error: BaseException) -> bool:
+    """Whether it is the fault of the data, so that no try can help. All else passes, or an operator mends it."""
     if not isinstance(error, psycopg.Error):
-        return False
+        return isinstance(error, ValueError)  # as InvalidInputError is
     if error.sqlstate is None:
-        return isinstance(error, psycopg.OperationalError | psycopg.InterfaceError)
-    return error.sqlstate[:2] in PASSING_CLASSES or error.sqlstate == READ_ONLY
+        return isinstance(error, psycopg.DataError)  # the driver's own, before anything was sent
+    return error.sqlstate[:2] in DATA_CLASSES
 
 
 def delays(first: float = 0.1, longest: float = 15.0) -> Iterator[float]:
