@@ -6,21 +6,35 @@ prints how many events were sent and how many faults they met.
 
 from __future__ import annotations
 
-import contextlib
 import random
 import signal
+import sqlite3
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+import threading
+import time
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
+from uuid import UUID
 
 import pytest
 from faults import AT, assert_exactly, series, stored_keys
 from servers import is_root
 
-from timeseries import NotStoredError, OccupancyEvent, SpoolError, Store
+from timeseries import (
+    NotStoredError,
+    OccupancyEvent,
+    RecordResult,
+    ServerUnavailableError,
+    SpoolError,
+    Store,
+    Writer,
+)
+from timeseries.events import Event
+from timeseries.spool import Spool
 
 SPOOLING = """
 import sys
@@ -83,11 +97,25 @@ def small_disk() -> Iterator[Path]:
     folder.rmdir()
 
 
-def test_a_full_disk_refuses_events_loudly_and_keeps_the_others(store: Store, small_disk: Path) -> None:
+@pytest.mark.parametrize("restarted", [False, True])
+def test_a_full_disk_refuses_events_loudly_and_keeps_the_others(
+    store: Store, small_disk: Path, restarted: bool
+) -> None:
     camera = store.cameras.add("lot").id
+    away = True
+
+    def record(events: Sequence[Event]) -> RecordResult:
+        if away:
+            raise ServerUnavailableError("away")
+        return store.record(events)
+
+    def opened_writer() -> Writer:
+        return Writer(record, spool=small_disk / "spool", batch_size=5, flush_interval=0.05)
+
     accepted, refused = [], 0
-    writer = store.writer(spool=small_disk / "spool", batch_size=1000, flush_interval=3600)
-    for event in series(camera, 400):
+    writer = opened_writer()
+    *events, another = series(camera, 401)
+    for event in events:
         event = OccupancyEvent(camera, event.timestamp, event.occupied_count, {"boxes": "x" * 5000})
         try:
             writer.record(event)
@@ -95,6 +123,73 @@ def test_a_full_disk_refuses_events_loudly_and_keeps_the_others(store: Store, sm
         except SpoolError:
             refused += 1
     assert accepted
-    with contextlib.suppress(NotStoredError, SpoolError):
-        writer.close()
-    assert_exactly(store.url, accepted, refused, "disk of the spool full")
+    if restarted:
+        with pytest.raises(NotStoredError):
+            writer.close(timeout=0)
+        writer = opened_writer()
+    away = False
+    writer.flush(60)
+    assert (writer.state.pending, writer.state.stored) == (0, len(accepted))
+    writer.record(another)
+    writer.close()
+    assert_exactly(store.url, [*accepted, another], refused, "disk of the spool full")
+    spool = Spool(small_disk / "spool")
+    assert (len(spool), spool.damaged) == (0, 0)
+    spool.close()
+
+
+def test_a_spool_that_cannot_be_read_is_read_later(tmp_path: Path) -> None:
+    class Broken:
+        def __init__(self, file: sqlite3.Connection) -> None:
+            self.file, self.faults = file, 3
+
+        def execute(self, statement: str, *values: object) -> object:
+            if self.faults and "SELECT" in statement:
+                self.faults -= 1
+                raise sqlite3.OperationalError("disk I/O error")
+            return self.file.execute(statement, *values)
+
+        def __getattr__(self, name: str) -> object:
+            return getattr(self.file, name)
+
+    with Writer(lambda events: RecordResult(inserted=len(events)), spool=tmp_path / "spool") as writer:
+        assert writer._spool is not None
+        writer._spool._file = Broken(writer._spool._file)  # type: ignore[assignment]
+        for event in series(UUID(int=7), 10):
+            writer.record(event)
+        writer.flush(20)
+        assert (writer.state.stored, writer.state.retries) == (10, 3)
+        assert "disk I/O error" in str(writer.state.last_error)
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_an_interrupted_commit_keeps_the_events_of_other_threads(tmp_path: Path, late: bool) -> None:
+    spool = Spool(tmp_path / "spool")
+    commit, write = spool._commit, spool._write
+    mine, *others = series(UUID(int=7), 5)
+    threads = [threading.Thread(target=spool.append, args=(event,)) for event in others]
+
+    def commit_of_five() -> None:
+        spool._commit = commit  # type: ignore[method-assign]
+        for thread in threads:
+            thread.start()
+        while len(spool._buffer) < 5:
+            time.sleep(0.001)
+        commit()
+
+    def interrupted(statement: str, rows: Any) -> None:
+        spool._write = write  # type: ignore[method-assign]
+        if late:
+            write(statement, rows)
+        raise KeyboardInterrupt
+
+    spool._commit, spool._write = commit_of_five, interrupted  # type: ignore[method-assign]
+    with pytest.raises(KeyboardInterrupt):
+        spool.append(mine)
+    for thread in threads:
+        thread.join()
+    events = spool.take(100)[1]
+    assert set(map(repr, others)) <= set(map(repr, events))
+    assert len(events) == len(spool) <= 5
+    assert spool.damaged == 0
+    spool.close()

@@ -16,8 +16,9 @@ from typing import Literal, Self
 
 from timeseries.batches import from_events
 from timeseries.delivery import Delivery, Record
-from timeseries.errors import ConfigurationError, NotStoredError, WriterFullError
+from timeseries.errors import ConfigurationError, NotStoredError, SpoolError, WriterFullError
 from timeseries.events import Event, Rejection
+from timeseries.retrying import delays
 from timeseries.spool import Spool
 
 log = logging.getLogger(__name__)
@@ -28,8 +29,8 @@ AGE_RESOLUTION = 0.01  # seconds
 @dataclass(frozen=True, slots=True)
 class WriterState:
     """What a writer has done and what is left: `pending` events are accepted and not stored yet, `oldest_seconds` is
-    how long the oldest of them waits (None: nothing waits), `damaged` counts unreadable records of the spool. A retry
-    after a lost answer finds its events stored, and counts them as duplicates.
+    how long the oldest of them waits (None: nothing waits), `damaged` counts records of the spool that are unreadable
+    or missing. A retry after a lost answer finds its events stored, and counts them as duplicates.
     """
 
     pending: int
@@ -46,9 +47,9 @@ class Writer:
     """Stores events in the background, in batches. Safe to share between threads.
 
     `record` accepts an event: into memory, or with a spool onto disk. A thread stores what was accepted when
-    `batch_size` events wait or the oldest has waited for `flush_interval` seconds. What can pass is tried again, with
-    growing pauses, for as long as it takes; an event that the server refuses for good goes to `on_rejected`, and the
-    others of its batch are stored. When `max_pending` events wait, `record` blocks or raises WriterFullError.
+    `batch_size` events wait or the oldest has waited for `flush_interval` seconds. What fails is tried again, with
+    growing pauses, for as long as it takes; an event that is at fault itself goes to `on_rejected`, and the others of
+    its batch are stored. When `max_pending` events wait, `record` blocks or raises WriterFullError.
     """
 
     def __init__(
@@ -79,7 +80,7 @@ class Writer:
         self._settled = 0
         if self._accepted:
             self._ages.append((self._accepted, time.monotonic()))
-        self._reserved = self._accepted
+        self._entering = 0  # threads on their way into the spool
         self._changed = threading.Condition()
         self._flushing = self._accepted
         self._closing = False
@@ -134,40 +135,39 @@ class Writer:
 
     def _put(self, event: Event, *, block: bool) -> None:
         with self._changed:
-            self._reserve(block=block)
+            self._wait_for_room(block=block)
             self._memory.append(event)
-            self._count()
+            self._count(self._accepted + 1)
 
     def _spool_event(self, event: Event, spool: Spool, *, block: bool) -> None:
         with self._changed:
-            self._reserve(block=block)
+            self._wait_for_room(block=block)
+            self._entering += 1
         try:
             spool.append(event)
-        except BaseException:
+        finally:  # interrupted, it may be accepted all the same
             with self._changed:
-                self._reserved -= 1
-                self._changed.notify_all()
-            raise
-        with self._changed:
-            self._count()
+                self._entering -= 1
+                self._count(spool.accepted)
+                if self._closing:
+                    self._changed.notify_all()
 
-    def _reserve(self, *, block: bool) -> None:
-        while self._reserved - self._settled >= self._max_pending and not self._closing:
+    def _wait_for_room(self, *, block: bool) -> None:
+        while self._accepted + self._entering - self._settled >= self._max_pending and not self._closing:
             if not block:
                 raise WriterFullError(f"{self._max_pending:,} events wait to be stored ({self._delivery.last_error})")
-            self._changed.wait()
+            self._changed.wait(1)
         if self._closing:
             raise NotStoredError("the writer is closed; the event was not accepted")
-        self._reserved += 1
 
-    def _count(self) -> None:
-        self._accepted += 1
+    def _count(self, accepted: int) -> None:
+        before, self._accepted = self._accepted - self._settled, max(accepted, self._accepted)
         now = time.monotonic()
         if self._ages and now - self._ages[-1][1] < AGE_RESOLUTION:
             self._ages[-1] = (self._accepted, self._ages[-1][1])
-        else:
+        elif self._accepted - self._settled > before:
             self._ages.append((self._accepted, now))
-        if self._accepted - self._settled in (1, self._batch_size):
+        if before == 0 or before < self._batch_size <= self._accepted - self._settled:
             self._changed.notify_all()
 
     def flush(self, timeout: float | None = None) -> None:
@@ -210,14 +210,11 @@ class Writer:
 
     def _run(self) -> None:
         try:
-            while number := self._wait_for_work():
-                if self._spool is not None:
-                    positions, events = self._spool.take(number)
-                else:
-                    positions, events = list(range(number)), list(islice(self._memory, number))
-                if events and not self._delivery.deliver(events):
+            while wanted := self._wait_for_work():
+                taken = self._take(wanted)
+                if taken is None or (taken[1] and not self._delivery.deliver(taken[1])):
                     return
-                self._settle(positions)
+                self._settle(taken[0])
         except Exception as error:  # nothing that is known to happen: say so rather than wait for ever
             log.exception("the writer stopped")
             self._delivery.last_error = f"{type(error).__name__}: {error}"
@@ -225,6 +222,18 @@ class Writer:
             with self._changed:
                 self._closing = True
                 self._changed.notify_all()
+
+    def _take(self, number: int) -> tuple[int, list[Event]] | None:
+        """The oldest records and their events; None where it was stopped before they could be read."""
+        if self._spool is None:
+            return number, list(islice(self._memory, number))
+        pauses = delays()
+        while True:
+            try:
+                return self._spool.take(number)
+            except SpoolError as error:
+                if not self._delivery.wait(error, pauses, number):
+                    return None
 
     def _wait_for_work(self) -> int:
         """How many events to take, once a batch is full, the oldest event has waited long enough, or somebody flushes;
@@ -234,7 +243,7 @@ class Writer:
             while not self._delivery.stopped:
                 waiting = self._accepted - self._settled
                 if not waiting:
-                    if self._closing and self._reserved == self._accepted:
+                    if self._closing and not self._entering:
                         return 0
                     self._changed.wait(self._flush_interval)
                     continue
@@ -244,14 +253,14 @@ class Writer:
                 self._changed.wait(rest)
         return 0
 
-    def _settle(self, positions: list[int]) -> None:
+    def _settle(self, number: int) -> None:
         if self._spool is not None:
-            self._spool.remove(positions)
+            self._spool.remove()
         with self._changed:
             if self._spool is None:
-                for _ in positions:
+                for _ in range(number):
                     self._memory.popleft()
-            self._settled += len(positions)
+            self._settled += number
             while self._ages and self._ages[0][0] <= self._settled:
                 self._ages.popleft()
             self._changed.notify_all()
