@@ -12,13 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import psycopg
 import pyarrow as pa
 import pytest
 
 from timeseries import (
     ConfigurationError,
     HealthLog,
-    NotStoredError,
+    InvalidInputError,
     OccupancyEvent,
     RecordResult,
     Rejection,
@@ -26,6 +27,7 @@ from timeseries import (
     Writer,
     WriterFullError,
 )
+from timeseries.retrying import blames_data
 from timeseries.spool import Spool
 
 AT = datetime(2026, 9, 1, 12, 0, tzinfo=UTC)
@@ -180,21 +182,18 @@ def test_settings_that_contradict_each_other_are_refused() -> None:
             Writer(Held(), **settings)  # type: ignore[arg-type]
 
 
-def test_closing_says_what_was_not_stored_and_a_closed_writer_accepts_nothing() -> None:
-
-    from timeseries import ServerUnavailableError
-
-    def away(events: Any) -> RecordResult:
-        raise ServerUnavailableError("away")
-
-    writer = Writer(away)
-    for event in series("00000000-0000-0000-0000-000000000007", 3):
-        writer.record(event)
-    with pytest.raises(NotStoredError, match="3 events were accepted and not stored"):
-        writer.close(timeout=0.2)
-    assert writer.state.retries > 0
-    with pytest.raises(NotStoredError, match="closed"):
-        writer.record(series("00000000-0000-0000-0000-000000000007", 1)[0])
+def test_only_events_that_are_at_fault_themselves_are_refused_for_good() -> None:
+    errors: list[Exception] = [
+        psycopg.errors.FeatureNotSupported(), psycopg.errors.InternalError_(), psycopg.errors.UndefinedColumn(),
+        psycopg.errors.ConfigurationLimitExceeded(), psycopg.errors.RaiseException(), psycopg.OperationalError(),
+        RuntimeError("can't start new thread"), MemoryError(), ConfigurationError("changed"),
+    ]  # fmt: skip
+    assert not [error for error in errors if blames_data(error)]
+    faulty: list[Exception] = [
+        psycopg.errors.NumericValueOutOfRange(), psycopg.errors.CheckViolation(), psycopg.DataError(),
+        psycopg.errors.StatementTooComplex(), InvalidInputError("count"),
+    ]  # fmt: skip
+    assert [error for error in faulty if blames_data(error)] == faulty
 
 
 def test_a_batch_that_is_refused_for_good_is_halved_until_the_culprit_stands_alone() -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
 import logging
+import os
 import threading
 import time
 from collections import deque
@@ -24,6 +26,8 @@ from timeseries.spool import Spool
 log = logging.getLogger(__name__)
 OnFull = Literal["block", "raise"]
 AGE_RESOLUTION = 0.01  # seconds
+LAST_WAIT = 0.5  # seconds for a thread that was told to stop
+EXIT_TIMEOUT = 10.0  # seconds, at most, for a writer that nobody closed
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,10 +87,12 @@ class Writer:
         self._entering = 0  # threads on their way into the spool
         self._changed = threading.Condition()
         self._flushing = self._accepted
-        self._closing = False
+        self._closing = self._ended = False
         self._delivery = Delivery(record, on_rejected)
         self._thread = threading.Thread(target=self._run, name="timeseries-writer", daemon=True)
         self._thread.start()
+        self._process = os.getpid()
+        atexit.register(self._close_at_exit)
 
     @property
     def state(self) -> WriterState:
@@ -171,11 +177,15 @@ class Writer:
             self._changed.notify_all()
 
     def flush(self, timeout: float | None = None) -> None:
-        """Wait until all that was accepted before is settled. Raises NotStoredError after `timeout` seconds."""
+        """Wait until all that was accepted before is settled.
+
+        Raises NotStoredError after `timeout` seconds, or where the writer ended before.
+        """
         with self._changed:
             wanted = self._flushing = self._accepted
             self._changed.notify_all()
-            if not self._changed.wait_for(lambda: self._settled >= wanted or not self._thread.is_alive(), timeout):
+            self._changed.wait_for(lambda: self._settled >= wanted or self._ended, timeout)
+            if self._settled < wanted:
                 raise NotStoredError(
                     f"{wanted - self._settled:,} events are not stored yet ({self._delivery.last_error})"
                 )
@@ -184,7 +194,9 @@ class Writer:
         """Accept nothing more, store what waits, and stop.
 
         Raises NotStoredError where that takes longer than `timeout` seconds (`close_timeout` by default): what waits
-        is lost then, or stays in the spool for the next writer on its path.
+        is lost then, or stays in the spool for the next writer on its path. A call to the server that is under way
+        cannot be ended: it is left alone half a second later, may still store its batch, and only then gives the spool
+        back.
         """
         with self._changed:
             self._closing = True
@@ -192,13 +204,26 @@ class Writer:
             self._changed.notify_all()
         self._thread.join(self._close_timeout if timeout is None else timeout)
         self._delivery.stop()
-        self._thread.join()
+        with self._changed:
+            self._changed.notify_all()
+        self._thread.join(LAST_WAIT)
+        busy = self._thread.is_alive()
+        if not busy:
+            atexit.unregister(self._close_at_exit)
         left = self._accepted - self._settled
-        if self._spool is not None:
-            self._spool.close()
         if left:
             where = f"they stay in the spool {self._spool.path}" if self._spool is not None else "they are lost"
+            where += ", but for those that a call under way may still store" if busy else ""
             raise NotStoredError(f"{left:,} events were accepted and not stored, {where} ({self._delivery.last_error})")
+
+    def _close_at_exit(self) -> None:
+        """The last chance of a writer that nobody closed; a process that was forked from its own leaves it alone."""
+        if os.getpid() != self._process:
+            return
+        try:
+            self.close(min(self._close_timeout, EXIT_TIMEOUT))
+        except NotStoredError as error:
+            log.error("the writer was not closed before the program ended: %s", error)
 
     def __enter__(self) -> Self:
         return self
@@ -219,8 +244,10 @@ class Writer:
             log.exception("the writer stopped")
             self._delivery.last_error = f"{type(error).__name__}: {error}"
         finally:
+            if self._spool is not None:
+                self._spool.close()
             with self._changed:
-                self._closing = True
+                self._closing = self._ended = True
                 self._changed.notify_all()
 
     def _take(self, number: int) -> tuple[int, list[Event]] | None:
