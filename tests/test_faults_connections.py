@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import random
 import shutil
 import subprocess
 import tempfile
@@ -49,10 +50,11 @@ def test_a_connection_cut_after_commit_was_sent(store: Store) -> None:
 def test_every_backend_is_terminated_again_and_again(store: Store) -> None:
     camera = store.cameras.add("lot").id
     events: list[OccupancyEvent] = []
-    terminated = 0
+    terminated, chance = 0, random.Random(7)
 
     def terminate() -> None:
         nonlocal terminated
+        time.sleep(chance.expovariate(10))  # on a busy machine no transaction would end between even strokes
         with psycopg.connect(store.url, application_name="executioner", autocommit=True) as connection:
             terminated += connection.execute(
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
@@ -61,6 +63,9 @@ def test_every_backend_is_terminated_again_and_again(store: Store) -> None:
 
     with store.writer(batch_size=100, flush_interval=0.05) as writer, repeated(terminate, 0.1):
         while terminated < 20 or writer.state.stored < 1000:
+            if writer.state.pending > 1000:
+                time.sleep(0.02)
+                continue
             more = series(camera, 100, AT + timedelta(seconds=len(events)))
             produce(writer, more)
             events += more
