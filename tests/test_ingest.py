@@ -5,13 +5,20 @@ from __future__ import annotations
 import math
 import threading
 import uuid
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
+from enum import Enum
 from typing import Any
 
+import numpy as np
+import pandas as pd
 import psycopg
 import pytest
+from conftest import RunningServer
+from faults import opened, own_cluster
+from memory import peak_memory
 
-from timeseries import HealthLog, InvalidInputError, OccupancyEvent, ServerUnavailableError, Store
+from timeseries import HealthLog, InvalidInputError, OccupancyEvent, ServerKind, ServerUnavailableError, Store
+from timeseries.batches import DAY, Batch, camera_array, from_events
 from timeseries.settings import Settings
 
 AT = datetime(2026, 9, 1, 12, 0, tzinfo=UTC)
@@ -114,10 +121,19 @@ def test_the_table_itself_refuses_infinity_and_the_future(store: Store) -> None:
             )
 
 
-def test_one_call_may_span_thousands_of_days(store: Store) -> None:
-    camera = store.cameras.add("lot").id
-    events = [OccupancyEvent(camera, AT - timedelta(days=i * 7), 1) for i in range(120)]
-    assert store.record(events).inserted == 120
+@pytest.mark.kinds(ServerKind.COMMUNITY, ServerKind.APACHE)
+def test_one_call_may_touch_more_chunks_than_the_server_has_locks(
+    server: RunningServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    few = {"max_locks_per_transaction": "10", "max_connections": "10"}
+    with own_cluster(server, **few) as cluster, opened(cluster.url()) as store:
+        camera = store.cameras.add("lot").id
+        events = [OccupancyEvent(camera, AT - timedelta(days=15 * i), 1) for i in range(600)]  # 9,000 days
+        with monkeypatch.context() as patched:
+            patched.setattr("timeseries.batches.LARGEST_SPAN", 9_001 * DAY)
+            with pytest.raises(psycopg.errors.OutOfMemory):
+                store.record(events)
+        assert store.record(events).inserted == 600
 
 
 def test_two_writers_of_the_same_events_in_another_order_store_each_once(store: Store) -> None:
@@ -194,3 +210,64 @@ def test_one_event_in_place_of_several_is_named(store: Store) -> None:
     event = OccupancyEvent(store.cameras.add("lot").id, datetime.now(UTC), 1)
     with pytest.raises(InvalidInputError, match=r"OccupancyEvent\(.*give a list of them, \[event\] for one"):
         store.record(event)  # type: ignore[arg-type]
+
+
+class Status(str, Enum):  # noqa: UP042 - its str() is not its value
+    """An enum of the caller's own."""
+
+    WELL = "healthy"
+    UNKNOWN = "sleepy"
+
+
+UNSET = "is before 1970: a clock that was never set?"
+NO_EVENTS: dict[str, tuple[Any, str]] = {
+    "no time": (OccupancyEvent(uuid.UUID(int=1), pd.NaT, 1), "timestamp NaT is naive or not a time"),  # type: ignore[arg-type]
+    "before all years": (
+        OccupancyEvent(uuid.UUID(int=1), datetime(1, 1, 1, tzinfo=timezone(timedelta(hours=1))), 1), UNSET,
+    ),
+    "Go's zero time": (HealthLog(uuid.UUID(int=1), datetime(1, 1, 1, tzinfo=UTC), "healthy"), UNSET),
+    "just before": (OccupancyEvent(uuid.UUID(int=1), datetime(1969, 12, 31, 23, 59, 59, tzinfo=UTC), 1), UNSET),
+    "no status": (HealthLog(uuid.UUID(int=1), AT, pd.NA), "status <NA> is unknown"),  # type: ignore[arg-type]
+    "statuses": (HealthLog(uuid.UUID(int=1), AT, np.array(["healthy", "a"])), "is unknown"),  # type: ignore[arg-type]
+    "another enum": (HealthLog(uuid.UUID(int=1), AT, Status.UNKNOWN), "is unknown"),
+    "an endless count": (OccupancyEvent(uuid.UUID(int=1), AT, 10**5000), "is beyond 2147483647"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", NO_EVENTS)
+def test_what_is_like_an_event_comes_back_alone(name: str) -> None:
+    event, reason = NO_EVENTS[name]
+    good = OccupancyEvent(uuid.UUID(int=1), datetime(1970, 1, 1, tzinfo=UTC), 1)
+    batches, rejected = from_events([good, event])
+    assert [rejection.index for rejection in rejected] == [1]
+    assert reason in rejected[0].reason
+    assert [len(batch) for batch in batches] == [1]
+
+
+def test_an_enum_of_statuses_and_a_whole_float_are_stored(store: Store) -> None:
+    camera = store.cameras.add("lot").id
+    assert store.record([HealthLog(camera, AT, Status.WELL), OccupancyEvent(camera, AT, 3.0)]).inserted == 2  # type: ignore[arg-type]
+    with store.pool.connection() as connection:
+        query = "SELECT status::text, occupied_count FROM health_logs, occupancy_events"
+        assert connection.execute(query).fetchall() == [("healthy", 3)]
+
+
+def test_slices_come_to_an_end_whatever_the_times_are() -> None:
+    times: Any = np.array([math.nan, math.nan])
+    batch = Batch("occupancy", np.arange(2), camera_array([bytes(16)] * 2), times, np.array([1, 2], dtype=np.int32))
+    assert [len(part) for part, _ in zip(batch.slices(10), range(5), strict=False)] == [1, 1]
+
+
+def test_memory_does_not_grow_with_a_generator_of_events(store: Store) -> None:
+    camera = store.cameras.add("lot").id
+    script = f"""
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+from timeseries import OccupancyEvent, Store
+from timeseries.settings import Settings
+start, camera = datetime(2026, 9, 1, tzinfo=UTC), UUID({str(camera)!r})
+events = (OccupancyEvent(camera, start + timedelta(seconds=i), i % 50) for i in range(NUMBER))
+assert Store.open({store.url!r}, settings=Settings()).record(events).inserted >= NUMBER * 9 // 10
+"""
+    peaks = [peak_memory(script.replace("NUMBER", number)) for number in ("60_000", "600_000")]
+    assert peaks[1] < peaks[0] * 1.2

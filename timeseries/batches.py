@@ -20,8 +20,8 @@ from timeseries.events import (
     Rejection,
     camera_bytes,
     count,
+    event_time,
     json_bytes,
-    microseconds,
     status_bytes,
     text_bytes,
 )
@@ -101,7 +101,7 @@ class Batch:
         start = 0
         while start < len(self):
             end = int(np.searchsorted(self.times, self.times[start] // DAY * DAY + LARGEST_SPAN))
-            end = min(end, start + size)
+            end = max(min(end, start + size), start + 1)
             yield self.take(np.arange(start, end))
             start = end
 
@@ -156,7 +156,7 @@ def from_events(events: Sequence[object], first_row: int = 0) -> tuple[list[Batc
         try:
             if not isinstance(event, Event):
                 raise InvalidInputError(f"{event!r:.100} is neither an OccupancyEvent nor a HealthLog")
-            camera, time = camera_bytes(event.camera_id), microseconds(event.timestamp)
+            camera, time = camera_bytes(event.camera_id), event_time(event.timestamp)
             if isinstance(event, OccupancyEvent):
                 fields = (row, camera, time, count(event.occupied_count), json_bytes(event.raw_data))
                 for column, value in zip(occupancy, fields, strict=True):
@@ -172,7 +172,7 @@ def from_events(events: Sequence[object], first_row: int = 0) -> tuple[list[Batc
         rows, cameras, times, counts, raw = occupancy
         extra = raw if any(value is not None for value in raw) else None
         batches.append(
-            Batch("occupancy", np.array(rows), camera_array(cameras), np.array(times),
+            Batch("occupancy", np.array(rows), camera_array(cameras), np.array(times, dtype=np.int64),
                   counts=np.array(counts, dtype=np.int32), extra=extra)
         )  # fmt: skip
     if health[0]:
@@ -182,7 +182,7 @@ def from_events(events: Sequence[object], first_row: int = 0) -> tuple[list[Batc
                 "health",
                 np.array(rows),
                 camera_array(cameras),
-                np.array(times),
+                np.array(times, dtype=np.int64),
                 statuses=statuses,
                 extra=messages,
             )

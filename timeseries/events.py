@@ -7,15 +7,20 @@ import operator
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import Any
 from uuid import UUID
+
+import numpy as np
 
 from timeseries.errors import InvalidInputError
 from timeseries.models import HEALTH_STATUSES
 
 EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
+FIRST = (datetime(1970, 1, 1, tzinfo=UTC) - EPOCH) // MICROSECOND  # the tables hold nothing older
 LARGEST_COUNT = 2**31 - 1
+LARGEST_LOOKED_AT = 10**30  # beyond, numbers take long to make or to print
 NUL_IN_JSON = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
 
 
@@ -86,26 +91,48 @@ def microseconds(timestamp: object) -> int:
     if not isinstance(timestamp, datetime):
         raise InvalidInputError(f"timestamp {timestamp!r:.100} is not a datetime")
     try:
-        return (timestamp - EPOCH) // MICROSECOND
-    except TypeError:
+        return operator.index((timestamp - EPOCH) // MICROSECOND)
+    except TypeError:  # a float comes of pandas.NaT, which is a datetime by its class
         pass
+    except (OverflowError, ValueError):
+        raise InvalidInputError(f"timestamp {timestamp!r:.100} is no moment that can be stored") from None
     raise InvalidInputError(
         f"timestamp {timestamp!r} is naive or not a time; give it a time zone, for example tzinfo=UTC"
     )
 
 
+def event_time(timestamp: object) -> int:
+    """The `microseconds` of an event, which no clock that was ever set puts before 1970."""
+    time = microseconds(timestamp)
+    if time < FIRST:
+        raise InvalidInputError(f"timestamp {timestamp!s:.100} is before 1970: a clock that was never set?")
+    return time
+
+
+def whole(value: object) -> int | None:
+    """A number without a fraction as an int, None for all else; pandas makes 3 a 3.0 where a neighbour is missing."""
+    if isinstance(value, bool):
+        return None
+    try:
+        return operator.index(value)  # type: ignore[arg-type]
+    except TypeError:
+        pass
+    number: Any = value if isinstance(value, float | np.floating | Decimal) else 0.5
+    try:
+        return int(number) if abs(number) < LARGEST_LOOKED_AT and number == int(number) else None
+    except ArithmeticError:  # a decimal NaN
+        return None
+
+
 def count(value: object) -> int:
     """A number of cars: whole, not negative, and not beyond what an integer column holds."""
-    try:
-        number = operator.index(value)  # type: ignore[arg-type]
-    except TypeError:
-        number = None
-    if number is None or isinstance(value, bool):
+    number = whole(value)
+    if number is None:
         raise InvalidInputError(f"occupied_count {value!r:.100} is not a whole number")
     if number < 0:
-        raise InvalidInputError(f"occupied_count {number} is negative")
+        raise InvalidInputError(f"occupied_count {max(number, -LARGEST_LOOKED_AT)} is negative")
     if number > LARGEST_COUNT:
-        raise InvalidInputError(f"occupied_count {number!s:.100} is beyond {LARGEST_COUNT}")
+        raise InvalidInputError(f"occupied_count {min(number, LARGEST_LOOKED_AT)} is beyond {LARGEST_COUNT}")
     return number
 
 
@@ -128,9 +155,10 @@ def json_bytes(value: object) -> bytes | None:
 
 def status_bytes(value: object) -> bytes:
     """One of the three statuses."""
-    if value not in HEALTH_STATUSES:
-        raise InvalidInputError(f"status {value!r:.100} is unknown; it must be one of {', '.join(HEALTH_STATUSES)}")
-    return str(value).encode()
+    for status in HEALTH_STATUSES if isinstance(value, str) else ():
+        if value == status:
+            return status.encode()
+    raise InvalidInputError(f"status {value!r:.100} is unknown; it must be one of {', '.join(HEALTH_STATUSES)}")
 
 
 def text_bytes(value: object) -> bytes | None:
