@@ -9,8 +9,6 @@ from types import TracebackType
 from typing import Any, Self
 from uuid import UUID
 
-import pyarrow as pa
-
 from timeseries import backup, export, importing, ingest, legacy, lifecycle, local, refresh, schema, tables
 from timeseries.cameras import Camera, Cameras
 from timeseries.connections import Pool, connected, open_pool
@@ -83,12 +81,13 @@ class Store:
         """Store a table of events: a pandas DataFrame, an Arrow table, or anything that offers Arrow's stream (Polars).
 
         Columns: `camera` (name or id) or `camera_id`, `timestamp` (zoned, or ISO 8601 with an offset), then
-        `occupied_count` and perhaps `raw_data`, or `status` and perhaps `message`. The guarantees are those of
-        `record`; the index of a rejection is the position of its row.
+        `occupied_count` and perhaps `raw_data`, or `status` and perhaps `message`. Text in `raw_data` is JSON; objects
+        in a DataFrame are written as JSON each by itself, an Arrow struct with all of its fields. The guarantees are
+        those of `record`; the index of a rejection is the position of its row.
 
         Raises InvalidInputError where columns are missing, ServerUnavailableError where the server is away.
         """
-        return tables.record_table(self.pool, self.cameras, pa.table(frame), on_conflict)
+        return tables.record_table(self.pool, self.cameras, frame, on_conflict)
 
     def writer(
         self,

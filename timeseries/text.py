@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import re
 from datetime import datetime, timedelta
+from numbers import Number
 from typing import Any
 from zoneinfo import ZoneInfo, available_timezones
 
 from timeseries.errors import InvalidInputError
+from timeseries.events import whole
 
 UNITS = {"w": "weeks", "d": "days", "h": "hours", "m": "minutes", "min": "minutes", "s": "seconds"}
+WHOLE = re.compile(r"\s*([+-]?\d+)(?:\.0*)?\s*")
 INTERVAL = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(weeks?|days?|hours?|minutes?|min|seconds?|[wdhms])\s*")
 
 
@@ -18,6 +21,11 @@ def parse_timestamp(value: object) -> datetime:
     """A moment from ISO 8601; whether it has an offset is for the caller to ask."""
     if isinstance(value, datetime):
         return value
+    if isinstance(value, Number):
+        raise InvalidInputError(
+            f"timestamp {value!s:.100} is a number, which may count seconds or milliseconds; give datetimes, for"
+            " example pandas.to_datetime(numbers, unit='s', utc=True)"
+        )
     try:
         return datetime.fromisoformat(str(value))
     except ValueError:
@@ -53,11 +61,15 @@ def in_zone(moment: datetime, zone: ZoneInfo | None) -> datetime:
 
 
 def parse_count(value: object) -> int:
-    """A whole number."""
+    """A whole number, perhaps from text, which may end in `.0`."""
+    match = WHOLE.fullmatch(value) if isinstance(value, str) else None
     try:
-        return value if isinstance(value, int) else int(str(value))
-    except ValueError:
-        raise InvalidInputError(f"{value!r:.100} is not a whole number") from None
+        number = int(match[1]) if match else whole(value)
+    except ValueError:  # thousands of digits
+        number = None
+    if number is None:
+        raise InvalidInputError(f"{value!r:.100} is not a whole number")
+    return number
 
 
 def parse_json(value: object) -> Any:
@@ -66,7 +78,7 @@ def parse_json(value: object) -> Any:
         return value
     try:
         return json.loads(value)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InvalidInputError(f"{value!r:.100} is not JSON: {error}") from None
 
 
