@@ -17,6 +17,7 @@ import numpy as np
 from timeseries import ingest
 from timeseries.batches import QUARTER, Batch, Family
 from timeseries.cameras import Cameras
+from timeseries.columns import Unreadable, readable
 from timeseries.connections import Pool
 from timeseries.errors import InvalidInputError
 from timeseries.events import RecordResult
@@ -70,8 +71,8 @@ def import_file(
         zone = parse_zone(naive_timezone) if naive_timezone else None
         run = Storing(pool, path, camera_ids(cameras), rejected, executor, connections, zone)
         for block in read_blocks(path, source):
-            for number, text in block.broken:
-                rejected.add(number, "the row has another number of columns than the header", [text])
+            for number, reason, values in block.broken:
+                rejected.add(number, reason, values, block.table.schema.names)
             if block.table.num_rows:
                 run.store(block)
             if progress is not None:
@@ -147,9 +148,12 @@ def import_cameras(cameras: Cameras, path: Path) -> int:
     created = 0
     with closing(source):
         for block in read_blocks(path, source):
-            for number, row in zip(block.numbers, block.table.to_pylist(), strict=True):
-                name = row.get("camera") or row.get("name")
+            for number, reason, _ in block.broken:
+                raise InvalidInputError(f"{path}, row {number}: {reason}")
+            for position, number in enumerate(block.numbers):
                 try:
+                    row = {key: readable(key, value) for key, value in block.row(position).items()}
+                    name = row.get("camera") or row.get("name")
                     if not name:
                         raise InvalidInputError("it needs a name in a column camera or name")
                     if name not in known:
@@ -197,5 +201,6 @@ class RejectedRows:
 
     def add_rows(self, block: Block, reasons: dict[int, str]) -> None:
         for position in sorted(reasons):
-            values = [column[position].as_py() for column in block.table.columns]
-            self.add(block.numbers[position], reasons[position], values, block.table.schema.names)
+            row = block.row(position)
+            values = [value.text if isinstance(value, Unreadable) else value for value in row.values()]
+            self.add(block.numbers[position], reasons[position], values, list(row))
