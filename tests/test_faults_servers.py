@@ -177,6 +177,6 @@ def test_a_full_disk_of_the_server_makes_the_writer_wait(small_tablespace: tuple
             while writer.state.retries < 3:
                 time.sleep(0.05)
             assert writer.state.pending
-            assert "DiskFull" in str(writer.state.last_error)
+            assert "No space left on device" in str(writer.state.last_error)
             filler.unlink()
         assert_exactly(cluster.url(), events, writer.state.retries, "disk of the server full")
