@@ -106,7 +106,7 @@ def _days(connection: Connection, family: Family, before: datetime) -> list[date
 
 def _prune_day(connection: Connection, family: Family, day: datetime) -> int:
     statement = sql.SQL("SELECT timeseries.prune_day(%(family)s, %(day)s)")
-    row = _patiently(connection, f"the raw rows of {day:%Y-%m-%d}", [statement], {"family": family, "day": day})
+    row = _patiently(connection, f"the raw rows of {day.astimezone(UTC):%Y-%m-%d}", [statement], {"family": family, "day": day})
     return int(row[0]) if row else 0
 
 
@@ -126,7 +126,7 @@ def _drop_chunks(connection: Connection, progress: Callable[[int, int], None] | 
     for done, (events, start, end) in enumerate(old, 1):
         names = {"events": sql.Identifier(events), "name": sql.Literal(f"public.{events}")}
         statements = [sql.SQL(text).format(**names) for text in (COUNT_CHUNK, DROP_CHUNK)]
-        row = _patiently(connection, f"the raw rows of {start:%Y-%m-%d}", statements, {"start": start, "end": end})
+        row = _patiently(connection, f"the raw rows of {start.astimezone(UTC):%Y-%m-%d}", statements, {"start": start, "end": end})
         removed += int(row[0]) if row else 0
         if progress is not None:
             progress(done, len(old))
