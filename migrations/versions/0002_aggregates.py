@@ -60,35 +60,6 @@ MATERIALIZATIONS = """
     JOIN _timescaledb_catalog.hypertable AS h ON h.id = a.mat_hypertable_id
     WHERE a.user_view_schema = 'public'
 """
-# Who may do what with what moving up replaces: statements that give it again, of what is there afterwards.
-RIGHTS = """
-    SELECT o.name, o.is_routine, format('REVOKE ALL ON %s FROM PUBLIC; ', o.kind_and_name) || string_agg(
-               format('GRANT %s ON %s TO %s', a.privilege_type, o.kind_and_name,
-                      CASE WHEN a.grantee = 0 THEN 'PUBLIC' ELSE a.grantee::regrole::text END), '; ')
-    FROM (
-        SELECT r.*, CASE WHEN r.is_routine THEN 'ROUTINE ' ELSE 'TABLE ' END || r.name AS kind_and_name
-        FROM (
-            SELECT c.oid::regclass::text AS name, false AS is_routine, c.relacl AS acl
-            FROM pg_class AS c
-            WHERE c.relnamespace = 'public'::regnamespace AND c.relkind = 'v' AND c.relname ~ '^(occupancy|health)_'
-            UNION ALL
-            SELECT p.oid::regprocedure::text, true, p.proacl
-            FROM pg_proc AS p
-            WHERE p.pronamespace = 'timeseries'::regnamespace
-        ) AS r
-    ) AS o
-    CROSS JOIN LATERAL aclexplode(o.acl) AS a
-    GROUP BY o.name, o.is_routine, o.kind_and_name
-"""
-REFUSE_LATE = """
-    LOCK TABLE timeseries.occupancy_kept, timeseries.health_kept IN EXCLUSIVE MODE;
-    CREATE OR REPLACE FUNCTION timeseries.sealed(family text, camera_ids uuid[], quarters timestamptz[])
-    RETURNS TABLE (camera_id uuid, quarter timestamptz) LANGUAGE plpgsql SECURITY DEFINER AS $$
-    BEGIN
-        RAISE EXCEPTION 'the database is being moved up' USING ERRCODE = 'lock_not_available';
-    END
-    $$;
-"""
 log = logging.getLogger("timeseries.migrations")
 
 
@@ -201,8 +172,8 @@ def move_up() -> None:
     """
     if not community() or execute("SELECT to_regclass('timeseries.occupancy_kept')").scalar() is None:
         return
-    execute(REFUSE_LATE)
-    rights = execute(RIGHTS).fetchall()
+    execute((SQL / "refuse_late.sql").read_text())
+    rights = execute((SQL / "rights.sql").read_text()).fetchall()
     if not materializations():
         replace_views()
         give(rights)
