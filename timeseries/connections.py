@@ -16,7 +16,13 @@ from psycopg_pool import ConnectionPool, PoolTimeout
 from sqlalchemy import Engine, event, make_url
 from sqlalchemy.exc import ArgumentError
 
-from timeseries.errors import ConfigurationError, NotAllowedError, NotMigratedError, ServerUnavailableError
+from timeseries.errors import (
+    ConfigurationError,
+    NotAllowedError,
+    NotMigratedError,
+    QueryCancelledError,
+    ServerUnavailableError,
+)
 
 SCHEMES = ("postgresql", "postgres", "postgresql+psycopg", "timescaledb", "timescaledb+psycopg")
 Connection = psycopg.Connection[tuple[Any, ...]]
@@ -175,7 +181,7 @@ def translated_errors() -> Iterator[None]:
             f"the database role may not do this: {error.diag.message_primary}; see timeseries grant --help"
         ) from error
     except psycopg.errors.QueryCanceled as error:
-        raise ServerUnavailableError(
+        raise QueryCancelledError(
             f"the database server ended the statement: {error.diag.message_primary}; ask for less at once"
         ) from error
     except (PoolTimeout, psycopg.OperationalError, psycopg.errors.ReadOnlySqlTransaction) as error:

@@ -106,7 +106,7 @@ def _days(connection: Connection, family: Family, before: datetime) -> list[date
 
 def _prune_day(connection: Connection, family: Family, day: datetime) -> int:
     statement = sql.SQL("SELECT timeseries.prune_day(%(family)s, %(day)s)")
-    row = _patiently(connection, f"the raw rows of {day.astimezone(UTC):%Y-%m-%d}", [statement], {"family": family, "day": day})
+    row = _patiently(connection, day, [statement], {"family": family, "day": day})
     return int(row[0]) if row else 0
 
 
@@ -126,7 +126,7 @@ def _drop_chunks(connection: Connection, progress: Callable[[int, int], None] | 
     for done, (events, start, end) in enumerate(old, 1):
         names = {"events": sql.Identifier(events), "name": sql.Literal(f"public.{events}")}
         statements = [sql.SQL(text).format(**names) for text in (COUNT_CHUNK, DROP_CHUNK)]
-        row = _patiently(connection, f"the raw rows of {start.astimezone(UTC):%Y-%m-%d}", statements, {"start": start, "end": end})
+        row = _patiently(connection, start, statements, {"start": start, "end": end})
         removed += int(row[0]) if row else 0
         if progress is not None:
             progress(done, len(old))
@@ -141,12 +141,12 @@ def _droppable(connection: Connection, job: int, events: str) -> list[tuple[Any,
 
 def _patiently(
     connection: Connection,
-    what: str,
+    day: datetime,
     statements: Sequence[sql.SQL | sql.Composed],
     parameters: dict[str, object],
 ) -> tuple[Any, ...] | None:
-    """Run statements in a transaction of its own that gives way to whoever holds a lock for longer than a moment; the
-    first row of the first one.
+    """Run statements on a day's rows in a transaction of its own that gives way to whoever holds a lock for longer than
+    a moment; the first row of the first one.
     """
     for attempt in range(1, ATTEMPTS + 1):
         try:
@@ -157,7 +157,8 @@ def _patiently(
         except (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected) as error:
             if attempt == ATTEMPTS:
                 raise ServerUnavailableError(
-                    f"{what} are locked: end the transactions that read them or the cameras, and prune again"
+                    f"the raw rows of {day.astimezone(UTC):%Y-%m-%d} are locked: end the transactions that read them"
+                    " or the cameras, and prune again"
                 ) from error
             time.sleep(attempt)  # writers that queued behind us go first
     raise AssertionError("unreachable")
