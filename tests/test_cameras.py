@@ -28,7 +28,7 @@ RTSP = "rtsp://admin:hunter2@10.0.0.7/stream"
 
 def test_a_camera_is_found_by_id_and_name_listed_changed_and_removed(store: Store) -> None:
     lot = store.cameras.add("North Lot", timezone="America/New_York", capacity=80, zone_config={"polygons": [[0, 1]]})
-    assert store.cameras.get("North Lot") == store.cameras.get(lot.id) == store.cameras.get(str(lot.id)) == lot
+    assert store.cameras.get("North Lot") == store.cameras.get(lot.id) == store.cameras.get(str(lot.id).upper()) == lot
     changed = store.cameras.update(
         lot, name="South Lot", desired_state="stopped", hold=timedelta(hours=2), zone_config=[]
     )

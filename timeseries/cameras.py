@@ -157,7 +157,7 @@ class Cameras:
         if isinstance(camera, Camera):
             camera = camera.id
         for found in self.list():
-            if camera in (found.id, found.name, str(found.id)):
+            if camera in (found.id, found.name) or str(camera).lower() == str(found.id):
                 return found
         raise unknown_camera(camera, [found.name for found in self.list()])
 
