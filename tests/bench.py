@@ -183,7 +183,7 @@ def ingest(bench: Bench, rounds: int) -> list[dict[str, Any]]:
     return [
         {
             "what": name,
-            "events_per_second": round(statistics.median(rates.get(name, [0]))),
+            "events_per_second": round(statistics.median(rates[name])) if name in rates else None,
             "ratio": round(statistics.median(of_limit), 3),
             "lowest": round(min(of_limit), 3),
             "highest": round(max(of_limit), 3),
@@ -221,7 +221,7 @@ def main() -> None:
         if given.only in (None, "ingest"):
             results["ingest"] = rows = ingest(bench, given.rounds)
             shown = [
-                [row["what"], row["events_per_second"], *(f"{row[key]:.2f}" for key in ("ratio", "lowest", "highest"))]
+                [row["what"], row["events_per_second"] or "", *(f"{row[key]:.2f}" for key in ("ratio", "lowest", "highest"))]
                 for row in rows
             ]
             header = ["ingest", "events a second", "of the limit", "lowest", "highest"]
