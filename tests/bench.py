@@ -35,6 +35,7 @@ from timeseries.settings import Settings
 
 CAMERAS = 200
 SLOW = 20_000  # events for the ways that take too long with all of them
+RATIOS = ("ratio", "lowest", "highest")
 
 
 class Bench:
@@ -221,8 +222,7 @@ def main() -> None:
         if given.only in (None, "ingest"):
             results["ingest"] = rows = ingest(bench, given.rounds)
             shown = [
-                [row["what"], row["events_per_second"] or "", *(f"{row[key]:.2f}" for key in ("ratio", "lowest", "highest"))]
-                for row in rows
+                [row["what"], row["events_per_second"] or "", *(f"{row[key]:.2f}" for key in RATIOS)] for row in rows
             ]
             header = ["ingest", "events a second", "of the limit", "lowest", "highest"]
             print_table(header, shown, title=results["server"])
