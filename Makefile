@@ -10,7 +10,7 @@ demo: $(READY)
 	$(BIN)/timeseries demo
 
 test: $(READY)
-	$(BIN)/python -m pytest $(PYTEST)
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadgroup $(PYTEST)
 
 lint: $(READY)
 	$(BIN)/hadolint Dockerfile

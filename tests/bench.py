@@ -13,7 +13,9 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +24,7 @@ import psycopg
 import pyarrow as pa
 import pyarrow.parquet as pq
 from bench_life import life
-from servers import Found, discover
+from servers import URL, RunningServer, discover, refused_by_docker, start, start_cluster
 from sqlalchemy.orm import Session
 
 from timeseries import OccupancyEvent, ServerKind, Store, Writer, schema
@@ -193,15 +195,20 @@ def ingest(bench: Bench, rounds: int) -> list[dict[str, Any]]:
     ]
 
 
-def start(found: Found) -> tuple[str, Callable[[], None]]:
-    """A server on which nothing but the measured work happens."""
-    if found.cluster is None:
-        return found.start()
-    cluster = found.cluster(
-        autovacuum="off", checkpoint_timeout="1h", shared_buffers="1GB", max_locks_per_transaction="256"
-    )
-    cluster.start()
-    return cluster.url(), cluster.remove
+SETTINGS = {
+    "autovacuum": "off", "checkpoint_timeout": "1h", "shared_buffers": "1GB", "max_locks_per_transaction": "256",
+}  # fmt: skip
+
+
+def quiet_server(kind: ServerKind) -> RunningServer:
+    """The server of the URL, else one on which nothing but the measured work happens."""
+    found = discover(kind, refused_by_docker())
+    if found.cluster is not None and found.origins[0][0] != URL:
+        found = replace(found, origins=((str(found.own), partial(start_cluster, partial(found.cluster, **SETTINGS))),))
+    server, failures = start(found)
+    if server is None:
+        raise SystemExit(f"no {kind.label}: {'; '.join((*found.refused, *failures))}")
+    return server
 
 
 def main() -> None:
@@ -211,11 +218,9 @@ def main() -> None:
     parser.add_argument("--only", choices=["ingest", "answers", "life"], help="one of the tables")
     parser.add_argument("--kind", choices=[kind.value for kind in ServerKind], default="community")
     given = parser.parse_args()
-    found = discover(ServerKind(given.kind))
-    if found is None:
-        raise SystemExit(f"no server of kind {given.kind} was found")
-    url, stop = start(found)
+    server = quiet_server(ServerKind(given.kind))
     try:
+        url = server.create()
         schema.migrate(url)
         bench = Bench(url, given.events // CAMERAS * CAMERAS)
         results: dict[str, Any] = {"server": str(bench.store.server())}
@@ -227,7 +232,7 @@ def main() -> None:
             header = ["ingest", "events a second", "of the limit", "lowest", "highest"]
             print_table(header, shown, title=results["server"])
         if given.only in (None, "answers"):
-            results["answers"] = asked = bench_analytics.rows(url, given.rounds)
+            results["answers"] = asked = bench_analytics.rows(server, given.rounds)
             shown = [[row["what"], f"{row['seconds']:.4f}", f"{row['ratio']:.2f}"] for row in asked]
             print_table(["answer", "seconds", "times as fast"], shown)
         if given.only in (None, "life"):
@@ -237,7 +242,8 @@ def main() -> None:
             print_table(["life", "seconds", "ratio"], shown)
         bench.store.close()
     finally:
-        stop()
+        server.drop(keep=0)
+        server.close()
     Path("benchmarks.json").write_text(json.dumps(results, indent=2) + "\n")
 
 

@@ -13,12 +13,11 @@ import pandas as pd
 import psycopg
 import pyarrow as pa
 from adbc_driver_postgresql import dbapi
-from servers import copy_database, drop_database
+from servers import RunningServer
 
 import analytics
-from analytics import source
 from timeseries import Store, schema
-from timeseries.connections import create_engine, parse_url
+from timeseries.connections import create_engine
 from timeseries.settings import Settings
 
 ZONE = "Europe/Berlin"
@@ -144,16 +143,13 @@ def months(store: Store, rounds: int) -> list[dict[str, Any]]:
     return found
 
 
-def rows(admin_url: str, rounds: int) -> list[dict[str, Any]]:
+def rows(server: RunningServer, rounds: int) -> list[dict[str, Any]]:
     """Each in a database of its own, on the server that is measured."""
     found: list[dict[str, Any]] = []
-    for number, measure in enumerate((weekdays, frames, months)):
-        name = f"bench_analytics_{number}"
-        copy_database(admin_url, "template1", name)
-        url = parse_url(admin_url).set(drivername="postgresql", database=name).render_as_string(hide_password=False)
+    for measure in (weekdays, frames, months):
+        url = server.create()
         schema.migrate(url)
         with Store.open(url, settings=Settings()) as store:
             found += measure(store, rounds)
-        source.close(url)
-        drop_database(admin_url, name)
+        server.drop()
     return found

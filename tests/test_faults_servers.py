@@ -17,9 +17,9 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from clusters import Cluster, free_port, is_root
 from conftest import RunningServer
 from faults import AT, assert_exactly, opened, own_cluster, produce, series
-from servers import Cluster, free_port, is_root
 
 from timeseries import OccupancyEvent, ServerKind, Store, schema
 
@@ -96,8 +96,7 @@ def test_a_promoted_standby_takes_over(server: RunningServer) -> None:
         standby = copy_as_standby(primary)
         try:
             standby.start()
-            both = f"postgresql://postgres@127.0.0.1:{standby.port},127.0.0.1:{primary.port}/postgres"
-            with opened(both) as store:
+            with opened(standby.url(beside=primary)) as store:
                 camera = store.cameras.add("lot").id
                 events = series(camera, 3000)
                 with store.writer(batch_size=100) as writer:
@@ -121,9 +120,8 @@ def copy_as_standby(primary: Cluster) -> Cluster:
     standby.port, standby.environment = free_port(), dict(primary.environment)
     standby.folder = primary.folder / "standby"
     primary.run(
-        primary.bin_folder / "pg_basebackup", "-h", "127.0.0.1", "-p", primary.port, "-U", "postgres",
-        "-R", "-X", "stream",
-        "-c", "fast", "-D", primary.inside(standby.data),
+        primary.bin_folder / "pg_basebackup", "-d", primary.url(),
+        "-R", "-X", "stream", "-c", "fast", "-D", primary.inside(standby.data),
     )  # fmt: skip
     standby.configure(port=str(standby.port))
     return standby

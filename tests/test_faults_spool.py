@@ -21,8 +21,8 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from clusters import is_root
 from faults import AT, assert_exactly, series, stored_keys
-from servers import is_root
 
 from timeseries import (
     NotStoredError,

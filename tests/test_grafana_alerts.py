@@ -140,7 +140,7 @@ def test_a_job_fails_that_cannot_do_its_work_until_it_can(server: RunningServer)
         opened(cluster.url()) as store,
         psycopg.connect(cluster.url(), autocommit=True) as operator,
     ):
-        operator.execute("CREATE ROLE grafana LOGIN")
+        operator.execute("CREATE ROLE grafana LOGIN PASSWORD 'secret'")
         grant(cluster.url(), readers=["grafana"])
         reader = as_role(cluster.url(), "grafana")
         job = ("retention", "occupancy_events")

@@ -16,9 +16,9 @@ import psycopg
 import pytest
 import sqlalchemy
 from click.testing import CliRunner
+from clusters import Cluster
 from conftest import SECRET_KEY, RunningServer
 from faults import own_cluster
-from servers import Cluster
 from sqlalchemy.orm import Session
 
 import analytics
@@ -78,11 +78,6 @@ class Seen:
 def cluster(server: RunningServer) -> Iterator[Cluster]:
     """A server that asks for passwords and logs all it is told."""
     with own_cluster(server, log_min_messages="debug1", log_min_error_statement="debug1") as started:
-        (started.data / "pg_hba.conf").write_text(
-            "host all postgres 127.0.0.1/32 trust\nhost all all 127.0.0.1/32 scram-sha-256\n"
-        )
-        started.stop()
-        started.start()
         yield started
 
 

@@ -7,9 +7,9 @@ from datetime import UTC, datetime, timedelta
 
 import psycopg
 import pytest
+from clusters import Cluster
 from conftest import RunningServer
 from faults import opened, own_cluster, series
-from servers import Cluster
 from test_faults_servers import copy_as_standby, wait_for_standby
 
 import analytics
@@ -36,11 +36,11 @@ def test_notebooks_read_from_the_standby_and_from_the_primary_while_there_is_non
     pair: Pair, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     primary, standby = pair
-    both = f"postgresql://reader@127.0.0.1:{primary.port},127.0.0.1:{standby.port}/postgres"
+    both = "postgresql://reader:secret@" + primary.url(beside=standby).split("@")[1]
     monkeypatch.setenv("TIMESERIES_DATABASE_URL", primary.url())
     monkeypatch.setenv("TIMESERIES_READ_URL", both)
     with psycopg.connect(primary.url(), autocommit=True) as connection:
-        connection.execute("CREATE ROLE reader LOGIN")
+        connection.execute("CREATE ROLE reader LOGIN PASSWORD 'secret'")
     grant(primary.url(), readers=["reader"])
     with opened(primary.url()) as store:
         lot = store.cameras.add("North Lot", timezone="Europe/Berlin")
@@ -63,8 +63,7 @@ def test_notebooks_read_from_the_standby_and_from_the_primary_while_there_is_non
 
 def test_a_store_writes_to_the_primary_whatever_the_order_of_the_hosts(pair: Pair) -> None:
     primary, standby = pair
-    both = f"postgresql://postgres@127.0.0.1:{standby.port},127.0.0.1:{primary.port}/postgres"
-    with Store.open(both) as store:
+    with Store.open(standby.url(beside=primary)) as store:
         lot = store.cameras.add("North Lot")
         assert store.record(series(lot.id, 10)).inserted == 10
     wait_for_standby(primary, standby)

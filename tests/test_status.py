@@ -9,9 +9,9 @@ from datetime import UTC, datetime, timedelta
 import psycopg
 import pytest
 from click.testing import CliRunner, Result
+from clusters import Cluster
 from conftest import RunningServer
 from faults import opened
-from servers import Cluster
 
 from timeseries import ConfigurationError, HealthLog, OccupancyEvent, ServerKind, Store, schema
 from timeseries.audit import KNOWN_BAD, server_problems

@@ -11,10 +11,10 @@ from uuid import UUID
 import brute_force
 import psycopg
 import pytest
+from clusters import Cluster
 from conftest import RunningServer
 from faults import opened
 from history import add_cameras, events_of
-from servers import Cluster
 
 from timeseries import HealthLog, OccupancyEvent, ServerKind, Store, schema
 from timeseries.events import Event
