@@ -27,7 +27,7 @@ from bench_life import life
 from servers import URL, RunningServer, discover, refused_by_docker, start, start_cluster
 from sqlalchemy.orm import Session
 
-from timeseries import OccupancyEvent, ServerKind, Store, Writer, schema
+from timeseries import OccupancyEvent, ServerKind, Store, Writer
 from timeseries.batches import COLUMNS, from_events
 from timeseries.cli.output import print_table
 from timeseries.connections import create_engine
@@ -220,8 +220,8 @@ def main() -> None:
     given = parser.parse_args()
     server = quiet_server(ServerKind(given.kind))
     try:
-        url = server.create()
-        schema.migrate(url)
+        server.prepare()
+        url = server.copy()
         bench = Bench(url, given.events // CAMERAS * CAMERAS)
         results: dict[str, Any] = {"server": str(bench.store.server())}
         if given.only in (None, "ingest"):

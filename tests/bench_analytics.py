@@ -16,7 +16,7 @@ from adbc_driver_postgresql import dbapi
 from servers import RunningServer
 
 import analytics
-from timeseries import Store, schema
+from timeseries import Store
 from timeseries.connections import create_engine
 from timeseries.settings import Settings
 
@@ -147,8 +147,7 @@ def rows(server: RunningServer, rounds: int) -> list[dict[str, Any]]:
     """Each in a database of its own, on the server that is measured."""
     found: list[dict[str, Any]] = []
     for measure in (weekdays, frames, months):
-        url = server.create()
-        schema.migrate(url)
+        url = server.copy()
         with Store.open(url, settings=Settings()) as store:
             found += measure(store, rounds)
         server.drop()

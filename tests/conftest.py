@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from servers import URL, Found, RunningServer, discover, refused_by_docker, start
 
-from timeseries import ServerKind, Store, schema
+from timeseries import ServerKind, Store
 from timeseries.keyring import generate_key
 from timeseries.settings import Settings
 
@@ -145,7 +145,7 @@ def server(request: pytest.FixtureRequest, servers: dict[ServerKind, RunningServ
         note(kind.value, None, list(failures))
         servers[kind] = started
         if started is not None:
-            schema.migrate(started.create())
+            started.prepare()
     found = servers[kind]
     if found is None:
         given = FOUND[kind].origins[0][0] == URL  # whoever names a server wants it tested

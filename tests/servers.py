@@ -17,16 +17,16 @@ from containers import IMAGES, do_without_ryuk, missing_images, start_container,
 from psycopg import sql
 
 from analytics import source
-from timeseries import ServerKind
+from timeseries import ServerKind, schema
 from timeseries.connections import conninfo, parse_url
-from timeseries.jobs import bound_lock_waits
+from timeseries.jobs import bound_lock_waits, list_jobs
 from timeseries.local import has_community, installations, timescaledb_libraries, wheel_bin_folder
 from timeseries.settings import Settings
 
 APACHE_ROOT = Path(os.environ.get("TIMESERIES_TEST_APACHE_ROOT", "/var/lib/timeseries-test/debian-13"))
-SCHEDULERS = """
-    SELECT count(*) FROM pg_stat_activity
-    WHERE backend_type ~ '^TimescaleDB.*Scheduler' AND datname = current_database()
+AWAKE = """
+    SELECT count(*) FROM timescaledb_information.job_stats
+    WHERE job_id >= 1000 AND (next_start < 'infinity' OR job_status = 'Running')
 """
 RYUK = "testcontainers/ryuk:0.8.1"
 URL = "the URL of the environment"
@@ -144,12 +144,16 @@ class RunningServer:
         parsed = parse_url(self.admin_url).set(drivername="postgresql", database=name)
         return parsed.render_as_string(hide_password=False)
 
+    def prepare(self) -> None:
+        """Make the first database, which is migrated and copied for each test."""
+        url = self.create()
+        schema.migrate(url)
+        hold_back_jobs(url)
+
     def create(self, template: str = "template1") -> str:
-        """The URL of a new database; no background job runs in it by itself."""
+        """The URL of a new database."""
         name = self.new_name()
         copy_database(self.admin_url, template, name)
-        if self.origin == URL:
-            stop_background_jobs(self.url(name))
         return self.url(name)
 
     def new_name(self) -> str:
@@ -207,19 +211,15 @@ def copy_database(admin_url: str, template: str, name: str) -> None:
                 time.sleep(0.1)
 
 
-def stop_background_jobs(url: str) -> None:
-    """End TimescaleDB's scheduler in this database, because a test calls each job where its effect is looked at, and a
-    comparison needs its raw rows. The servers that the tests start themselves have no workers for it at all.
+def hold_back_jobs(url: str) -> None:
+    """Let no background job start by itself in this database and its copies, because a test calls each job where its
+    effect is looked at, and a comparison needs its raw rows. The servers that the tests start have no workers for jobs.
     """
     with psycopg.connect(conninfo(url), autocommit=True) as connection:
-        if not connection.execute("SELECT FROM pg_extension WHERE extname = 'timescaledb'").fetchone():
-            return
-        for _ in range(50):  # a scheduler that is just starting does not listen yet
-            stopped = connection.execute("SELECT _timescaledb_functions.stop_background_workers()").fetchone()
-            if stopped == (True,) and connection.execute(SCHEDULERS).fetchone() == (0,):
-                return
+        jobs = [job.job_id for job in list_jobs(connection)]
+        while jobs and connection.execute(AWAKE).fetchone() != (0,):  # a job that ends meanwhile is scheduled again
+            connection.execute("SELECT public.alter_job(j, next_start => 'infinity') FROM unnest(%s) AS j", [jobs])
             time.sleep(0.1)
-        raise RuntimeError("TimescaleDB's scheduler does not stop")
 
 
 def drop_database(admin_url: str, name: str) -> None:

@@ -19,6 +19,7 @@ from containers import IMAGES, missing_images, why_no_engine
 from servers import URL, Found, RunningServer
 
 from timeseries import ServerKind, schema
+from timeseries.jobs import list_jobs
 
 ROOT = Path(__file__).parent.parent
 NO_ENGINE = dict.fromkeys(IMAGES, "Docker is not installed")
@@ -158,6 +159,7 @@ def somebodys(server: RunningServer) -> Iterator[Cluster]:
         pytest.skip(f"no {server.kind.label} is installed here")
     awake = {} if server.kind is ServerKind.POSTGRESQL else {
         "timescaledb.max_background_workers": "8", "max_worker_processes": "24",
+        "timescaledb.bgw_launcher_poll_time": "1000",
     }  # fmt: skip
     cluster = server.found.cluster(**awake)
     try:
@@ -189,13 +191,16 @@ def test_no_background_job_of_the_urls_server_runs_in_a_database_of_the_tests(
     server: RunningServer, somebodys: Cluster
 ) -> None:
     shared = RunningServer(server.found, URL, somebodys.url(), lambda: None)
-    schema.migrate(shared.create())
-    url = shared.copy()
-    with psycopg.connect(url, autocommit=True) as connection:
-        connection.execute("SELECT _timescaledb_functions.start_background_workers()")
-        while connection.execute(servers.SCHEDULERS).fetchone() != (1,):
+    shared.prepare()
+    quiet, awake = shared.copy(), shared.create()
+    schema.migrate(awake)
+    runs = "SELECT coalesce(sum(total_runs), 0) FROM timescaledb_information.job_stats WHERE job_id >= 1000"
+    with psycopg.connect(quiet, autocommit=True) as held, psycopg.connect(awake, autocommit=True) as connection:
+        before = held.execute(runs).fetchone()
+        while connection.execute(runs).fetchone() == (0,):
             time.sleep(0.1)
-        servers.stop_background_jobs(url)
-        time.sleep(2)  # twice as long as the launcher takes to look at the databases again
-        assert connection.execute(servers.SCHEDULERS).fetchone() == (0,)
+        assert held.execute(runs).fetchone() == before
+        assert {job.scheduled for job in list_jobs(held)} == {True}
+        schedulers = held.execute("SELECT datname FROM pg_stat_activity WHERE backend_type ~ 'Scheduler'").fetchall()
+        assert (shared.databases[1],) in schedulers
     shared.drop(keep=0)
