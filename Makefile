@@ -4,15 +4,22 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test lint format bench picture clean
+.DEFAULT_GOAL := help
+.PHONY: help demo test quick lint format bench picture clean
 
-demo: $(READY)
+help:  ## what there is to make
+	@sed -nE 's/^([a-z.]+):[^#]*## (.*)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
+
+demo: $(READY)  ## feed an embedded server and ask it
 	$(BIN)/timeseries demo
 
-test: $(READY)
+test: $(READY)  ## every test on every kind of server; PYTEST="…" for pytest's words
 	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadgroup $(PYTEST)
 
-lint: $(READY)
+quick: $(READY)  ## the tests that need no server
+	$(BIN)/python -m pytest -m "not server" $(PYTEST)
+
+lint: $(READY)  ## what CI checks beside the tests
 	$(BIN)/hadolint Dockerfile
 	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml
 	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
@@ -22,11 +29,11 @@ lint: $(READY)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-format: $(READY)
+format: $(READY)  ## put the code in order
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(READY)
+bench: $(READY)  ## ratios, measured side by side; BENCH="--help"
 	$(BIN)/python tests/bench.py $(BENCH)
 
 # Random passwords for docker compose; what is there already stays.
@@ -41,10 +48,10 @@ oldest.txt: pyproject.toml
 	sed -nE '/^dependencies = \[/,/^\]/s/^ *"([a-z-]+)(\[.*\])?>=(.*)",$$/\1==\3/p' $< > $@
 
 # The picture in README.md, from the sample data on an embedded server of its own.
-picture: $(READY)
+picture: $(READY)  ## draw the picture of the README
 	home=$$(mktemp -d) && TIMESERIES_HOME=$$home $(BIN)/timeseries demo --plot docs/occupancy-heatmap.png; rm -rf $$home
 
-clean:
+clean:  ## remove what was made here
 	rm -rf $(VENV) .timeseries build dist oldest.txt
 
 $(READY): pyproject.toml

@@ -80,6 +80,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """What is slow comes last. Tests of one module on one kind of server stay together, because they share fixtures."""
     for item in items:
         parameters = getattr(getattr(item, "callspec", None), "params", {})
+        if "server" in getattr(item, "fixturenames", ()):
+            item.add_marker("server")
         item.add_marker(pytest.mark.xdist_group(f"{item.path.stem}-{parameters.get('server', 'none')}"))
     items.sort(key=lambda item: item.get_closest_marker("slow") is not None)
 
