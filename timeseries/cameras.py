@@ -33,6 +33,11 @@ COLUMNS = (
     "hold",
     "created_at",
 )
+FIND = """
+    SELECT {} FROM public.cameras
+    WHERE id = %(id)s::uuid OR name = %(name)s
+    ORDER BY id = %(id)s::uuid DESC NULLS LAST LIMIT 1
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,16 +155,19 @@ class Cameras:
         return self._one(query, values | {"id": found.id}, values.get("name", found.name))
 
     def get(self, camera: Camera | UUID | str) -> Camera:
-        """The camera of this id (a UUID, or its text) or name.
+        """The camera of this id (a UUID, or its text) or name; an id goes before a name that looks like it.
 
         Raises UnknownCameraError, with near names, where there is none.
         """
-        if isinstance(camera, Camera):
-            camera = camera.id
-        for found in self.list():
-            if camera in (found.id, found.name) or str(camera).lower() == str(found.id):
+        wanted = camera.id if isinstance(camera, Camera) else camera
+        query = sql.SQL(FIND).format(sql.SQL(", ").join(map(sql.Identifier, COLUMNS)))
+        if can_be_a_name(name := str(wanted)):
+            with connected(self._pool) as connection:
+                values = {"id": id_of(wanted), "name": name}
+                found = connection.cursor(row_factory=class_row(Camera)).execute(query, values).fetchone()
+            if found is not None:
                 return found
-        raise unknown_camera(camera, [found.name for found in self.list()])
+        raise unknown_camera(wanted, [*self.ids()])
 
     def list(self) -> list[Camera]:
         """All cameras, by name."""
@@ -210,12 +218,6 @@ class Cameras:
             raise UnknownCameraError(f"camera {name!r} was removed meanwhile")
         return row
 
-
-def unknown_camera(wanted: object, names: list[str]) -> UnknownCameraError:
-    """The error for a camera that is not there, with the names nearest to what was asked for."""
-    near = difflib.get_close_matches(str(wanted), names, n=3)
-    hint = f"did you mean {' or '.join(map(repr, near))}?" if near else "timeseries camera list shows them all"
-    return UnknownCameraError(f"no camera has the name or id {wanted!s:.200}; {hint}")
     @staticmethod
     def _written(connection: Connection, query: sql.Composed, values: dict[str, Any], name: str) -> Camera | None:
         try:
@@ -236,3 +238,9 @@ def can_be_a_name(text: str) -> bool:
     """Whether PostgreSQL can look for this text: not with a NUL, nor a lone surrogate."""
     return "\0" not in text and text.encode(errors="ignore").decode() == text
 
+
+def unknown_camera(wanted: object, names: list[str]) -> UnknownCameraError:
+    """The error for a camera that is not there, with the names nearest to what was asked for."""
+    near = difflib.get_close_matches(str(wanted), names, n=3)
+    hint = f"did you mean {' or '.join(map(repr, near))}?" if near else "timeseries camera list shows them all"
+    return UnknownCameraError(f"no camera has the name or id {wanted!s:.200}; {hint}")
