@@ -12,7 +12,7 @@ from sqlalchemy import make_url
 
 import analytics
 from analytics import source
-from timeseries import QueryCancelledError, ServerUnavailableError, Store
+from timeseries import NotMigratedError, QueryCancelledError, ServerUnavailableError, Store
 
 SLOW = "SELECT pg_sleep(30)::text AS slept"
 
@@ -68,7 +68,7 @@ def test_the_database_is_that_of_the_environment_as_it_is_now(
     monkeypatch.setenv("TIMESERIES_DATABASE_URL", store.url)
     assert analytics.latest()["camera"].tolist() == ["North Lot"]
     monkeypatch.setenv("TIMESERIES_DATABASE_URL", empty_database)
-    with pytest.raises(source.NotMigratedError):
+    with pytest.raises(NotMigratedError):
         analytics.latest()
     monkeypatch.setenv("TIMESERIES_READ_URL", store.url)
     assert analytics.latest()["camera"].tolist() == ["North Lot"]

@@ -14,10 +14,12 @@ import sqlalchemy
 from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from conftest import RunningServer
+from proxy import Proxy
 
 from timeseries import ConfigurationError, NotMigratedError, ServerKind, Store, schema
-from timeseries.connections import create_engine
+from timeseries.connections import create_engine, parse_url
 from timeseries.models import Base
 from timeseries.settings import Settings
 
@@ -65,7 +67,7 @@ def test_alembic_itself_does_the_same(empty_database: str) -> None:
             text=True,
         )
         assert done.returncode == 0, done.stderr
-    schema.require_current(empty_database)
+    Store.open(empty_database, settings=Settings()).close()
 
 
 def test_autogenerate_reports_nothing_and_sees_a_real_difference(database: str) -> None:
@@ -114,6 +116,21 @@ def test_apache_has_hypertables_and_views(database: str) -> None:
     with psycopg.connect(database) as connection:
         assert connection.execute("SELECT count(*) FROM timescaledb_information.hypertables").fetchone() == (2,)
     assert "occupancy_hourly" in relations(database)
+
+
+def test_the_head_is_known_without_loading_the_migrations() -> None:
+    assert schema.head() == ScriptDirectory.from_config(schema.alembic_config()).get_current_head()
+
+
+def test_a_store_is_opened_with_one_connection_that_is_used_on(database: str) -> None:
+    url = parse_url(database).set(drivername="postgresql")
+    with Proxy(url.port or 0) as proxy:
+        through = url.set(port=proxy.port).render_as_string(hide_password=False)
+        with Store.open(through, settings=Settings()) as store:
+            assert proxy.connections == 1
+            store.cameras.list()
+            store.server()
+        assert proxy.connections == 1
 
 
 def test_opening_an_unmigrated_database_says_what_to_do(empty_database: str) -> None:

@@ -58,10 +58,9 @@ class Store:
         pool = open_pool(url)
         try:
             with connected(pool) as connection:
-                inspect_server(connection)
-            if embedded and schema.current(url) is None:
-                schema.migrate(url)
-            schema.require_current(url)
+                if embedded and schema.revision_of(connection) is None:
+                    schema.migrate(url)
+                schema.require_current(connection)
         except BaseException:
             pool.close()
             raise
