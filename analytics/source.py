@@ -4,24 +4,18 @@ from __future__ import annotations
 
 import atexit
 import os
-import re
 import threading
 from pathlib import Path
 from string import Template
+from typing import Any
 
 import adbc_driver_manager
 import pyarrow as pa
 from adbc_driver_postgresql import dbapi
 
-from timeseries.connections import reading_url
-from timeseries.errors import (
-    InvalidInputError,
-    NotAllowedError,
-    NotMigratedError,
-    QueryCancelledError,
-    ServerUnavailableError,
-    TimeseriesError,
-)
+from timeseries.connections import conninfo, reading_url, refusal
+from timeseries.errors import QueryCancelledError, ServerUnavailableError, TimeseriesError
+from timeseries.failures import CANCELLED, UNREACHABLE, meaning_of
 from timeseries.settings import Settings
 from timeseries.store import resolve_url
 
@@ -29,27 +23,6 @@ BIND = """
     SELECT set_config(name, text, true), current_setting('statement_timeout') AS statement_timeout
     FROM unnest($1::text[], $2::text[]) AS s (name, text)
 """
-NOT_MIGRATED = {"42P01", "42703", "42883", "3F000"}
-CANCELLED = "57014"
-# Why a server turns a connection away, in words of our own: its words and the driver's may show the URL. The driver
-# gives no SQLSTATE for it, so that is known by the server's words, where these are English.
-REASONS = {
-    "28P01": "the password is wrong, or missing",
-    "28000": "the server does not let this role in, or has none of this name",
-    "3D000": "the server has no database of this name",
-    "42501": "the role may not connect to this database",
-    "53300": "there are too many connections, of the server or of this role",
-}
-WORDS = {
-    "password authentication failed": "28P01",
-    "no password supplied": "28P01",
-    "pg_hba[.]conf": "28000",
-    'role ".*" (does not exist|is not permitted)': "28000",
-    'database ".*" does not exist': "3D000",
-    "permission denied for database": "42501",
-    "too many (connections|clients)": "53300",
-    "remaining connection slots": "53300",
-}
 _lock = threading.Lock()
 _sources: dict[tuple[int, str], Source] = {}
 _defaults: dict[tuple[Settings, Path], str] = {}
@@ -91,23 +64,18 @@ class Source:
 
     def _raise(self, error: adbc_driver_manager.Error) -> None:
         """Raise our error for what the driver says; return where the connection went away."""
-        state = error.sqlstate or ""
-        if state in NOT_MIGRATED:
-            raise NotMigratedError("the database is not migrated; run: timeseries migrate") from error
-        if state == "42501":
-            raise NotAllowedError(
-                f"the database role may not read what this needs: {error}; see timeseries grant --help"
-            ) from error
-        if state == CANCELLED:
+        meant = meaning_of(error.sqlstate or "08000")
+        if meant is UNREACHABLE:
+            return
+        if meant is CANCELLED:
             limit = "no statement_timeout" if self.limit == "0" else f"a statement_timeout of {self.limit}"
             raise QueryCancelledError(
                 f"the server, with {limit}, cancelled the query; ask for a shorter range or fewer cameras, or set a"
                 " higher statement_timeout for this role"
             ) from error
-        if state[:2] == "22":
-            raise InvalidInputError(f"the server cannot use a value of the question: {error}") from error
-        if state[:2] not in ("", "08", "57"):
+        if meant is None:
             raise TimeseriesError(f"the server refused the query: {error}") from error
+        raise meant(said(error)) from error
 
     def _fetch(self, query: str, parameters: dict[str, object]) -> pa.Table:
         if self.connection is None:
@@ -132,15 +100,22 @@ class Source:
     def _connect(self) -> dbapi.Connection:
         try:
             return dbapi.connect(reading_url(self.url), autocommit=True)
-        except adbc_driver_manager.Error as error:
-            state = error.sqlstate or next((code for words, code in WORDS.items() if re.search(words, str(error))), "")
-            reason = f": {REASONS[state]}" if state in REASONS else ""
-            raise ServerUnavailableError(f"the database server cannot be reached{reason}") from None
+        except adbc_driver_manager.Error:
+            # The driver's words may show the URL, with its password, and have no SQLSTATE; psycopg's do not show it.
+            refused = refusal(conninfo(self.url))
+            raise refused or ServerUnavailableError("the database server cannot be reached; try again") from None
 
     def close(self) -> None:
         connection, self.connection = self.connection, None
         if connection is not None:
             connection.close()
+
+
+def said(error: adbc_driver_manager.Error) -> str:
+    """What the server said, without the query that the driver repeats."""
+    details: dict[Any, Any] = dict(error.details)  # by bytes, though the driver's stub says text
+    found = details.get(b"PG_DIAG_MESSAGE_PRIMARY")
+    return str(error) if found is None else str(found, "utf-8")
 
 
 def _source(url: str | None) -> Source:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from urllib.parse import quote
 
 import psycopg
 import pytest
@@ -12,7 +13,6 @@ from conftest import RunningServer
 
 from analytics import source
 from timeseries import OccupancyEvent
-from timeseries.connections import parse_url
 from timeseries.roles import Limits, grant
 
 NOW = datetime.now(UTC).replace(microsecond=0)
@@ -22,8 +22,7 @@ counter = itertools.count(1)
 
 
 def as_role(url: str, name: str, password: str = "secret") -> str:
-    parsed = parse_url(url).set(drivername="postgresql", username=name, password=password)
-    return parsed.render_as_string(hide_password=False)
+    return f"postgresql://{quote(name)}:{quote(password, safe='')}@{url.rsplit('@', 1)[1]}"
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ Cut = Callable[[bytes], bool]
 class Proxy:
     """Forwards to a port of this machine. `cut` sees what the client sends; where it says so, the data still reaches
     the server, and the connection is gone before the answer can come back. While `refusing`, nobody gets through.
+    `connections` and `received` count what was let through, and the bytes that came back.
     """
 
     def __init__(self, port: int, cut: Cut = lambda data: False) -> None:
@@ -22,7 +23,7 @@ class Proxy:
         self._cut = cut
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
-        self.cuts = 0
+        self.cuts = self.connections = self.received = 0
         self.refusing = False
         self._open: set[socket.socket] = set()
 
@@ -47,6 +48,7 @@ class Proxy:
                 if self.refusing:
                     client.close()
                     continue
+                self.connections += 1
                 server = socket.create_connection(("127.0.0.1", self._target))
                 self._open |= {client, server}
                 threading.Thread(target=self._upstream, args=(client, server), daemon=True).start()
@@ -68,6 +70,7 @@ class Proxy:
     def _downstream(self, client: socket.socket, server: socket.socket) -> None:
         with contextlib.suppress(OSError):
             while data := server.recv(1 << 16):
+                self.received += len(data)
                 client.sendall(data)
         self._close(client, server)
 

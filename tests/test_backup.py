@@ -20,12 +20,11 @@ from timeseries import (
     OccupancyEvent,
     ServerKind,
     Store,
-    jobs,
+    restore,
 )
 from timeseries.cli import main
 from timeseries.connections import parse_url
 from timeseries.programs import find_program
-from timeseries.restore import restore
 from timeseries.settings import Settings
 
 __all__ = ["filled"]
@@ -46,7 +45,7 @@ def test_everything_is_the_same_after_a_restore(filled: Store, server: RunningSe
         now = OccupancyEvent(late.camera_id, datetime.now(UTC), 4)
         recorded = copy.record([now, late])
         assert (recorded.inserted, [r.index for r in recorded.rejected]) == (1, [1])
-        jobs.resume(copy.pool)
+        copy.jobs.resume()
         copy.prune()
     assert everything(target)["occupancy_weekday"] >= before["occupancy_weekday"]
 

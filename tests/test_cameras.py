@@ -9,6 +9,7 @@ from typing import Any
 import psycopg
 import pytest
 from conftest import SECRET_KEY
+from proxy import Proxy
 
 from timeseries import (
     CameraExistsError,
@@ -20,6 +21,7 @@ from timeseries import (
     Store,
     UnknownCameraError,
 )
+from timeseries.connections import parse_url
 from timeseries.keyring import Keyring, generate_key
 from timeseries.settings import Settings
 
@@ -124,6 +126,35 @@ def test_names_and_ids_are_unique_and_unknown_ones_suggest_near_names(store: Sto
         store.cameras.remove(uuid.uuid4())
     with pytest.raises(InvalidInputError, match="colour"):
         store.cameras.update(lot, colour="red")
+
+
+def test_one_of_5000_cameras_is_found_without_reading_the_others(store: Store) -> None:
+    with psycopg.connect(store.url) as connection:
+        connection.execute("""
+            INSERT INTO cameras (name, connection_string)
+            SELECT 'lot ' || i, 'v1.00000000.' || repeat('A', 400) FROM generate_series(1, 5000) AS i
+        """)
+    url = parse_url(store.url).set(drivername="postgresql")
+    with Proxy(url.port or 0) as proxy:
+        through = url.set(port=proxy.port).render_as_string(hide_password=False)
+        with Store.open(through, settings=Settings()) as near:
+            before = proxy.received
+            found = near.cameras.get("lot 4321")
+            assert near.cameras.get(found.id) == near.cameras.get(str(found.id).upper()) == near.cameras.get(found)
+            assert proxy.received - before < 10_000
+            with pytest.raises(UnknownCameraError, match="'lot 4321'"):
+                near.cameras.get("lott 4321")
+            assert proxy.received - before < 5000 * 100  # names and ids, and no ciphertext
+
+
+def test_an_id_goes_before_a_name_that_looks_like_it_and_no_text_is_too_strange(store: Store) -> None:
+    lot = store.cameras.add("lot")
+    other = store.cameras.add(str(lot.id))
+    assert store.cameras.get(str(lot.id)) == lot
+    assert store.cameras.get(other) == other
+    for strange in ("a\0b", "\ud800", "", 7, lot.id.hex[:-1]):
+        with pytest.raises(UnknownCameraError):
+            store.cameras.get(strange)  # type: ignore[arg-type]
 
 
 def test_a_camera_with_history_stays_even_when_its_raw_rows_are_gone(store: Store) -> None:

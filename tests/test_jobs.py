@@ -17,9 +17,9 @@ from timeseries import (
     ServerKind,
     Store,
     jobs,
+    restore,
 )
 from timeseries.connections import connected
-from timeseries.restore import restore
 from timeseries.settings import Settings
 from timeseries.status import read_status
 
@@ -30,6 +30,10 @@ __all__ = ["filled"]
 RETRY_AT_ONCE = """
     SELECT alter_job(job_id, retry_period => interval '1 second')
     FROM timescaledb_information.jobs WHERE proc_name = 'policy_retention'
+"""
+
+LONG_BEHIND = """
+    UPDATE _timescaledb_catalog.continuous_aggs_watermark SET watermark = watermark - 200 * 86400000000::bigint
 """
 
 
@@ -68,10 +72,31 @@ def test_an_old_backup_keeps_its_rows_until_the_operator_resumes_the_jobs(
             assert old_rows() == 24
             with connected(store.pool) as connection:
                 connection.execute(RETRY_AT_ONCE)
-            jobs.resume(store.pool, [job.job_id for job in result.paused])
+            store.jobs.resume([job.job_id for job in result.paused])
             wait_for(store, count.replace("count(*)", "count(*) = 0"))
     finally:
         cluster.remove()
+
+
+@pytest.mark.kinds(ServerKind.COMMUNITY)
+def test_resuming_waits_for_another_refresh(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The refresh holds a lock on its aggregate's invalidations, for which nobody waits longer than a moment."""
+    camera = store.cameras.add("lot").id
+    store.record([OccupancyEvent(camera, MIDNIGHT - timedelta(days=1), 5)])
+    store.jobs.pause()
+    with connected(store.pool) as connection:
+        connection.execute(LONG_BEHIND)
+    pauses: list[float] = []
+
+    def let_go(seconds: float) -> None:
+        pauses.append(seconds)
+        other.rollback()
+
+    monkeypatch.setattr("timeseries.refresh.time.sleep", let_go)
+    with psycopg.connect(store.url) as other:
+        other.execute("LOCK TABLE _timescaledb_catalog.continuous_aggs_invalidation_threshold")
+        assert store.jobs.resume()
+    assert pauses == [1]
 
 
 def wait_for(store: Store, question: str) -> None:
@@ -107,7 +132,7 @@ def test_resuming_brings_into_the_averages_what_no_refresh_would_look_back_for(
     target = server.empty()
     restore(target, store.backup(tmp_path / "store.backup").path)
     with Store.open(target, settings=Settings()) as copy:
-        jobs.resume(copy.pool)
+        copy.jobs.resume()
         copy.record([OccupancyEvent(camera, datetime.now(UTC) - timedelta(hours=30), 5)])
         with psycopg.connect(target, autocommit=True) as connection:
             for job in jobs.list_jobs(connection):
@@ -127,10 +152,10 @@ def test_jobs_are_paused_and_resumed_by_number_or_all(store: Store) -> None:
         assert {job.scheduled for job in jobs.list_jobs(connection)} <= {False}
         with pytest.raises(InvalidInputError, match="there is no job 7"):
             jobs.pause(connection, [7])
-    assert [job.job_id for job in jobs.resume(store.pool, [job.job_id for job in found[:1]])] == [
+    assert [job.job_id for job in store.jobs.resume([job.job_id for job in found[:1]])] == [
         job.job_id for job in found[:1]
     ]
-    assert len(jobs.resume(store.pool)) == max(len(found) - 1, 0)
+    assert len(store.jobs.resume()) == max(len(found) - 1, 0)
     with connected(store.pool) as connection:
         assert jobs.list_jobs(connection) == found
 
@@ -147,10 +172,10 @@ def test_retention_does_not_run_alone(store: Store) -> None:
         jobs.pause(connection, [number["policy_refresh_continuous_aggregate", "occupancy_hourly"]])
         jobs.pause(connection, [refresh, retention])
     with pytest.raises(InvalidInputError, match=f"timeseries jobs resume {refresh}"):
-        jobs.resume(store.pool, [retention])
+        store.jobs.resume([retention])
     with connected(store.pool) as connection:
         assert not {job.job_id: job.scheduled for job in jobs.list_jobs(connection)}[retention]
-    assert len(jobs.resume(store.pool, [retention, refresh])) == 2
+    assert len(store.jobs.resume([retention, refresh])) == 2
 
 
 @pytest.mark.kinds(ServerKind.COMMUNITY)
@@ -167,6 +192,6 @@ def test_status_reports_retention_that_somebody_else_left_alone_and_any_mending_
     with connected(store.pool) as connection:
         jobs.pause(connection, [retention])
     assert "retention of health_logs (job" not in "\n".join(read_status(store.pool).problems)
-    jobs.resume(store.pool, [refresh])
-    jobs.resume(store.pool, [retention])
+    store.jobs.resume([refresh])
+    store.jobs.resume([retention])
     assert read_status(store.pool).problems == ()

@@ -10,9 +10,10 @@ import pytest
 from click.testing import CliRunner, Result
 from conftest import SECRET_KEY
 
-from timeseries import SecretError, Store, rotation
+from timeseries import SecretError, Store
 from timeseries.cli import main
 from timeseries.keyring import Keyring, generate_key, key_id_of
+from timeseries.rotation import Keys, RotationResult
 from timeseries.settings import Settings
 
 RTSP = "rtsp://admin:hunter2@10.0.0.7/stream"
@@ -61,24 +62,24 @@ def test_an_interrupted_rotation_leaves_all_readable_and_resumes(store: Store) -
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        rotation.rotate(store.pool, keyring, progress=interrupt)
+        Keys(store.pool, keyring).rotate(progress=interrupt)
     assert key_ids(store.url) == set(keyring.key_ids)
     with Store.open(store.url, settings=Settings(secret_key=BOTH)) as both:
         assert [both.cameras.connection_string(f"lot {i}") for i in range(5)] == [f"{RTSP}/{i}" for i in range(5)]
-    assert rotation.rotate(store.pool, keyring) == rotation.RotationResult(3, 0, ())
+    assert Keys(store.pool, keyring).rotate() == RotationResult(3, 0, ())
     assert key_ids(store.url) == {keyring.key_ids[0]}
 
 
 def test_two_rotations_at_once_agree(store: Store) -> None:
     filled(store, 20)
     keyring, results = Keyring(BOTH), []
-    threads = [threading.Thread(target=lambda: results.append(rotation.rotate(store.pool, keyring))) for _ in range(2)]
+    threads = [threading.Thread(target=lambda: results.append(Keys(store.pool, keyring).rotate())) for _ in range(2)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
     assert sum(result.rotated for result in results) == 20
-    assert rotation.check(store.pool, Keyring(NEW_KEY)).problems == ()
+    assert Keys(store.pool, Keyring(NEW_KEY)).check().problems == ()
 
 
 def test_what_is_changed_during_a_rotation_is_not_overwritten(store: Store) -> None:
@@ -89,7 +90,7 @@ def test_what_is_changed_during_a_rotation_is_not_overwritten(store: Store) -> N
         if done == 1:
             store.cameras.update(second, connection_string="rtsp://changed")
 
-    assert rotation.rotate(store.pool, Keyring(BOTH), progress=change) == rotation.RotationResult(1, 1, ())
+    assert Keys(store.pool, Keyring(BOTH)).rotate(progress=change) == RotationResult(1, 1, ())
     assert store.cameras.connection_string(second) == "rtsp://changed"
 
 
@@ -117,7 +118,7 @@ def test_what_does_not_open_stays_and_is_reported(store: Store) -> None:
 
 def test_check_names_the_key_that_can_be_taken_away(store: Store) -> None:
     filled(store)
-    rotation.rotate(store.pool, Keyring(BOTH))
+    Keys(store.pool, Keyring(BOTH)).rotate()
     result = run(store.url, BOTH, "key", "check", "--json")
     assert result.exit_code == 0
     assert [(k["cameras"], k["encrypts"]) for k in json.loads(result.output)["keys"]] == [(5, True), (0, False)]

@@ -27,6 +27,7 @@ from timeseries import (
 )
 from timeseries.cli import main
 from timeseries.migrating import alone
+from timeseries.settings import Settings
 
 __all__ = ["make_role"]
 ROOT = Path(__file__).parent.parent
@@ -93,7 +94,7 @@ def test_two_processes_migrate_at_once_and_both_succeed(empty_database: str) -> 
     for process in both:
         _, errors = process.communicate(timeout=300)
         assert process.returncode == 0, errors
-    schema.require_current(empty_database)
+    Store.open(empty_database, settings=Settings()).close()
 
 
 def test_threads_migrate_at_once_and_all_succeed(empty_database: str) -> None:
@@ -111,7 +112,7 @@ def test_threads_migrate_at_once_and_all_succeed(empty_database: str) -> None:
     for thread in threads:
         thread.join()
     assert failed == []
-    schema.require_current(empty_database)
+    Store.open(empty_database, settings=Settings()).close()
 
 
 def test_alembic_waits_for_a_migration_too_whatever_limits_the_role_has(empty_database: str) -> None:
@@ -124,7 +125,7 @@ def test_alembic_waits_for_a_migration_too_whatever_limits_the_role_has(empty_da
             process.wait(4)
     _, errors = process.communicate(timeout=300)
     assert process.returncode == 0, errors
-    schema.require_current(empty_database)
+    Store.open(empty_database, settings=Settings()).close()
 
 
 def test_the_way_down_is_refused_while_there_is_data_and_says_what_would_be_lost(store: Store) -> None:

@@ -128,7 +128,7 @@ def test_a_new_retention_job_waits_for_a_refresh_that_is_paused(store: Store) ->
     store.policies.set("occupancy_events", drop_after="120 days")
     with connected(store.pool) as connection:
         assert not any(job.scheduled for job in jobs.list_jobs(connection))
-    jobs.resume(store.pool)
+    store.jobs.resume()
     store.policies.set("occupancy_events", drop_after=None)
     store.policies.set("occupancy_events", drop_after="120 days")
     assert read_status(store.pool).problems == ()

@@ -17,10 +17,10 @@ from timeseries import (
     ConfigurationError,
     ServerKind,
     Store,
+    restore,
 )
 from timeseries.archive import Manifest, opened, write_dump, write_manifest
 from timeseries.programs import find_program
-from timeseries.restore import restore
 from timeseries.settings import Settings
 
 __all__ = ["filled"]

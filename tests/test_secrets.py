@@ -23,12 +23,13 @@ from sqlalchemy.orm import Session
 
 import analytics
 from analytics import source
-from timeseries import CameraExistsError, Store, TimeseriesError, rotation, schema
+from timeseries import CameraExistsError, Store, TimeseriesError, schema
 from timeseries.cli import main
 from timeseries.connections import conninfo, create_engine, parse_url
 from timeseries.keyring import Keyring, generate_key
 from timeseries.models import CameraRow
 from timeseries.roles import grant
+from timeseries.rotation import Keys
 from timeseries.settings import Settings
 
 PASSWORDS = {"rtsp": "hunter2-camera", "login": "hunter2-login", "mistyped": "hunter2-mistyped", "role": "hunter2-role"}
@@ -141,7 +142,7 @@ def test_no_password_comes_out_anywhere(
     seen.add(both, Keyring(both.secret_key))
     with Store.open(url, settings=Settings(secret_key=SECRET_KEY)) as store:
         use_cameras(store, seen, tmp_path)
-        seen.add(rotation.rotate(store.pool, Keyring(both.secret_key)), rotation.check(store.pool, Keyring(NEW_KEY)))
+        seen.add(Keys(store.pool, Keyring(both.secret_key)).rotate(), Keys(store.pool, Keyring(NEW_KEY)).check())
     use_sqlalchemy(url, seen)
     seen.add(analytics.weekday_averages(url=url))
     source.close(url)

@@ -70,6 +70,17 @@ def test_a_naive_timestamp_is_refused_unless_someone_says_whose_it_is(store: Sto
     ]
 
 
+def test_a_word_that_is_no_timestamp_is_a_rejected_row_whatever_the_word(store: Store, tmp_path: Path) -> None:
+    path = database(
+        tmp_path / "words.db",
+        LAYOUT,
+        cameras=[{"id": str(NORTH), "name": "North Lot"}],
+        occupancy_events=events("naive", "2026-05-04T12:30:00+00:00"),
+    )
+    result = store.import_file(path)
+    assert (result.inserted, result.rejected) == (1, 1)
+
+
 def test_naive_timestamps_of_a_csv_file_can_be_given_a_zone_too(store: Store, tmp_path: Path) -> None:
     store.cameras.add("North Lot")
     path = tmp_path / "events.csv"

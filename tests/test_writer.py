@@ -12,14 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import psycopg
 import pyarrow as pa
 import pytest
 
 from timeseries import (
     ConfigurationError,
     HealthLog,
-    InvalidInputError,
     OccupancyEvent,
     RecordResult,
     Rejection,
@@ -27,7 +25,6 @@ from timeseries import (
     Writer,
     WriterFullError,
 )
-from timeseries.retrying import blames_data
 from timeseries.spool import Spool
 
 AT = datetime(2026, 9, 1, 12, 0, tzinfo=UTC)
@@ -180,20 +177,6 @@ def test_settings_that_contradict_each_other_are_refused() -> None:
     ):
         with pytest.raises(ConfigurationError):
             Writer(Held(), **settings)  # type: ignore[arg-type]
-
-
-def test_only_events_that_are_at_fault_themselves_are_refused_for_good() -> None:
-    errors: list[Exception] = [
-        psycopg.errors.FeatureNotSupported(), psycopg.errors.InternalError_(), psycopg.errors.UndefinedColumn(),
-        psycopg.errors.ConfigurationLimitExceeded(), psycopg.errors.RaiseException(), psycopg.OperationalError(),
-        RuntimeError("can't start new thread"), MemoryError(), ConfigurationError("changed"),
-    ]  # fmt: skip
-    assert not [error for error in errors if blames_data(error)]
-    faulty: list[Exception] = [
-        psycopg.errors.NumericValueOutOfRange(), psycopg.errors.CheckViolation(), psycopg.DataError(),
-        psycopg.errors.StatementTooComplex(), InvalidInputError("count"),
-    ]  # fmt: skip
-    assert [error for error in faulty if blames_data(error)] == faulty
 
 
 def test_a_batch_that_is_refused_for_good_is_halved_until_the_culprit_stands_alone() -> None:

@@ -7,6 +7,7 @@ from timeseries.errors import (
     CameraInUseError,
     ConfigurationError,
     InvalidInputError,
+    NaiveTimestampError,
     NotAllowedError,
     NotMigratedError,
     NotStoredError,
@@ -20,8 +21,14 @@ from timeseries.errors import (
 )
 from timeseries.events import HealthLog, OccupancyEvent, RecordResult, Rejection
 from timeseries.importing import ImportResult
+from timeseries.jobs import Job
+from timeseries.keyring import generate_key
+from timeseries.restoring import RestoreResult, restore
+from timeseries.roles import Limits, grant
+from timeseries.schema import migrate
 from timeseries.server import Server, ServerKind
-from timeseries.store import Store
+from timeseries.status import Status
+from timeseries.store import Store, resolve_url
 from timeseries.writer import Writer, WriterState
 
 __all__ = [
@@ -33,6 +40,9 @@ __all__ = [
     "HealthLog",
     "ImportResult",
     "InvalidInputError",
+    "Job",
+    "Limits",
+    "NaiveTimestampError",
     "NotAllowedError",
     "NotMigratedError",
     "NotStoredError",
@@ -40,15 +50,22 @@ __all__ = [
     "QueryCancelledError",
     "RecordResult",
     "Rejection",
+    "RestoreResult",
     "SecretError",
     "Server",
     "ServerKind",
     "ServerUnavailableError",
     "SpoolError",
+    "Status",
     "Store",
     "TimeseriesError",
     "UnknownCameraError",
     "Writer",
     "WriterFullError",
     "WriterState",
+    "generate_key",
+    "grant",
+    "migrate",
+    "resolve_url",
+    "restore",
 ]

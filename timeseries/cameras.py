@@ -15,7 +15,7 @@ from psycopg import sql
 from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
 
-from timeseries.connections import Pool, connected
+from timeseries.connections import Connection, Pool, connected
 from timeseries.errors import CameraExistsError, CameraInUseError, InvalidInputError, UnknownCameraError
 from timeseries.keyring import Keyring
 from timeseries.models import DESIRED_STATES
@@ -33,6 +33,11 @@ COLUMNS = (
     "hold",
     "created_at",
 )
+FIND = """
+    SELECT {} FROM public.cameras
+    WHERE id = %(id)s::uuid OR name = %(name)s
+    ORDER BY id = %(id)s::uuid DESC NULLS LAST LIMIT 1
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,16 +155,19 @@ class Cameras:
         return self._one(query, values | {"id": found.id}, values.get("name", found.name))
 
     def get(self, camera: Camera | UUID | str) -> Camera:
-        """The camera of this id (a UUID, or its text) or name.
+        """The camera of this id (a UUID, or its text) or name; an id goes before a name that looks like it.
 
         Raises UnknownCameraError, with near names, where there is none.
         """
-        if isinstance(camera, Camera):
-            camera = camera.id
-        for found in self.list():
-            if camera in (found.id, found.name) or str(camera).lower() == str(found.id):
+        wanted = camera.id if isinstance(camera, Camera) else camera
+        query = sql.SQL(FIND).format(sql.SQL(", ").join(map(sql.Identifier, COLUMNS)))
+        if can_be_a_name(name := str(wanted)):
+            with connected(self._pool) as connection:
+                values = {"id": id_of(wanted), "name": name}
+                found = connection.cursor(row_factory=class_row(Camera)).execute(query, values).fetchone()
+            if found is not None:
                 return found
-        raise unknown_camera(camera, [found.name for found in self.list()])
+        raise unknown_camera(wanted, [*self.ids()])
 
     def list(self) -> list[Camera]:
         """All cameras, by name."""
@@ -177,13 +185,14 @@ class Cameras:
     def remove(self, camera: Camera | UUID | str) -> None:
         """Remove a camera without history. Raises CameraInUseError where it has some."""
         found = self.get(camera)
-        try:
-            with connected(self._pool) as connection:
+        with connected(self._pool) as connection:
+            try:
                 connection.execute("DELETE FROM public.cameras WHERE id = %s", [found.id])
-        except (psycopg.errors.ForeignKeyViolation, psycopg.errors.RestrictViolation) as error:
-            raise CameraInUseError(
-                f"camera {found.name!r} has history and cannot be removed; to stop it, set desired_state to 'stopped'"
-            ) from error
+            except (psycopg.errors.ForeignKeyViolation, psycopg.errors.RestrictViolation) as error:
+                raise CameraInUseError(
+                    f"camera {found.name!r} has history and cannot be removed;"
+                    " to stop it, set desired_state to 'stopped'"
+                ) from error
 
     def plaintext(self, text: str, camera_id: UUID) -> str:
         """A connection string that may be encrypted already, by a key of ours for this camera.
@@ -202,14 +211,32 @@ class Cameras:
     def _one(self, query: sql.Composed, values: dict[str, Any], name: str) -> Camera:
         try:
             with connected(self._pool) as connection:
-                row = connection.cursor(row_factory=class_row(Camera)).execute(query, values).fetchone()
-        except psycopg.errors.UniqueViolation as error:
-            raise CameraExistsError(f"another camera has the name {name!r} or this id already") from error
-        except psycopg.DataError as error:
-            raise InvalidInputError(f"camera {name!r}: {error.diag.message_primary}") from error
+                row = self._written(connection, query, values, name)
+        except InvalidInputError as error:
+            raise InvalidInputError(f"camera {name!r}: {error}") from error
         if row is None:
             raise UnknownCameraError(f"camera {name!r} was removed meanwhile")
         return row
+
+    @staticmethod
+    def _written(connection: Connection, query: sql.Composed, values: dict[str, Any], name: str) -> Camera | None:
+        try:
+            return connection.cursor(row_factory=class_row(Camera)).execute(query, values).fetchone()
+        except psycopg.errors.UniqueViolation as error:
+            raise CameraExistsError(f"another camera has the name {name!r} or this id already") from error
+
+
+def id_of(camera: UUID | str) -> UUID | None:
+    """The id that a text spells, None where it is no id."""
+    try:
+        return camera if isinstance(camera, UUID) else UUID(str(camera))
+    except ValueError:
+        return None
+
+
+def can_be_a_name(text: str) -> bool:
+    """Whether PostgreSQL can look for this text: not with a NUL, nor a lone surrogate."""
+    return "\0" not in text and text.encode(errors="ignore").decode() == text
 
 
 def unknown_camera(wanted: object, names: list[str]) -> UnknownCameraError:

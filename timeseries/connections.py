@@ -16,13 +16,8 @@ from psycopg_pool import ConnectionPool, PoolTimeout
 from sqlalchemy import Engine, event, make_url
 from sqlalchemy.exc import ArgumentError
 
-from timeseries.errors import (
-    ConfigurationError,
-    NotAllowedError,
-    NotMigratedError,
-    QueryCancelledError,
-    ServerUnavailableError,
-)
+from timeseries.errors import ConfigurationError, ServerUnavailableError, TimeseriesError
+from timeseries.failures import UNREACHABLE, translated
 
 SCHEMES = ("postgresql", "postgres", "postgresql+psycopg", "timescaledb", "timescaledb+psycopg")
 Connection = psycopg.Connection[tuple[Any, ...]]
@@ -138,15 +133,41 @@ def connected(pool: Pool) -> Iterator[Connection]:
     and again, what it waits for is cut meanwhile.
     """
     with translated_errors():
-        for _ in range(2 * pool.max_size):  # every one in the pool may be stale, and a new one may be cut too
-            with pool.connection() as connection:
-                try:
-                    ConnectionPool.check_connection(connection)
-                except psycopg.OperationalError:
-                    continue
-                yield connection
-                return
+        try:
+            for _ in range(2 * pool.max_size):  # every one in the pool may be stale, and a new one may be cut too
+                with pool.connection() as connection:
+                    try:
+                        ConnectionPool.check_connection(connection)
+                    except psycopg.OperationalError:
+                        continue
+                    yield connection
+                    return
+        except PoolTimeout as error:
+            raise _why_none_came(pool, error) from error
         raise ServerUnavailableError("the database server cuts every connection")
+
+
+def _why_none_came(pool: Pool, error: PoolTimeout) -> TimeseriesError:
+    """A pool does not say whether its server is away or its connections are in use, so try to connect beside it."""
+    refused = refusal(str(pool.conninfo))
+    if refused is not None:
+        return refused
+    stats = pool.get_stats()
+    if stats["pool_size"] == pool.max_size and not stats["pool_available"]:
+        return ServerUnavailableError(
+            f"all {pool.max_size} connections of this store are busy, and none came free within {pool.timeout:g}"
+            " seconds; use it from fewer threads at once, or open another store"
+        )
+    return UNREACHABLE(str(error))
+
+
+def refusal(conninfo: str) -> TimeseriesError | None:
+    """Why a server lets nobody in, found by connecting, for two seconds at most; None where it does."""
+    try:
+        psycopg.connect(conninfo, connect_timeout=2).close()
+    except psycopg.Error as error:
+        return translated(error)
+    return None
 
 
 @contextmanager
@@ -162,31 +183,8 @@ def translated_errors() -> Iterator[None]:
     """Raise our errors for what the driver says; what needs no decision of a caller passes through."""
     try:
         yield
-    except (
-        psycopg.errors.UndefinedTable,
-        psycopg.errors.UndefinedFunction,
-        psycopg.errors.InvalidSchemaName,
-    ) as error:
-        raise NotMigratedError(
-            f"the database is not migrated ({error.diag.message_primary}); run: timeseries migrate"
-        ) from error
-    except psycopg.errors.UndefinedFile as error:
-        raise ConfigurationError(
-            "the database was made with a version of an extension that the server lacks"
-            f" ({error.diag.message_primary}); install that version, or let the database follow the server: as its"
-            " owner run, first in a new session: ALTER EXTENSION timescaledb UPDATE"
-        ) from error
-    except psycopg.errors.InsufficientPrivilege as error:
-        raise NotAllowedError(
-            f"the database role may not do this: {error.diag.message_primary}; see timeseries grant --help"
-        ) from error
-    except psycopg.errors.QueryCanceled as error:
-        raise QueryCancelledError(
-            f"the database server ended the statement: {error.diag.message_primary}; ask for less at once"
-        ) from error
-    except (PoolTimeout, psycopg.OperationalError, psycopg.errors.ReadOnlySqlTransaction) as error:
-        if isinstance(error, PoolTimeout) or error.sqlstate is None or error.sqlstate[:2] in {"08", "57"}:
-            raise ServerUnavailableError(f"the database server cannot be reached: {error}") from error
-        raise ServerUnavailableError(
-            f"the database server cannot do this now: {error.diag.message_primary}; try again"
-        ) from error
+    except psycopg.Error as error:
+        ours = translated(error)
+        if ours is None:
+            raise
+        raise ours from error

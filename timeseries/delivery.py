@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 
 from timeseries.events import Event, RecordResult, Rejection
-from timeseries.retrying import blames_data, delays
+from timeseries.retrying import delays
 
 log = logging.getLogger(__name__)
 Record = Callable[[Sequence[Event]], RecordResult]
@@ -37,10 +37,10 @@ class Delivery:
         while True:
             try:
                 result = self._record(events)
-            except Exception as error:
-                if blames_data(error):
-                    self._remember(error)
-                    return self._isolate(events, error)
+            except ValueError as error:  # not from the store, which isolates by itself; no try can help
+                self._remember(error)
+                return self._isolate(events, error)
+            except Exception as error:  # it passes, or an operator mends it
                 if not self.wait(error, pauses, len(events)):
                     return False
             else:
@@ -64,7 +64,7 @@ class Delivery:
     def _isolate(self, events: list[Event], error: Exception) -> bool:
         """Halve a batch that is refused for good until the event that is refused stands alone."""
         if len(events) == 1:
-            self.reject(Rejection(0, f"the server refused it: {error}", events[0]))
+            self.reject(Rejection(0, f"it was refused: {error}", events[0]))
             return True
         middle = len(events) // 2
         return self.deliver(events[:middle]) and self.deliver(events[middle:])

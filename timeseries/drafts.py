@@ -23,10 +23,19 @@ def draft(path: Path, *, private: bool = False) -> Iterator[Path]:
     try:
         os.close(os.open(name, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600 if private else 0o666))
         yield name
-        with name.open("rb") as file:
-            os.fsync(file.fileno())
+        sync(name)
         name.replace(path)
+        sync(path.parent)  # the name is in the folder: a power cut would undo a rename that is in memory only
     except OSError as error:
         raise InvalidInputError(f"cannot write {path}: {error.strerror}; check the path and the disk") from error
     finally:
         name.unlink(missing_ok=True)
+
+
+def sync(path: Path) -> None:
+    """Have a file or a folder on disk on return."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -35,6 +35,10 @@ class InvalidInputError(TimeseriesError, ValueError):
     """A value cannot be used; the message names the value, its place and the remedy."""
 
 
+class NaiveTimestampError(InvalidInputError):
+    """A timestamp has no offset: give it one, or say by `naive_timezone` whose clocks it is of."""
+
+
 class UnknownCameraError(TimeseriesError, LookupError):
     """No camera has this id or name."""
 

@@ -77,9 +77,9 @@ def store_isolating(pool: Pool, batch: Batch, on_conflict: OnConflict) -> Record
     try:
         with connected(pool) as connection:
             return store_slice(connection, batch, on_conflict)
-    except (psycopg.DataError, psycopg.IntegrityError) as error:
+    except InvalidInputError as error:
         if len(batch) == 1:
-            return rejections(batch, np.array([True]), f"the server refused it: {error.diag.message_primary}")
+            return rejections(batch, np.array([True]), str(error))
         first = np.arange(len(batch)) < len(batch) // 2
         return store_isolating(pool, batch.take(first), on_conflict) + store_isolating(
             pool, batch.take(~first), on_conflict

@@ -12,6 +12,7 @@ import psycopg
 from timeseries.connections import Connection, Pool, connected
 from timeseries.errors import InvalidInputError
 from timeseries.policy_rules import SOURCES
+from timeseries.refresh import refresh_view
 
 # Jobs below 1000 are TimescaleDB's own housekeeping, of a server rather than of a store, and are in no backup.
 JOBS = """
@@ -85,33 +86,60 @@ def pause(connection: Connection, job_ids: Collection[int] | None = None) -> tup
     return tuple(found)
 
 
-def resume(pool: Pool, job_ids: Collection[int] | None = None) -> tuple[Job, ...]:
-    """Let these paused jobs run again, or all; which ones were paused until now.
+def resume(connection: Connection, job_ids: Collection[int] | None = None) -> tuple[Job, ...]:
+    """Let these paused jobs run again, or all, and commit; which ones were paused until now.
 
     A refresh policy looks back as far as its `start_offset`. Where its aggregate ends before that, because the jobs
     were paused for long or an old backup was restored, what lies between is refreshed first: else it would be in no
     average. The raw rows of that time are there, since retention was paused as well.
 
     Raises InvalidInputError where there is no such job, or where retention would run without the refresh that reads
-    the rows first.
+    the rows first; ServerUnavailableError where another refresh does not end.
     """
-    with connected(pool) as connection:
-        found = [job for job in _chosen(connection, job_ids, scheduled=True) if not job.scheduled]
-        ids = [job.job_id for job in found]
-        behind = connection.execute(BEHIND, [ids]).fetchall() if found else []
-        connection.commit()
-        connection.autocommit = True  # a refresh has transactions of its own
-        try:
-            for view, watermark, end in behind:
-                connection.execute(
-                    "CALL public.refresh_continuous_aggregate(%s::regclass, %s::timestamptz, %s::timestamptz)",
-                    [view, watermark, end],
-                )
-        finally:
-            connection.autocommit = False
+    found = [job for job in _chosen(connection, job_ids, scheduled=True) if not job.scheduled]
+    ids = [job.job_id for job in found]
+    behind = connection.execute(BEHIND, [ids]).fetchall() if found else []
+    connection.commit()
+    connection.autocommit = True  # a refresh has transactions of its own
+    try:
+        for view, watermark, end in behind:
+            refresh_view(connection, view, watermark, end)
         if found:
             connection.execute(SCHEDULE, [True, ids])
+    finally:
+        connection.autocommit = False
     return tuple(found)
+
+
+class Jobs:
+    """The background jobs of a store; there are none where the server has no TimescaleDB."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+
+    def list(self) -> tuple[Job, ...]:
+        """The jobs, by number."""
+        with connected(self._pool) as connection:
+            return list_jobs(connection)
+
+    def pause(self, job_ids: Collection[int] | None = None) -> tuple[Job, ...]:
+        """Pause these jobs, or all; which of them were scheduled until now.
+
+        Raises InvalidInputError where there is no such job, or where retention would go on without the refresh that
+        reads the rows first.
+        """
+        with connected(self._pool) as connection:
+            return pause(connection, job_ids)
+
+    def resume(self, job_ids: Collection[int] | None = None) -> tuple[Job, ...]:
+        """Let these paused jobs run again, or all; which ones were paused until now. What they missed and would not
+        look back for is brought into the averages first.
+
+        Raises InvalidInputError where there is no such job, or where retention would run without the refresh that reads
+        the rows first; ServerUnavailableError where another refresh does not end.
+        """
+        with connected(self._pool) as connection:
+            return resume(connection, job_ids)
 
 
 def postpone_retention(connection: Connection, by: timedelta) -> None:

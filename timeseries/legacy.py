@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 
 from timeseries.cameras import Cameras, checked
 from timeseries.connections import Pool
-from timeseries.errors import CameraExistsError, InvalidInputError
+from timeseries.errors import CameraExistsError, InvalidInputError, NaiveTimestampError
 from timeseries.importing import ImportResult, RejectedRows, Storing
 from timeseries.sqlite import Database, opened, parse_moment
 from timeseries.tables import camera_ids
@@ -74,11 +74,12 @@ def _refuse_naive(database: Database, zone: ZoneInfo | None) -> None:
         try:
             if value is not None:
                 parse_moment(value, zone)
-        except InvalidInputError as error:
-            if zone is None and "naive" in str(error):
-                raise InvalidInputError(
-                    f"{database.path}: {error}; on the command line: --naive-timezone UTC, if that is what it means"
-                ) from error
+        except NaiveTimestampError as error:
+            raise NaiveTimestampError(
+                f"{database.path}: {error}; on the command line: --naive-timezone UTC, if that is what it means"
+            ) from error
+        except InvalidInputError:
+            pass  # the row will be rejected
 
 
 def _bring_cameras(

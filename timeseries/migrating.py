@@ -10,16 +10,26 @@ from contextlib import contextmanager
 from typing import Any
 
 import psycopg
-from psycopg import errors, sql
+from psycopg import sql
 from sqlalchemy.exc import DBAPIError
 
-from timeseries.connections import conninfo, parse_url, translated_errors
+from timeseries.connections import conninfo, parse_url
 from timeseries.errors import (
     ConfigurationError,
     InvalidInputError,
     NotAllowedError,
     ServerUnavailableError,
     TimeseriesError,
+)
+from timeseries.failures import (
+    BUSY,
+    CANCELLED,
+    EXTENSION_MISSING,
+    NOT_ALLOWED,
+    READ_ONLY,
+    UNREACHABLE,
+    meaning,
+    said,
 )
 
 log = logging.getLogger("timeseries.migrations")
@@ -94,28 +104,23 @@ def explained_errors(url: str) -> Iterator[None]:
 
 def explained(error: psycopg.Error, url: str) -> TimeseriesError:
     """The decision that an operator has to take."""
-    said = error.diag.message_primary or str(error)
-    state = error.sqlstate or ""
-    if isinstance(error, errors.InsufficientPrivilege):
+    text, meant = said(error), meaning(error)
+    if meant is NOT_ALLOWED:
         role = parse_url(url).username or "ROLE"
         return NotAllowedError(
-            f"the database role may not migrate: {said}; as the owner of the database or a superuser run:"
+            f"the database role may not migrate: {text}; as the owner of the database or a superuser run:"
             f" timeseries grant --owner {role}; or migrate as the role that owns the tables"
         )
-    if isinstance(error, errors.ReadOnlySqlTransaction):
-        return ConfigurationError(f"the server takes no writes ({said}); migrate on the primary")
-    if state[:2] in {"40", "53"} or state in {"55P03", "55006", "57014"}:
+    if meant is READ_ONLY:
+        return ConfigurationError(f"the server takes no writes ({text}); migrate on the primary")
+    if meant in (BUSY, CANCELLED):
         return ServerUnavailableError(
-            f"the migration could not go on: {said}; end the transactions that hold locks, see what the server lacks,"
+            f"the migration could not go on: {text}; end the transactions that hold locks, see what the server lacks,"
             " and run it again: a step is done wholly or not at all"
         )
-    try:
-        with translated_errors():
-            raise error
-    except (ServerUnavailableError, ConfigurationError) as translated:
-        return translated
-    except (TimeseriesError, psycopg.Error):
-        return ConfigurationError(
-            f"the server refused a step of the migration: {said} (SQLSTATE {state}); the database is not as the"
-            " revision that it names left it, or holds something else: mend that and run it again"
-        )
+    if meant is not None and meant in (UNREACHABLE, EXTENSION_MISSING):
+        return meant(text)
+    return ConfigurationError(
+        f"the server refused a step of the migration: {text} (SQLSTATE {error.sqlstate}); the database is not as the"
+        " revision that it names left it, or holds something else: mend that and run it again"
+    )

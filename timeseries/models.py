@@ -26,6 +26,11 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 DESIRED_STATES = ("running", "stopped", "maintenance")
 HEALTH_STATUSES = ("healthy", "degraded", "disconnected")
+# IANA's names; PostgreSQL would also take a rule like XYZ+3, which no client knows.
+TIMEZONE_KNOWN = r"""
+    timezone ~ '^(EST5EDT|CST6CDT|MST7MDT|PST8PDT|GMT[+-]?0|[A-Za-z][A-Za-z_-]*(/[A-Za-z0-9_+-]+)*)$'
+    AND (timestamptz 'epoch' AT TIME ZONE timezone) IS NOT NULL
+"""
 
 
 class Base(DeclarativeBase):
@@ -50,7 +55,7 @@ class CameraRow(Base):
         CheckConstraint("btrim(name) <> ''", name="name_not_blank"),
         CheckConstraint("capacity > 0", name="capacity_positive"),
         CheckConstraint("hold >= interval '15 minutes'", name="hold_at_least_a_quarter"),
-        CheckConstraint("(timestamptz 'epoch' AT TIME ZONE timezone) IS NOT NULL", name="timezone_known"),
+        CheckConstraint(TIMEZONE_KNOWN, name="timezone_known"),
     )
 
     id: Mapped[UUID] = mapped_column(PG_UUID, primary_key=True, server_default=text("gen_random_uuid()"))

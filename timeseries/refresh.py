@@ -98,14 +98,23 @@ def _steps(whole: Refreshed) -> Iterator[Refreshed]:
 
 
 def _refresh(connection: Connection, step: Refreshed) -> None:
+    refresh_view(connection, f"public.{step.aggregate}", step.start, step.end)
+
+
+def refresh_view(connection: Connection, view: str, start: datetime, end: datetime) -> None:
+    """Refresh a continuous aggregate by its qualified name, on a connection in autocommit, since it has transactions of
+    its own. Another refresh of the same range, as a background job's, is waited for.
+
+    Raises ServerUnavailableError where that does not end.
+    """
     for attempt in range(1, ATTEMPTS + 1):
         try:
             connection.execute(
-                "CALL public.refresh_continuous_aggregate(%s::regclass, %s, %s)",
-                [f"public.{step.aggregate}", step.start, step.end],
+                "CALL public.refresh_continuous_aggregate(%s::regclass, %s::timestamptz, %s::timestamptz)",
+                [view, start, end],
             )
             return
         except (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected) as error:
             if attempt == ATTEMPTS:
-                raise ServerUnavailableError(f"another refresh of {step.aggregate} does not end; try again") from error
+                raise ServerUnavailableError(f"another refresh of {view} does not end; try again") from error
             time.sleep(attempt)

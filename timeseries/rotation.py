@@ -44,47 +44,53 @@ class RotationResult:
     problems: tuple[str, ...]
 
 
-def check(pool: Pool, keyring: Keyring) -> KeyCheck:
-    """Open every connection string, and show none. Raises ServerUnavailableError or NotMigratedError."""
-    with connected(pool) as connection:
-        rows = connection.execute(STORED).fetchall()
-    problems = []
-    for camera_id, ciphertext in rows:
-        try:
-            keyring.decrypt(ciphertext, camera_id)
-        except SecretError as error:
-            problems.append(str(error))
-    uses = Counter(key_id_of(ciphertext) for _, ciphertext in rows)
-    keys = [
-        KeyUse(key_id, uses[key_id], key_id in keyring.key_ids, key_id in keyring.key_ids[:1])
-        for key_id in dict.fromkeys([*keyring.key_ids, *uses])
-    ]
-    return KeyCheck(tuple(keys), tuple(problems))
+class Keys:
+    """The keys of a store, and the connection strings that they encrypted."""
 
+    def __init__(self, pool: Pool, keyring: Keyring) -> None:
+        self._pool = pool
+        self._keyring = keyring
 
-def rotate(pool: Pool, keyring: Keyring, *, progress: Callable[[int, int], None] | None = None) -> RotationResult:
-    """Encrypt what older keys encrypted with the first one, each camera in a transaction of its own.
-
-    It can be interrupted and run again, beside services that read: they need both keys until it is through. One that
-    does not open is left as it is, with the reason; the others are rotated.
-
-    Raises SecretError where there is no key, ServerUnavailableError or NotMigratedError.
-    """
-    if not keyring.key_ids:
-        raise SecretError(f"there is no key to encrypt with: {REMEDY}")
-    with connected(pool) as connection:
-        rows = connection.execute(STORED).fetchall()
-        connection.commit()
-        old = [row for row in rows if key_id_of(row[1]) != keyring.key_ids[0]]
-        problems, rotated = [], 0
-        for done, (camera_id, ciphertext) in enumerate(old, 1):
+    def check(self) -> KeyCheck:
+        """Open every connection string, and show none. Raises ServerUnavailableError or NotMigratedError."""
+        with connected(self._pool) as connection:
+            rows = connection.execute(STORED).fetchall()
+        problems = []
+        for camera_id, ciphertext in rows:
             try:
-                renewed = keyring.encrypt(keyring.decrypt(ciphertext, camera_id), camera_id)
+                self._keyring.decrypt(ciphertext, camera_id)
             except SecretError as error:
                 problems.append(str(error))
-                continue
-            with connection.transaction():
-                rotated += connection.execute(SWAP, [renewed, camera_id, ciphertext]).rowcount
-            if progress is not None:
-                progress(done, len(old))
-    return RotationResult(rotated, len(old) - rotated - len(problems), tuple(problems))
+        uses = Counter(key_id_of(ciphertext) for _, ciphertext in rows)
+        keys = [
+            KeyUse(key_id, uses[key_id], key_id in self._keyring.key_ids, key_id in self._keyring.key_ids[:1])
+            for key_id in dict.fromkeys([*self._keyring.key_ids, *uses])
+        ]
+        return KeyCheck(tuple(keys), tuple(problems))
+
+    def rotate(self, *, progress: Callable[[int, int], None] | None = None) -> RotationResult:
+        """Encrypt what older keys encrypted with the first one, each camera in a transaction of its own.
+
+        It can be interrupted and run again, beside services that read: they need both keys until it is through. One
+        that does not open is left as it is, with the reason; the others are rotated.
+
+        Raises SecretError where there is no key, ServerUnavailableError or NotMigratedError.
+        """
+        if not self._keyring.key_ids:
+            raise SecretError(f"there is no key to encrypt with: {REMEDY}")
+        with connected(self._pool) as connection:
+            rows = connection.execute(STORED).fetchall()
+            connection.commit()
+            old = [row for row in rows if key_id_of(row[1]) != self._keyring.key_ids[0]]
+            problems, rotated = [], 0
+            for done, (camera_id, ciphertext) in enumerate(old, 1):
+                try:
+                    renewed = self._keyring.encrypt(self._keyring.decrypt(ciphertext, camera_id), camera_id)
+                except SecretError as error:
+                    problems.append(str(error))
+                    continue
+                with connection.transaction():
+                    rotated += connection.execute(SWAP, [renewed, camera_id, ciphertext]).rowcount
+                if progress is not None:
+                    progress(done, len(old))
+        return RotationResult(rotated, len(old) - rotated - len(problems), tuple(problems))

@@ -39,12 +39,13 @@ def alembic_config() -> Config:
 
 
 def head() -> str:
-    """The revision that this version of the package works with."""
-    return ScriptDirectory.from_config(alembic_config()).get_current_head() or ""
+    """The revision that this version of the package works with: by the files' names, because Alembic would load all."""
+    return max(path.name.partition("_")[0] for path in (migrations_folder() / "versions").glob("[0-9]*_*.py"))
 
 
-def migrate(url: str, revision: str = "head", *, discard_data: bool = False) -> None:
-    """Bring the schema up to `revision`, or down to it where it is an older one ("base": no schema).
+def migrate(url: str, revision: str = "head", *, discard_data: bool = False) -> str | None:
+    """Bring the schema up to `revision`, or down to it where it is an older one ("base": no schema). Returns the
+    revision that the database has afterwards, None for no schema.
 
     With "head", a database whose server has been given TimescaleDB, or its Community licence, since is moved up: tables
     become hypertables and views continuous aggregates, with all rows and averages. Interrupted, it can be run again.
@@ -75,6 +76,7 @@ def migrate(url: str, revision: str = "head", *, discard_data: bool = False) -> 
             if revision == "head":
                 with psycopg.connect(conninfo(url)) as operator:
                     bound_lock_waits(operator)
+    return current(url)
 
 
 def _undone(found: str | None, wanted: str, known: list[str]) -> list[str]:
@@ -114,31 +116,35 @@ def _move_up(connection: Connection, script: ScriptDirectory) -> None:
 
 def current(url: str) -> str | None:
     """The revision of the database, None where there is no schema."""
-    with translated_errors():
-        try:
-            with psycopg.connect(conninfo(url)) as connection:
-                row = connection.execute("SELECT version_num FROM public.alembic_version").fetchone()
-        except psycopg.errors.UndefinedTable:
-            return None
+    with translated_errors(), psycopg.connect(conninfo(url)) as connection:
+        return revision_of(connection)
+
+
+def revision_of(connection: psycopg.Connection[Any]) -> str | None:
+    """The same of the database behind a connection."""
+    try:
+        with connection.transaction():
+            row = connection.execute("SELECT version_num FROM public.alembic_version").fetchone()
+    except psycopg.errors.UndefinedTable:
+        return None
     return row[0] if row else None
 
 
-def require_current(url: str) -> None:
+def require_current(connection: psycopg.Connection[Any]) -> None:
     """Raises NotMigratedError where the database has another version of the schema than this package, or was made on a
-    lesser kind of server than it has now.
+    lesser kind of server than it has now; ConfigurationError where the server's licence forbids what it holds.
     """
-    found, wanted = current(url), head()
+    server = inspect_server(connection)
+    found, wanted = revision_of(connection), head()
     if found != wanted:
         raise NotMigratedError(
             f"the database {'has no schema' if found is None else f'is at revision {found}'}, this package needs"
             f" revision {wanted}; run: timeseries migrate"
         )
-    with translated_errors(), psycopg.connect(conninfo(url)) as connection:
-        server = inspect_server(connection)
-        if not _is_built_for(connection, server.kind):
-            raise NotMigratedError(
-                f"the database was made on a lesser server than {server}; to move it up, run: timeseries migrate"
-            )
+    if not _is_built_for(connection, server.kind):
+        raise NotMigratedError(
+            f"the database was made on a lesser server than {server}; to move it up, run: timeseries migrate"
+        )
 
 
 def _is_built_for(connection: psycopg.Connection[Any], kind: ServerKind) -> bool:

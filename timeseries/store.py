@@ -9,13 +9,28 @@ from types import TracebackType
 from typing import Any, Self
 from uuid import UUID
 
-from timeseries import backup, export, importing, ingest, legacy, lifecycle, local, refresh, schema, tables
+from timeseries import (
+    backup,
+    export,
+    importing,
+    ingest,
+    legacy,
+    lifecycle,
+    local,
+    refresh,
+    roles,
+    schema,
+    status,
+    tables,
+)
 from timeseries.cameras import Camera, Cameras
 from timeseries.connections import Pool, connected, open_pool
 from timeseries.errors import InvalidInputError
 from timeseries.events import Event, RecordResult, Rejection
+from timeseries.jobs import Jobs
 from timeseries.keyring import Keyring
 from timeseries.policies import Policies
+from timeseries.rotation import Keys
 from timeseries.server import Server, inspect_server
 from timeseries.settings import Settings
 from timeseries.sqlite import is_sqlite
@@ -29,14 +44,20 @@ def resolve_url(url: str | None = None, settings: Settings | None = None) -> str
 
 
 class Store:
-    """A migrated database: cameras, events and averages. Safe to share between threads; close it, or use `with`."""
+    """A migrated database: cameras, events and averages. Safe to share between threads; close it, or use `with`.
 
-    def __init__(self, url: str, pool: Pool, keyring: Keyring, keep: timedelta = lifecycle.RETENTION) -> None:
+    What belongs together has an attribute: `cameras`, `policies`, `jobs` (TimescaleDB's background jobs) and `keys`.
+    """
+
+    def __init__(self, url: str, pool: Pool, keyring: Keyring, settings: Settings) -> None:
         self.url = url
         self.pool = pool
-        self.keep = keep
+        self.settings = settings
+        self.keep = settings.keep
         self.cameras = Cameras(pool, keyring)
         self.policies = Policies(pool)
+        self.jobs = Jobs(pool)
+        self.keys = Keys(pool, keyring)
 
     def __repr__(self) -> str:
         return "Store()"
@@ -58,14 +79,13 @@ class Store:
         pool = open_pool(url)
         try:
             with connected(pool) as connection:
-                inspect_server(connection)
-            if embedded and schema.current(url) is None:
-                schema.migrate(url)
-            schema.require_current(url)
+                if embedded and schema.revision_of(connection) is None:
+                    schema.migrate(url)
+                schema.require_current(connection)
         except BaseException:
             pool.close()
             raise
-        return cls(url, pool, keyring, settings.keep)
+        return cls(url, pool, keyring, settings)
 
     def record(self, events: Iterable[Event], *, on_conflict: ingest.OnConflict = "ignore") -> RecordResult:
         """Store events of both kinds; committed on return, idempotent, in every average at once.
@@ -98,6 +118,7 @@ class Store:
         on_full: OnFull = "block",
         on_rejected: Callable[[Rejection], None] | None = None,
         spool: Path | str | None = None,
+        close_timeout: float = 60.0,
     ) -> Writer:
         """A writer that stores in the background; `timeseries.writer.Writer` explains the settings."""
         return Writer(
@@ -108,6 +129,7 @@ class Store:
             on_full=on_full,
             on_rejected=on_rejected,
             spool=spool,
+            close_timeout=close_timeout,
         )
 
     def import_file(
@@ -170,9 +192,9 @@ class Store:
 
     def backup(self, path: Path | str, *, progress: Callable[[int, int], None] | None = None) -> backup.BackupResult:
         """Write the whole database as it is now into a file; `timeseries.backup.backup` says how, and
-        `timeseries.restore.restore` puts it into another database.
+        `timeseries.restore` puts it into another database.
         """
-        return backup.backup(self.url, Path(path), progress=progress)
+        return backup.backup(self.url, Path(path), settings=self.settings, progress=progress)
 
     def refresh(
         self,
@@ -183,6 +205,17 @@ class Store:
     ) -> tuple[refresh.Refreshed, ...]:
         """Compute the aggregates of a range again; nothing is erased. See `timeseries.refresh.refresh`."""
         return refresh.refresh(self.pool, start, end, progress=progress)
+
+    def status(self, keep: timedelta | None = None) -> status.Status:
+        """What is in the store, how it is, and what needs an operator. `keep` is how long raw rows stay where the
+        server has no jobs, by default `TIMESERIES_KEEP` or 90 days. See `timeseries.status.read_status`.
+        """
+        return status.read_status(self.pool, self.keep if keep is None else keep)
+
+    def audit_roles(self) -> list[str]:
+        """What is wrong with the rights of database roles, a sentence each with the remedy; empty when all is well."""
+        with connected(self.pool) as connection:
+            return roles.audit(connection)
 
     def server(self) -> Server:
         """Kind and versions of the server."""

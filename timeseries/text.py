@@ -9,7 +9,7 @@ from numbers import Number
 from typing import Any
 from zoneinfo import ZoneInfo, available_timezones
 
-from timeseries.errors import InvalidInputError
+from timeseries.errors import InvalidInputError, NaiveTimestampError
 from timeseries.events import whole
 
 UNITS = {"w": "weeks", "d": "days", "h": "hours", "m": "minutes", "min": "minutes", "s": "seconds"}
@@ -44,12 +44,12 @@ def parse_zone(name: str) -> ZoneInfo:
 def in_zone(moment: datetime, zone: ZoneInfo | None) -> datetime:
     """A naive moment as the time that the clocks of a zone show; an aware one as it is.
 
-    Raises InvalidInputError without a zone, and where those clocks show the time twice or never.
+    Raises NaiveTimestampError without a zone, InvalidInputError where those clocks show the time twice or never.
     """
     if moment.tzinfo is not None:
         return moment
     if zone is None:
-        raise InvalidInputError(
+        raise NaiveTimestampError(
             f"timestamp {moment.isoformat()} is naive; give it an offset, or say whose time it is (naive_timezone)"
         )
     first, second = moment.replace(tzinfo=zone), moment.replace(tzinfo=zone, fold=1)

@@ -6,12 +6,9 @@ from pathlib import Path
 
 import click
 
-from timeseries import jobs as background
+from timeseries import Job, Store, resolve_url
+from timeseries import restore as restore_backup
 from timeseries.cli.output import print_json, print_table, progress_bar, size
-from timeseries.connections import connected
-from timeseries.jobs import Job
-from timeseries.restore import restore as restore_backup
-from timeseries.store import Store, resolve_url
 
 
 @click.command()
@@ -71,8 +68,8 @@ def show(found: tuple[Job, ...], as_json: bool) -> None:
 @click.pass_obj
 def list_(url: str | None, as_json: bool) -> None:
     """List the jobs."""
-    with Store.open(url) as store, connected(store.pool) as connection:
-        show(background.list_jobs(connection), as_json)
+    with Store.open(url) as store:
+        show(store.jobs.list(), as_json)
 
 
 @jobs.command()
@@ -80,8 +77,8 @@ def list_(url: str | None, as_json: bool) -> None:
 @click.pass_obj
 def pause(url: str | None, job_ids: tuple[int, ...]) -> None:
     """Pause these jobs, or all of them."""
-    with Store.open(url) as store, connected(store.pool) as connection:
-        paused = background.pause(connection, job_ids or None)
+    with Store.open(url) as store:
+        paused = store.jobs.pause(job_ids or None)
     click.echo(f"Paused {len(paused)} jobs{named(paused)}.")
 
 
@@ -91,7 +88,7 @@ def pause(url: str | None, job_ids: tuple[int, ...]) -> None:
 def resume(url: str | None, job_ids: tuple[int, ...]) -> None:
     """Let these paused jobs run again, or all of them; what they missed is brought into the averages first."""
     with Store.open(url) as store:
-        resumed = background.resume(store.pool, job_ids or None)
+        resumed = store.jobs.resume(job_ids or None)
     click.echo(f"Resumed {len(resumed)} jobs{named(resumed)}.")
 
 

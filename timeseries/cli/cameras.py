@@ -7,9 +7,8 @@ from typing import Any
 
 import click
 
-from timeseries.cameras import Camera
+from timeseries import Camera, Store
 from timeseries.cli.output import print_json, print_table
-from timeseries.store import Store
 from timeseries.text import parse_interval, parse_json
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import click
 
+from timeseries import Store
 from timeseries.cli.output import print_json, print_table, progress_bar
-from timeseries.store import Store
 from timeseries.text import parse_interval
 
 

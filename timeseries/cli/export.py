@@ -6,9 +6,9 @@ from pathlib import Path
 
 import click
 
+from timeseries import Store
 from timeseries.cli.output import print_json, progress_bar
 from timeseries.export import RELATIONS
-from timeseries.store import Store
 from timeseries.text import parse_timestamp
 
 

@@ -6,11 +6,8 @@ import sys
 
 import click
 
-from timeseries import rotation
+from timeseries import Store, generate_key
 from timeseries.cli.output import print_json, print_table, progress_bar
-from timeseries.keyring import Keyring, generate_key
-from timeseries.settings import Settings
-from timeseries.store import Store
 
 
 @click.group()
@@ -32,9 +29,8 @@ def check(url: str | None, as_json: bool) -> None:
 
     A key that no camera needs and that does not encrypt can be taken out of TIMESERIES_SECRET_KEY.
     """
-    settings = Settings.from_environment()
-    with Store.open(url, settings=settings) as store:
-        found = rotation.check(store.pool, Keyring(settings.secret_key))
+    with Store.open(url) as store:
+        found = store.keys.check()
     if as_json:
         print_json(found)
     else:
@@ -57,9 +53,8 @@ def rotate(url: str | None, as_json: bool) -> None:
     Put a new key before the old one, restart the services, rotate, and take the old key away. It can be interrupted
     and run again.
     """
-    settings = Settings.from_environment()
-    with Store.open(url, settings=settings) as store, progress_bar("Rotate") as progress:
-        result = rotation.rotate(store.pool, Keyring(settings.secret_key), progress=progress)
+    with Store.open(url) as store, progress_bar("Rotate") as progress:
+        result = store.keys.rotate(progress=progress)
     if as_json:
         print_json(result)
     else:

@@ -7,10 +7,9 @@ from typing import Any
 
 import click
 
+from timeseries import InvalidInputError, Store
 from timeseries.cli.output import print_json, print_table, progress_bar
-from timeseries.errors import InvalidInputError
 from timeseries.policy_rules import RELATIONS, SETTINGS, RelationPolicies
-from timeseries.store import Store
 from timeseries.text import interval_text, parse_timestamp
 
 

@@ -6,8 +6,7 @@ import sys
 
 import click
 
-from timeseries.roles import Limits, grant
-from timeseries.store import resolve_url
+from timeseries import Limits, grant, resolve_url
 from timeseries.text import parse_interval
 
 

@@ -7,11 +7,10 @@ import sys
 
 import click
 
-from timeseries import schema
+from timeseries import Status, Store, resolve_url
+from timeseries import migrate as migrate_database
 from timeseries.cli.output import print_json, print_table, size
 from timeseries.cli.policies import show_policies
-from timeseries.status import Status, read_status
-from timeseries.store import Store, resolve_url
 from timeseries.text import parse_interval
 
 
@@ -30,8 +29,8 @@ def migrate(url: str | None, revision: str, yes: bool) -> None:
     if sys.stderr.isatty():
         logging.basicConfig(format="%(message)s")
         logging.getLogger("timeseries.migrations").setLevel(logging.INFO)
-    schema.migrate(url, revision, discard_data=yes)
-    click.echo(f"The schema is at revision {schema.current(url) or 'base'}.")
+    reached = migrate_database(url, revision, discard_data=yes)
+    click.echo(f"The schema is at revision {reached or 'base'}.")
 
 
 @click.command()
@@ -46,7 +45,7 @@ def status(url: str | None, keep: str | None, as_json: bool) -> None:
     --keep is for servers without background jobs; on TimescaleDB Community retention has its own setting.
     """
     with Store.open(url) as store:
-        found = read_status(store.pool, parse_interval(keep) if keep is not None else store.keep)
+        found = store.status(parse_interval(keep) if keep is not None else None)
     if as_json:
         print_json(found)
     else:

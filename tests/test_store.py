@@ -1,0 +1,90 @@
+"""One door: all that an operator or a notebook does goes through the store, or by a URL where there is none yet."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from conftest import SECRET_KEY, RunningServer
+
+import timeseries
+from timeseries import ConfigurationError, NotStoredError, OccupancyEvent, ServerKind, Store, Writer, generate_key
+from timeseries.settings import Settings
+
+CLI = Path(timeseries.__file__).parent / "cli"
+# What commands parse and print with, and the lists of names that their options take.
+HELPERS = {"cli", "errors", "text", "settings", "policy_rules", "export"}
+
+
+def test_a_database_is_migrated_filled_backed_up_and_restored_by_public_names(
+    server: RunningServer, empty_database: str, tmp_path: Path
+) -> None:
+    assert timeseries.migrate(empty_database) == timeseries.schema.head()
+    with Store.open(empty_database, settings=Settings(secret_key=SECRET_KEY)) as store:
+        lot = store.cameras.add("lot", connection_string="rtsp://me:hunter2@camera")
+        made = store.backup(tmp_path / "store.backup")
+    copy = server.empty()
+    assert timeseries.restore(copy, made.path).counts == made.counts
+    with Store.open(copy, settings=Settings(secret_key=f"{generate_key()},{SECRET_KEY}")) as store:
+        assert not any(job.scheduled for job in store.jobs.list())
+        assert len(store.jobs.resume()) == len(store.jobs.list())
+        assert len(store.jobs.pause()) == len(store.jobs.list())
+        assert store.keys.check().problems == ()
+        assert store.keys.rotate().rotated == 1
+        assert store.cameras.connection_string(lot) == "rtsp://me:hunter2@camera"
+        assert store.audit_roles() == []
+        assert store.status().cameras == 1
+
+
+@pytest.mark.kinds(ServerKind.APACHE, ServerKind.POSTGRESQL)
+def test_status_goes_by_the_keep_of_the_store_unless_told(store: Store) -> None:
+    lot = store.cameras.add("lot", desired_state="stopped")
+    store.record([OccupancyEvent(lot.id, datetime.now(UTC) - timedelta(days=20), 1)])
+    assert store.status().problems == ()
+    assert any("5 days" in problem for problem in store.status(timedelta(days=5)).problems)
+    with Store.open(store.url, settings=Settings(keep=timedelta(days=5))) as short:
+        assert short.status().problems == store.status(timedelta(days=5)).problems
+
+
+def test_a_backup_looks_for_pg_dump_where_the_settings_of_the_store_say(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Path | None] = []
+
+    def refuse(name: str, at_least: int, settings: Settings) -> None:
+        asked.append(settings.postgres)
+        raise ConfigurationError("none")
+
+    monkeypatch.setattr("timeseries.backup.find_program", refuse)
+    with (
+        Store.open(store.url, settings=Settings(postgres=tmp_path)) as opened,
+        pytest.raises(ConfigurationError),
+    ):
+        opened.backup(tmp_path / "store.backup")
+    assert asked == [tmp_path]
+
+
+def test_a_writer_of_the_store_takes_every_setting_of_a_writer(store: Store) -> None:
+    settings = set(inspect.signature(Writer).parameters) - {"record"}
+    assert settings == set(inspect.signature(store.writer).parameters)
+    lot = store.cameras.add("lot")
+    writer = store.writer(close_timeout=0.05, flush_interval=3600)
+    with store.pool.connection() as connection:
+        connection.execute("LOCK TABLE cameras IN ACCESS EXCLUSIVE MODE")
+        writer.record(OccupancyEvent(lot.id, lot.created_at, 1))
+        with pytest.raises(NotStoredError):
+            writer.close()
+    writer.close(20)  # what was under way is stored
+
+
+@pytest.mark.parametrize("path", sorted(CLI.glob("*.py")), ids=lambda path: path.stem)
+def test_commands_go_through_the_door(path: Path) -> None:
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("timeseries."):
+            assert (node.module or "").split(".")[1] in HELPERS
+        if isinstance(node, ast.ImportFrom) and node.module == "timeseries":
+            assert {name.name for name in node.names} <= set(timeseries.__all__)
+        assert not (isinstance(node, ast.Attribute) and node.attr == "pool")
