@@ -125,11 +125,11 @@ def test_only_the_fault_of_the_data_is_refused_for_good() -> None:
 
 
 def test_store_and_notebook_give_the_same_reason_where_nobody_is_let_in(database: str) -> None:
-    url = parse_url(database).set(drivername="postgresql", database="nowhere", password="hunter2")
+    url = parse_url(database).set(drivername="postgresql", password="hunter2")
     text = url.render_as_string(hide_password=False)
     said = []
     for ask in (lambda: analytics.latest(url=text), lambda: Store.open(text, settings=Settings())):
-        with pytest.raises(ServerUnavailableError, match=r'cannot be reached: .*"nowhere"') as raised:
+        with pytest.raises(ServerUnavailableError, match="cannot be reached: .*password authentication") as raised:
             ask()  # type: ignore[no-untyped-call]
         said.append(str(raised.value))
         assert "hunter2" not in str(raised.value)
