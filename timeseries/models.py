@@ -24,8 +24,7 @@ from sqlalchemy.dialects.postgresql import JSONB, TIMESTAMP
 from sqlalchemy.dialects.postgresql import UUID as PG_UUID
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-DESIRED_STATES = ("running", "stopped", "maintenance")
-HEALTH_STATUSES = ("healthy", "degraded", "disconnected")
+from timeseries.relations import DESIRED_STATES, HEALTH_STATUSES
 
 
 class Base(DeclarativeBase):

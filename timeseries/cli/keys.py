@@ -71,6 +71,3 @@ def finish(problems: tuple[str, ...]) -> None:
     for problem in problems:
         click.echo(f"Problem: {problem}", err=True)
     sys.exit(1 if problems else 0)
-
-
-COMMANDS = (key,)

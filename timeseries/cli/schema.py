@@ -7,9 +7,9 @@ import sys
 
 import click
 
-from timeseries import schema
 from timeseries.cli.output import print_json, print_table, size
 from timeseries.cli.policies import show_policies
+from timeseries.revisions import current
 from timeseries.status import Status, read_status
 from timeseries.store import Store, resolve_url
 from timeseries.text import parse_interval
@@ -26,12 +26,14 @@ def migrate(url: str | None, revision: str, yes: bool) -> None:
 
     The way down removes averages, and to base everything: while there are rows it is refused, unless you say --yes.
     """
+    from timeseries import schema
+
     url = resolve_url(url)
     if sys.stderr.isatty():
         logging.basicConfig(format="%(message)s")
         logging.getLogger("timeseries.migrations").setLevel(logging.INFO)
     schema.migrate(url, revision, discard_data=yes)
-    click.echo(f"The schema is at revision {schema.current(url) or 'base'}.")
+    click.echo(f"The schema is at revision {current(url) or 'base'}.")
 
 
 @click.command()
@@ -79,6 +81,3 @@ def print_status(found: Status) -> None:
         show_policies(found.policies, as_json=False)
     for problem in found.problems:
         click.echo(f"Problem: {problem}", err=True)
-
-
-COMMANDS = (migrate, status)
