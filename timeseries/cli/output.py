@@ -15,6 +15,8 @@ from uuid import UUID
 
 import click
 
+SHOWN = 20
+
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], title: str | None = None) -> None:
     """Print rows under a head; numbers to the right. Nothing is cut off in a pipe."""
@@ -57,6 +59,14 @@ def size(bytes_: int) -> str:
 
 def print_json(value: object) -> None:
     click.echo(json.dumps(plain(value), indent=2, allow_nan=False))
+
+
+def print_problems(problems: Sequence[str]) -> None:
+    """Print on standard error what needs an operator: a screenful at most, because problems may repeat per camera."""
+    for problem in problems[:SHOWN]:
+        click.echo(f"Problem: {problem}", err=True)
+    if len(problems) > SHOWN:
+        click.echo(f"… and {len(problems) - SHOWN:,} more problems, which --json lists", err=True)
 
 
 def plain(value: Any) -> Any:

@@ -7,7 +7,7 @@ import sys
 
 import click
 
-from timeseries.cli.output import print_json, print_table, size
+from timeseries.cli.output import print_json, print_problems, print_table, size
 from timeseries.cli.policies import show_policies
 from timeseries.revisions import current
 from timeseries.status import Status, read_status
@@ -79,5 +79,4 @@ def print_status(found: Status) -> None:
     )
     if found.policies:
         show_policies(found.policies, as_json=False)
-    for problem in found.problems:
-        click.echo(f"Problem: {problem}", err=True)
+    print_problems(found.problems)
