@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 
 from analytics.questions import Lot, Scope
 from timeseries import InvalidInputError
-from timeseries.models import HEALTH_STATUSES
+from timeseries.relations import HEALTH_STATUSES
 
 DtypeBackend = Literal["pyarrow"]
 

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import bench_analytics
+import bench_start
 import psycopg
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -28,11 +29,12 @@ from servers import URL, RunningServer, discover, refused_by_docker, start, star
 from sqlalchemy.orm import Session
 
 from timeseries import OccupancyEvent, ServerKind, Store, Writer
-from timeseries.batches import COLUMNS, from_events
+from timeseries.batches import from_events
 from timeseries.cli.output import print_table
 from timeseries.connections import create_engine
 from timeseries.ingest import BATCH_SIZE
 from timeseries.models import OccupancyEventRow
+from timeseries.relations import COLUMNS
 from timeseries.settings import Settings
 
 CAMERAS = 200
@@ -215,9 +217,21 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--events", type=int, default=500_000)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--only", choices=["ingest", "answers", "life"], help="one of the tables")
+    parser.add_argument("--only", choices=["ingest", "answers", "life", "start"], help="one of the tables")
     parser.add_argument("--kind", choices=[kind.value for kind in ServerKind], default="community")
     given = parser.parse_args()
+    results: dict[str, Any] = {}
+    if given.only in (None, "start"):
+        results["start"] = starts = bench_start.rows()
+        shown = [[row["what"], f"{row['seconds']:.3f}", f"{row['ratio']:.2f}"] for row in starts]
+        print_table(["start", "seconds", "times python"], shown)
+    if given.only != "start":
+        results |= of_server(given)
+    Path("benchmarks.json").write_text(json.dumps(results, indent=2) + "\n")
+
+
+def of_server(given: argparse.Namespace) -> dict[str, Any]:
+    """Everything that needs a server, printed as it is found."""
     server = quiet_server(ServerKind(given.kind))
     try:
         server.prepare()
@@ -244,7 +258,7 @@ def main() -> None:
     finally:
         server.drop(keep=0)
         server.close()
-    Path("benchmarks.json").write_text(json.dumps(results, indent=2) + "\n")
+    return results
 
 
 if __name__ == "__main__":

@@ -129,7 +129,7 @@ def test_store_and_notebook_give_the_same_reason_where_nobody_is_let_in(database
     text = url.render_as_string(hide_password=False)
     said = []
     for ask in (lambda: analytics.latest(url=text), lambda: Store.open(text, settings=Settings())):
-        with pytest.raises(ServerUnavailableError, match="cannot be reached: .*password authentication") as raised:
+        with pytest.raises(ServerUnavailableError, match=r"cannot be reached: .*password authentication") as raised:
             ask()  # type: ignore[no-untyped-call]
         said.append(str(raised.value))
         assert "hunter2" not in str(raised.value)

@@ -1,6 +1,11 @@
-"""The memory of camera-watched parking: cameras, events and exact averages on TimescaleDB."""
+"""The memory of camera-watched parking: cameras, events and exact averages on TimescaleDB.
 
-from timeseries.cameras import Camera
+A name is imported when it is first asked for: what only needs the errors, or the command line's help, loads no driver.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from timeseries.errors import (
     BackupError,
     CameraExistsError,
@@ -19,17 +24,20 @@ from timeseries.errors import (
     UnknownCameraError,
     WriterFullError,
 )
-from timeseries.events import HealthLog, OccupancyEvent, RecordResult, Rejection
-from timeseries.importing import ImportResult
-from timeseries.jobs import Job
-from timeseries.keyring import generate_key
-from timeseries.restoring import RestoreResult, restore
-from timeseries.roles import Limits, grant
-from timeseries.schema import migrate
-from timeseries.server import Server, ServerKind
-from timeseries.status import Status
-from timeseries.store import Store, resolve_url
-from timeseries.writer import Writer, WriterState
+
+if TYPE_CHECKING:
+    from timeseries.cameras import Camera
+    from timeseries.events import HealthLog, OccupancyEvent, RecordResult, Rejection
+    from timeseries.importing import ImportResult
+    from timeseries.jobs import Job
+    from timeseries.keyring import generate_key
+    from timeseries.restoring import RestoreResult, restore
+    from timeseries.roles import Limits, grant
+    from timeseries.schema import migrate
+    from timeseries.server import Server, ServerKind
+    from timeseries.status import Status
+    from timeseries.store import Store, resolve_url
+    from timeseries.writer import Writer, WriterState
 
 __all__ = [
     "BackupError",
@@ -69,3 +77,37 @@ __all__ = [
     "resolve_url",
     "restore",
 ]
+# The same as under TYPE_CHECKING, for the interpreter.
+HOMES = {
+    "Camera": "timeseries.cameras",
+    "HealthLog": "timeseries.events",
+    "ImportResult": "timeseries.importing",
+    "Job": "timeseries.jobs",
+    "Limits": "timeseries.roles",
+    "OccupancyEvent": "timeseries.events",
+    "RecordResult": "timeseries.events",
+    "Rejection": "timeseries.events",
+    "RestoreResult": "timeseries.restoring",
+    "Server": "timeseries.server",
+    "ServerKind": "timeseries.server",
+    "Status": "timeseries.status",
+    "Store": "timeseries.store",
+    "Writer": "timeseries.writer",
+    "WriterState": "timeseries.writer",
+    "generate_key": "timeseries.keyring",
+    "grant": "timeseries.roles",
+    "migrate": "timeseries.schema",
+    "resolve_url": "timeseries.store",
+    "restore": "timeseries.restoring",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    found = globals()[name] = getattr(import_module(HOMES[name]), name)
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -54,15 +54,15 @@ COMPRESSIBLE = """
       AND c.chunk_creation_time < now() - %(grace)s::interval
 """
 # Behind a watermark that stands still nothing may wait for longer than the window's end and some turns of the job.
-STALE = """
-    SELECT w.watermark
+WATERMARK = """
+    SELECT _timescaledb_functions.to_timestamp(_timescaledb_functions.cagg_watermark(a.mat_hypertable_id))
     FROM _timescaledb_catalog.continuous_agg AS a
-    CROSS JOIN LATERAL (
-        SELECT _timescaledb_functions.to_timestamp(_timescaledb_functions.cagg_watermark(a.mat_hypertable_id))
-    ) AS w (watermark)
     WHERE a.user_view_schema = 'public' AND a.user_view_name = %(relation)s
-      AND EXISTS (SELECT FROM public.{events}
-                  WHERE "timestamp" >= w.watermark AND "timestamp" < now() - %(patience)s::interval)
+"""
+# The watermark is a value and not a subquery, because the planner would open every chunk for the latter.
+IS_STALE = """
+    SELECT EXISTS (SELECT FROM public.{events}
+                   WHERE "timestamp" >= %(watermark)s AND "timestamp" < now() - %(patience)s::interval)
 """
 LAST_RUN = """
     SELECT s.last_run_status, s.last_run_started_at, e.err_message
@@ -143,9 +143,9 @@ def _stale(connection: psycopg.Connection[Any], live: LivePolicies, relation: st
     if bucket is None or every is None:
         return
     events = SOURCES[relation] if SOURCES[relation] in RAW else SOURCES[SOURCES[relation]]
-    values = {"relation": relation, "patience": (end or timedelta(0)) + 2 * bucket + 3 * every}
-    watermark = _value(connection, STALE.format(events=events), values)
-    if watermark is not None:
+    watermark = _value(connection, WATERMARK, {"relation": relation})
+    values = {"watermark": watermark, "patience": (end or timedelta(0)) + 2 * bucket + 3 * every}
+    if _value(connection, IS_STALE.format(events=events), values):
         yield (
             f"{relation}: materialized up to {watermark:%Y-%m-%d %H:%M} UTC only, with newer events there"
             + _last_run(connection, relation, "policy_refresh_continuous_aggregate")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any
 from uuid import UUID
 
 import numpy as np
@@ -25,19 +25,12 @@ from timeseries.events import (
     status_bytes,
     text_bytes,
 )
+from timeseries.relations import Family
 
-Family = Literal["occupancy", "health"]
 Bytes = list[bytes | None]
 QUARTER = 15 * 60 * 1_000_000
 DAY = 96 * QUARTER
 LARGEST_SPAN = 7 * DAY
-
-TABLES: dict[Family, str] = {"occupancy": "occupancy_events", "health": "health_logs"}
-COLUMNS: dict[Family, tuple[str, ...]] = {
-    "occupancy": ("camera_id", "timestamp", "occupied_count", "raw_data"),
-    "health": ("camera_id", "timestamp", "status", "message"),
-}
-
 HEADER = b"PGCOPY\n\xff\r\n\0" + bytes(8)
 TRAILER = b"\xff\xff"
 NULL = b"\xff\xff\xff\xff"

@@ -18,7 +18,7 @@ from psycopg.types.json import Jsonb
 from timeseries.connections import Connection, Pool, connected
 from timeseries.errors import CameraExistsError, CameraInUseError, InvalidInputError, UnknownCameraError
 from timeseries.keyring import Keyring
-from timeseries.models import DESIRED_STATES
+from timeseries.relations import DESIRED_STATES
 
 DesiredState = Literal["running", "stopped", "maintenance"]
 MINIMAL_HOLD = timedelta(minutes=15)

@@ -6,18 +6,18 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 import psycopg
-import sqlalchemy
-from psycopg.conninfo import make_conninfo
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg_pool import ConnectionPool, PoolTimeout
-from sqlalchemy import Engine, event, make_url
-from sqlalchemy.exc import ArgumentError
 
 from timeseries.errors import ConfigurationError, ServerUnavailableError, TimeseriesError
 from timeseries.failures import UNREACHABLE, translated
+
+if TYPE_CHECKING:
+    import sqlalchemy
 
 SCHEMES = ("postgresql", "postgres", "postgresql+psycopg", "timescaledb", "timescaledb+psycopg")
 Connection = psycopg.Connection[tuple[Any, ...]]
@@ -50,52 +50,82 @@ def parse_url(url: str) -> sqlalchemy.URL:
     Raises:
         ConfigurationError: the URL is malformed or of another scheme. The message never shows the password.
     """
-    scheme, separator, _ = url.partition("://")
-    forms = ", ".join(f"{name}://" for name in SCHEMES)
+    from sqlalchemy import make_url
+    from sqlalchemy.exc import ArgumentError
+
+    uri = postgresql_uri(url)
+    several = SEVERAL_HOSTS.match(uri)
+    try:
+        parsed = make_url(several[1] + several[3] if several else uri)
+    except (ArgumentError, ValueError):
+        raise malformed(url) from None
+    if not parsed.database:
+        raise malformed(url)
+    parsed = parsed.set(drivername="timescaledb+psycopg")
+    return parsed.update_query_dict({"host": tuple(several[2].split(","))}) if several else parsed
+
+
+def postgresql_uri(url: str) -> str:
+    """Any of the accepted forms with the scheme that libpq knows. Raises ConfigurationError for another scheme."""
+    scheme, separator, rest = url.partition("://")
     if not separator or scheme not in SCHEMES:
+        forms = ", ".join(f"{name}://" for name in SCHEMES)
         shown = f"scheme {scheme!r}" if separator and scheme.replace("+", "").isalnum() else "no scheme"
         raise ConfigurationError(f"the database URL has {shown}; it must begin with one of {forms}")
-    several = SEVERAL_HOSTS.match("postgresql" + url[len(scheme) :])
-    hosts = tuple(several[2].split(",")) if several else ()
-    try:
-        parsed = make_url(several[1] + several[3] if several else "postgresql" + url[len(scheme) :])
-    except (ArgumentError, ValueError):
-        parsed = None
     # A password with a bare @ would be cut there, and its rest shown as the name of a host.
-    if parsed is None or not parsed.database or re.split("[/?#]", url.partition("://")[2])[0].count("@") > 1:
-        raise ConfigurationError(
-            f"the database URL ({scheme}://…) is malformed; it must read {scheme}://user:password@host:port/database,"
-            " with special characters in the password percent-encoded"
-        )
-    parsed = parsed.set(drivername="timescaledb+psycopg")
-    return parsed.update_query_dict({"host": hosts}) if hosts else parsed
+    if re.split("[/?#]", rest)[0].count("@") > 1:
+        raise malformed(url)
+    return f"postgresql://{rest}"
 
 
-def conninfo(url: str, **defaults: str) -> str:
-    """The same for libpq, with our timeouts where the URL sets none. It holds the password: never log it."""
-    parsed = parse_url(url)
-    missing = {key: value for key, value in {**CONNECT, **defaults}.items() if key not in parsed.query}
+def malformed(url: str) -> ConfigurationError:
+    scheme = url.partition("://")[0]
+    return ConfigurationError(
+        f"the database URL ({scheme}://…) is malformed; it must read {scheme}://user:password@host:port/database,"
+        " with special characters in the password percent-encoded"
+    )
+
+
+def libpq_options(url: str) -> dict[str, Any]:
+    """What the URL sets, by libpq's names and read by libpq itself: ingest does not need SQLAlchemy for it.
+
+    Raises ConfigurationError as `parse_url` does, and for an option that libpq does not know.
+    """
+    uri = postgresql_uri(url)
     try:
-        return make_conninfo("postgresql" + url[url.index("://") :], **missing)
+        found = conninfo_to_dict(uri.partition("?")[0])
+    except psycopg.ProgrammingError:
+        raise malformed(url) from None
+    if not found.get("dbname") or not all(port.isdigit() for port in str(found.get("port", "1")).split(",") if port):
+        raise malformed(url)
+    try:
+        return conninfo_to_dict(uri)
     except psycopg.ProgrammingError:
         raise ConfigurationError(
             f"the database URL ({url.partition('://')[0]}://…) has an option that libpq does not know"
         ) from None
 
 
+def conninfo(url: str, **defaults: str) -> str:
+    """The same for libpq, with our timeouts where the URL sets none. It holds the password: never log it."""
+    return make_conninfo("", **{**CONNECT, **defaults, **libpq_options(url)})
+
+
 def reading_url(url: str) -> str:
     """The same as a URI, for drivers that take nothing else and only read: of several hosts a standby is preferred."""
-    conninfo(url)
+    given = libpq_options(url)
     wanted = {**CONNECT, "target_session_attrs": "prefer-standby"}
-    missing = {key: value for key, value in wanted.items() if key not in parse_url(url).query}
-    return "postgresql" + url[url.index("://") :] + ("&" if "?" in url else "?") + urlencode(missing)
+    missing = {key: value for key, value in wanted.items() if key not in given}
+    return postgresql_uri(url) + ("&" if "?" in url else "?") + urlencode(missing)
 
 
-def create_engine(url: str, **options: Any) -> Engine:
+def create_engine(url: str, **options: Any) -> sqlalchemy.Engine:
     """A SQLAlchemy engine for any accepted URL; sessions work in UTC."""
+    import sqlalchemy
+
     engine = sqlalchemy.create_engine(parse_url(url), connect_args=dict(CONNECT), hide_parameters=True, **options)
 
-    @event.listens_for(engine, "connect")
+    @sqlalchemy.event.listens_for(engine, "connect")
     def work_in_utc(connection: Any, _: Any) -> None:
         connection.execute("SET timezone = 'UTC'")
         connection.commit()

@@ -8,13 +8,12 @@ import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from numbers import Real
 from typing import Any
 from uuid import UUID
 
-import numpy as np
-
 from timeseries.errors import InvalidInputError
-from timeseries.models import HEALTH_STATUSES
+from timeseries.relations import HEALTH_STATUSES
 
 EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
@@ -117,7 +116,7 @@ def whole(value: object) -> int | None:
         return operator.index(value)  # type: ignore[arg-type]
     except TypeError:
         pass
-    number: Any = value if isinstance(value, float | np.floating | Decimal) else 0.5
+    number: Any = value if isinstance(value, Real | Decimal) else 0.5
     try:
         return int(number) if abs(number) < LARGEST_LOOKED_AT and number == int(number) else None
     except ArithmeticError:  # a decimal NaN

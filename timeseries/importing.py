@@ -15,13 +15,14 @@ from zoneinfo import ZoneInfo
 import numpy as np
 
 from timeseries import ingest
-from timeseries.batches import QUARTER, Batch, Family
+from timeseries.batches import QUARTER, Batch
 from timeseries.cameras import Cameras
 from timeseries.columns import Unreadable, readable
 from timeseries.connections import Pool
 from timeseries.errors import InvalidInputError
 from timeseries.events import RecordResult
 from timeseries.files import Block, CountedFile, read_blocks
+from timeseries.relations import Family
 from timeseries.tables import camera_ids, family_of, parse
 from timeseries.text import parse_count, parse_interval, parse_json, parse_zone
 

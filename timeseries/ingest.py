@@ -13,10 +13,11 @@ import numpy as np
 import psycopg
 from psycopg import sql
 
-from timeseries.batches import DAY, QUARTER, TABLES, Batch, camera_array, from_events
+from timeseries.batches import DAY, QUARTER, Batch, camera_array, from_events
 from timeseries.connections import Connection, Pool, connected, transaction
 from timeseries.errors import InvalidInputError
 from timeseries.events import EPOCH, MICROSECOND, RecordResult, Rejection, microseconds
+from timeseries.relations import TABLES
 from timeseries.staging import copy, store_staged
 
 BATCH_SIZE = 50_000

@@ -11,13 +11,14 @@ import binascii
 import hashlib
 import os
 import re
+from typing import TYPE_CHECKING
 from uuid import UUID
-
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from timeseries.errors import ConfigurationError, SecretError
 from timeseries.settings import KEY_VARIABLE
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 KEY_BYTES = 32
 NONCE_BYTES = 12
@@ -35,6 +36,13 @@ def key_id_of(ciphertext: str) -> str:
     return ciphertext.partition(".")[2].partition(".")[0]
 
 
+def _cipher(secret: bytes) -> AESGCM:
+    """Imported with the first key, because a camera's computer has none."""
+    from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+    return AESGCM(secret)
+
+
 class Keyring:
     """The keys of `TIMESERIES_SECRET_KEY`, separated by commas; the repr shows none of them."""
 
@@ -50,7 +58,7 @@ class Keyring:
                 raise ConfigurationError(
                     f"key {position} of {KEY_VARIABLE} is not {KEY_BYTES} bytes in base64; {REMEDY}"
                 )
-            self._ciphers[hashlib.sha256(secret).hexdigest()[:8]] = AESGCM(secret)
+            self._ciphers[hashlib.sha256(secret).hexdigest()[:8]] = _cipher(secret)
 
     def __repr__(self) -> str:
         return f"Keyring({len(self._ciphers)} keys)"
@@ -75,6 +83,8 @@ class Keyring:
 
     def decrypt(self, ciphertext: str, camera_id: UUID) -> str:
         """Raises SecretError where the key is missing or the ciphertext is not this camera's."""
+        from cryptography.exceptions import InvalidTag
+
         key_id = key_id_of(ciphertext)
         if key_id not in self._ciphers:
             raise SecretError(

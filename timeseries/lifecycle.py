@@ -11,10 +11,10 @@ from typing import Any, cast, get_args
 import psycopg
 from psycopg import sql
 
-from timeseries.batches import TABLES, Family
 from timeseries.connections import Connection, Pool, connected
 from timeseries.errors import ConfigurationError, InvalidInputError, ServerUnavailableError
 from timeseries.policy_rules import SHORTEST_RETENTION
+from timeseries.relations import TABLES, Family
 from timeseries.server import ServerKind, inspect_server
 
 RETENTION = timedelta(days=90)

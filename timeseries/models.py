@@ -24,8 +24,8 @@ from sqlalchemy.dialects.postgresql import JSONB, TIMESTAMP
 from sqlalchemy.dialects.postgresql import UUID as PG_UUID
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-DESIRED_STATES = ("running", "stopped", "maintenance")
-HEALTH_STATUSES = ("healthy", "degraded", "disconnected")
+from timeseries.relations import DESIRED_STATES, HEALTH_STATUSES
+
 # IANA's names; PostgreSQL would also take a rule like XYZ+3, which no client knows.
 TIMEZONE_KNOWN = r"""
     timezone ~ '^(EST5EDT|CST6CDT|MST7MDT|PST8PDT|GMT[+-]?0|[A-Za-z][A-Za-z_-]*(/[A-Za-z0-9_+-]+)*)$'

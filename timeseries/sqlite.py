@@ -16,9 +16,9 @@ from zoneinfo import ZoneInfo
 
 import pyarrow as pa
 
-from timeseries.batches import TABLES, Family
 from timeseries.errors import InvalidInputError
 from timeseries.files import BLOCK_ROWS, Block
+from timeseries.relations import TABLES, Family
 from timeseries.text import in_zone, parse_count, parse_interval, parse_json, parse_timestamp
 
 MAGIC = b"SQLite format 3\0"

@@ -7,9 +7,10 @@ from uuid import UUID
 import numpy as np
 from psycopg import sql
 
-from timeseries.batches import COLUMNS, TABLES, Batch
+from timeseries.batches import Batch
 from timeseries.connections import Connection
 from timeseries.events import EPOCH, MICROSECOND, RecordResult, Rejection, microseconds
+from timeseries.relations import COLUMNS, TABLES
 
 TOO_FAR_AHEAD = "the timestamp is more than 5 minutes ahead of the clock; check the camera's clock"
 STAGING = sql.Identifier("pg_temp", "incoming")

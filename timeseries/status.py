@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Any, LiteralString
@@ -63,7 +64,9 @@ class DayCount:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """A snapshot of the store; `problems` says what needs an operator, and is empty when all is well."""
+    """A snapshot of the store; `problems` says what needs an operator, and is empty when all is well. Of the `silent`
+    cameras, which are all here, it names a few in one sentence.
+    """
 
     server: Server
     revision: str | None
@@ -107,21 +110,50 @@ def read_status(pool: Pool, keep: timedelta = RETENTION) -> Status:
                     for count in counts
                     if count.rows > count.samples
                 ),
-                *(f"camera {camera.name!r} is silent, last seen {camera.last_seen or 'never'}" for camera in silent),
+                *_silence(silent),
             ),
         )
 
 
+def _silence(silent: tuple[SilentCamera, ...]) -> Iterator[str]:
+    """One sentence, however many cameras are silent: it names those that reported once and stopped first, because a
+    camera that never reported may not be mounted yet.
+    """
+    if len(silent) == 1:
+        yield f"camera {silent[0].name!r} is silent, last seen {silent[0].last_seen or 'never'}"
+    elif silent:
+        never = sum(camera.last_seen is None for camera in silent)
+        named = sorted(silent, key=lambda camera: camera.last_seen is None)[:NAMED]
+        yield (
+            f"{len(silent):,} cameras are silent"
+            + (f", of which {never:,} never reported" if never else "")
+            + "; longest: "
+            + ", ".join(f"{camera.name!r} {_since(camera)}" for camera in named)
+            + ("; timeseries status --json lists them all" if len(silent) > NAMED else "")
+        )
+
+
+def _since(camera: SilentCamera) -> str:
+    return f"since {camera.last_seen:%Y-%m-%d %H:%M}" if camera.last_seen else "never"
+
+
+NAMED = 5  # of the silent cameras, in a line for people
 SILENT = """
-    SELECT c.name, s.last_seen
+    WITH running AS MATERIALIZED (
+        SELECT array_agg(c.id) AS ids FROM public.cameras AS c WHERE c.desired_state = 'running'
+    ),
+    heard AS MATERIALIZED (
+        SELECT f.camera_id, max(f.seen_at) AS last_seen
+        FROM running AS r
+        CROSS JOIN unnest(ARRAY['occupancy', 'health']) AS family
+        CROSS JOIN timeseries.last_events(family, coalesce(r.ids, '{}')) AS f
+        GROUP BY f.camera_id
+    )
+    SELECT c.name, h.last_seen
     FROM public.cameras AS c
-    CROSS JOIN LATERAL (
-        SELECT greatest(
-            (SELECT max(e."timestamp") FROM public.occupancy_events AS e WHERE e.camera_id = c.id),
-            (SELECT max(h."timestamp") FROM public.health_logs AS h WHERE h.camera_id = c.id)) AS last_seen
-    ) AS s
-    WHERE c.desired_state = 'running' AND coalesce(s.last_seen, c.created_at) < now() - c.hold
-    ORDER BY s.last_seen NULLS FIRST, c.name
+    LEFT JOIN heard AS h ON h.camera_id = c.id
+    WHERE c.desired_state = 'running' AND coalesce(h.last_seen, c.created_at) < now() - c.hold
+    ORDER BY h.last_seen NULLS FIRST, c.name
 """
 CONTINUOUS = """
     SELECT a.user_view_name, w.watermark, date_part('epoch', now() - w.watermark),

@@ -1,28 +1,20 @@
-"""The store: one object for ingest code and the control plane."""
+"""The store: one object for ingest code and the control plane.
+
+What needs NumPy, PyArrow, pandas or Alembic is imported by the method that uses it: a camera's computer and a command
+that only asks start without them.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 from uuid import UUID
 
-from timeseries import (
-    backup,
-    export,
-    importing,
-    ingest,
-    legacy,
-    lifecycle,
-    local,
-    refresh,
-    roles,
-    schema,
-    status,
-    tables,
-)
+from timeseries import lifecycle, local, refresh
 from timeseries.cameras import Camera, Cameras
 from timeseries.connections import Pool, connected, open_pool
 from timeseries.errors import InvalidInputError
@@ -30,11 +22,18 @@ from timeseries.events import Event, RecordResult, Rejection
 from timeseries.jobs import Jobs
 from timeseries.keyring import Keyring
 from timeseries.policies import Policies
+from timeseries.revisions import require_current, revision_of
 from timeseries.rotation import Keys
 from timeseries.server import Server, inspect_server
 from timeseries.settings import Settings
-from timeseries.sqlite import is_sqlite
 from timeseries.writer import OnFull, Writer
+
+if TYPE_CHECKING:
+    from timeseries.backup import BackupResult
+    from timeseries.export import ExportResult
+    from timeseries.importing import ImportResult
+    from timeseries.ingest import OnConflict
+    from timeseries.status import Status
 
 
 def resolve_url(url: str | None = None, settings: Settings | None = None) -> str:
@@ -79,15 +78,17 @@ class Store:
         pool = open_pool(url)
         try:
             with connected(pool) as connection:
-                if embedded and schema.revision_of(connection) is None:
-                    schema.migrate(url)
-                schema.require_current(connection)
+                if embedded and revision_of(connection) is None:
+                    from timeseries.schema import migrate
+
+                    migrate(url)
+                require_current(connection)
         except BaseException:
             pool.close()
             raise
         return cls(url, pool, keyring, settings)
 
-    def record(self, events: Iterable[Event], *, on_conflict: ingest.OnConflict = "ignore") -> RecordResult:
+    def record(self, events: Iterable[Event], *, on_conflict: OnConflict = "ignore") -> RecordResult:
         """Store events of both kinds; committed on return, idempotent, in every average at once.
 
         With `on_conflict="replace"` an event takes the place of a stored one of the same camera and time.
@@ -95,9 +96,11 @@ class Store:
         A bad event comes back in `rejected` with its index and reason; the others are stored. Raises
         ServerUnavailableError where the server is away: the same call can be made again, nothing is stored twice.
         """
+        from timeseries import ingest
+
         return ingest.record(self.pool, events, on_conflict)
 
-    def record_frame(self, frame: Any, *, on_conflict: ingest.OnConflict = "ignore") -> RecordResult:
+    def record_frame(self, frame: Any, *, on_conflict: OnConflict = "ignore") -> RecordResult:
         """Store a table of events: a pandas DataFrame, an Arrow table, or anything that offers Arrow's stream (Polars).
 
         Columns: `camera` (name or id) or `camera_id`, `timestamp` (zoned, or ISO 8601 with an offset), then
@@ -107,6 +110,8 @@ class Store:
 
         Raises InvalidInputError where columns are missing, ServerUnavailableError where the server is away.
         """
+        from timeseries import tables
+
         return tables.record_table(self.pool, self.cameras, frame, on_conflict)
 
     def writer(
@@ -121,8 +126,10 @@ class Store:
         close_timeout: float = 60.0,
     ) -> Writer:
         """A writer that stores in the background; `timeseries.writer.Writer` explains the settings."""
+        from timeseries import ingest  # now, because its thread may first record while the interpreter ends
+
         return Writer(
-            self.record,
+            partial(ingest.record, self.pool),
             batch_size=batch_size,
             flush_interval=flush_interval,
             max_pending=max_pending,
@@ -141,10 +148,13 @@ class Store:
         naive_timezone: str | None = None,
         match_names: bool = False,
         progress: Callable[[int, int], None] | None = None,
-    ) -> importing.ImportResult:
+    ) -> ImportResult:
         """Store a file of events: CSV, gzipped CSV or Parquet, see `timeseries.importing.import_file`; or a SQLite
         database with its cameras, see `timeseries.legacy.import_database`, which alone knows `match_names`.
         """
+        from timeseries import importing, legacy
+        from timeseries.sqlite import is_sqlite
+
         if is_sqlite(Path(events)):
             if cameras is not None:
                 raise InvalidInputError(f"{events} has its cameras in it; leave out the file {cameras}")
@@ -184,16 +194,20 @@ class Store:
         start: datetime | None = None,
         end: datetime | None = None,
         progress: Callable[[int, int], None] | None = None,
-    ) -> export.ExportResult:
+    ) -> ExportResult:
         """Write events, an aggregate or the cameras to a CSV or Parquet file; see `timeseries.export.export`."""
+        from timeseries import export
+
         return export.export(
             self.pool, self.cameras, relation, Path(path), of=of, start=start, end=end, progress=progress
         )
 
-    def backup(self, path: Path | str, *, progress: Callable[[int, int], None] | None = None) -> backup.BackupResult:
+    def backup(self, path: Path | str, *, progress: Callable[[int, int], None] | None = None) -> BackupResult:
         """Write the whole database as it is now into a file; `timeseries.backup.backup` says how, and
         `timeseries.restore` puts it into another database.
         """
+        from timeseries import backup
+
         return backup.backup(self.url, Path(path), settings=self.settings, progress=progress)
 
     def refresh(
@@ -206,16 +220,20 @@ class Store:
         """Compute the aggregates of a range again; nothing is erased. See `timeseries.refresh.refresh`."""
         return refresh.refresh(self.pool, start, end, progress=progress)
 
-    def status(self, keep: timedelta | None = None) -> status.Status:
+    def status(self, keep: timedelta | None = None) -> Status:
         """What is in the store, how it is, and what needs an operator. `keep` is how long raw rows stay where the
         server has no jobs, by default `TIMESERIES_KEEP` or 90 days. See `timeseries.status.read_status`.
         """
-        return status.read_status(self.pool, self.keep if keep is None else keep)
+        from timeseries.status import read_status
+
+        return read_status(self.pool, self.keep if keep is None else keep)
 
     def audit_roles(self) -> list[str]:
         """What is wrong with the rights of database roles, a sentence each with the remedy; empty when all is well."""
+        from timeseries.roles import audit
+
         with connected(self.pool) as connection:
-            return roles.audit(connection)
+            return audit(connection)
 
     def server(self) -> Server:
         """Kind and versions of the server."""

@@ -12,12 +12,13 @@ import pandas as pd
 import pyarrow as pa
 
 from timeseries import ingest
-from timeseries.batches import Batch, Bytes, Family
+from timeseries.batches import Batch, Bytes
 from timeseries.cameras import Cameras
 from timeseries.columns import Column, Columns
 from timeseries.connections import Pool
 from timeseries.errors import InvalidInputError
 from timeseries.events import RecordResult, Rejection, json_bytes, status_bytes, text_bytes
+from timeseries.relations import Family
 from timeseries.text import parse_json
 
 EVENT_COLUMNS: dict[Family, tuple[str, ...]] = {

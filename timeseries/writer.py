@@ -16,7 +16,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self
 
-from timeseries.batches import from_events
 from timeseries.delivery import Delivery, Record
 from timeseries.errors import ConfigurationError, NotStoredError, SpoolError, WriterFullError
 from timeseries.events import Event, Rejection
@@ -134,6 +133,8 @@ class Writer:
             await asyncio.to_thread(self._put, event, block=True)
 
     def _acceptable(self, event: Event) -> bool:
+        from timeseries.batches import from_events
+
         rejections = from_events([event])[1]
         if rejections:
             self._delivery.reject(rejections[0])

@@ -77,6 +77,7 @@ def upgrade() -> None:
         execute(Family((SQL / "buckets.sql").read_text()).substitute(family))
     execute((SQL / "answers.sql").read_text())
     execute((SQL / "states.sql").read_text())
+    execute((SQL / "last_seen.sql").read_text())
 
 
 def move_up() -> None:
@@ -91,6 +92,7 @@ def downgrade() -> None:
         DROP FUNCTION public.occupancy_quarters, public.occupancy_hours, public.occupancy_days,
             public.occupancy_weekdays, public.occupancy_profile, public.occupancy_peaks, public.health_hours,
             public.health_weekdays, public.health_uptime, public.health_states, public.health_outages, public.latest;
+        DROP FUNCTION timeseries.last_events, timeseries.chunk_spans;
         DROP FUNCTION timeseries.occupancy_buckets, timeseries.health_buckets, timeseries.watermarks,
             timeseries.local_buckets, timeseries.local_hours, timeseries.local_days, timeseries.next_midnight;
         DROP TYPE timeseries.local_bucket, timeseries.camera_scope;

@@ -94,6 +94,3 @@ def resume(url: str | None, job_ids: tuple[int, ...]) -> None:
 
 def named(found: tuple[Job, ...]) -> str:
     return "".join(f"{', ' if i else ': '}{job.job_id}" for i, job in enumerate(found))
-
-
-COMMANDS = (backup, restore, jobs)

@@ -100,6 +100,3 @@ def remove(url: str | None, name: str) -> None:
     with Store.open(url) as store:
         store.cameras.remove(name)
     click.echo(f"Removed {name}.")
-
-
-COMMANDS = (camera,)

@@ -60,6 +60,3 @@ def prune(url: str | None, keep: str | None, as_json: bool) -> None:
     else:
         before = f" from before {result.before:%Y-%m-%d} (UTC)" if result.before else ""
         click.echo(f"Removed {result.removed:,} raw rows{before}.")
-
-
-COMMANDS = (import_, prune)

@@ -34,6 +34,3 @@ def export(
         print_json(result)
     else:
         click.echo(f"Wrote {result.rows:,} rows to {result.path}.")
-
-
-COMMANDS = (export,)

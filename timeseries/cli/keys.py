@@ -7,7 +7,7 @@ import sys
 import click
 
 from timeseries import Store, generate_key
-from timeseries.cli.output import print_json, print_table, progress_bar
+from timeseries.cli.output import print_json, print_problems, print_table, progress_bar
 
 
 @click.group()
@@ -63,9 +63,5 @@ def rotate(url: str | None, as_json: bool) -> None:
 
 
 def finish(problems: tuple[str, ...]) -> None:
-    for problem in problems:
-        click.echo(f"Problem: {problem}", err=True)
+    print_problems(problems)
     sys.exit(1 if problems else 0)
-
-
-COMMANDS = (key,)

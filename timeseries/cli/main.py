@@ -1,38 +1,91 @@
-"""The group of commands. Other packages add theirs by the entry point group `timeseries.commands`."""
+"""The group of commands. A module of commands is imported when one of its commands is called, and not for --help."""
 
 from __future__ import annotations
 
-from importlib.metadata import entry_points, version
+from importlib import import_module
 from typing import Any
 
 import click
 
-from timeseries.cli.output import clean_errors
+from timeseries.errors import TimeseriesError
+
+# Where each command is, and the first sentence of its help; a test compares them.
+COMMANDS = {
+    "backup": ("timeseries.cli.backup:backup", "Write the whole database, as it is at one moment, into FILE."),
+    "camera": ("timeseries.cli.cameras:camera", "The configuration of cameras."),
+    "demo": (
+        "analytics.commands:demo",
+        "Feed 120 days of sample data through the public API and answer with it; a second run reuses them.",
+    ),
+    "export": (
+        "timeseries.cli.export:export",
+        "Write events, an aggregate or the cameras to FILE: .csv, .csv.gz or .parquet.",
+    ),
+    "grant": ("timeseries.cli.roles:grant_", "Give database roles the rights of their kind, and no others."),
+    "import": (
+        "timeseries.cli.data:import_",
+        "Store a file of EVENTS: CSV, gzipped CSV or Parquet; or a SQLite database with the same tables as the store.",
+    ),
+    "jobs": (
+        "timeseries.cli.backup:jobs",
+        "The background jobs of TimescaleDB: refreshes, compression, retention.",
+    ),
+    "key": ("timeseries.cli.keys:key", "Keys that encrypt connection strings."),
+    "migrate": (
+        "timeseries.cli.schema:migrate",
+        "Bring the schema to REVISION: head (the default), an older one, or base for none.",
+    ),
+    "policy": (
+        "timeseries.cli.policies:policy",
+        "Retention, refresh and columnstore, run by TimescaleDB's background jobs.",
+    ),
+    "prune": (
+        "timeseries.cli.data:prune",
+        "Remove raw rows that are older than retention keeps them; the averages stay.",
+    ),
+    "refresh": (
+        "timeseries.cli.policies:refresh",
+        "Compute the aggregates of a range again, from the raw rows that are left; nothing is ever erased.",
+    ),
+    "restore": (
+        "timeseries.cli.backup:restore",
+        "Restore the backup FILE into an empty database and compare the rows with those that were dumped.",
+    ),
+    "status": ("timeseries.cli.schema:status", "Say which server this is and what is in it."),
+    "weekday": ("analytics.commands:weekday", "Average occupancy of the lot NAME by weekday, weighed by time."),
+}
 
 
 class Commands(click.Group):
-    """Commands of this package and of those that extend it."""
+    """The commands of the table, each imported when it is called; our errors are one line and exit code 1."""
 
     def list_commands(self, context: click.Context) -> list[str]:
-        extensions = {point.name for point in entry_points(group="timeseries.commands")}
-        return sorted({*super().list_commands(context), *extensions})
+        return sorted(COMMANDS)
 
     def get_command(self, context: click.Context, name: str) -> click.Command | None:
-        own = super().get_command(context, name)
-        if own is not None:
-            return own
-        for point in entry_points(group="timeseries.commands", name=name):
-            command: click.Command = point.load()
-            return command
-        return None
+        if name not in COMMANDS:
+            return None
+        module, _, attribute = COMMANDS[name][0].partition(":")
+        command: click.Command = getattr(import_module(module), attribute)
+        return command
+
+    def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
+        room = formatter.width - 6 - max(map(len, COMMANDS))  # as click.Group leaves it
+        with formatter.section("Commands"):
+            formatter.write_dl(
+                [(name, click.Command(name, help=COMMANDS[name][1]).get_short_help_str(room)) for name in COMMANDS]
+            )
 
     def invoke(self, context: click.Context) -> Any:
-        with clean_errors():
+        """What is a bug keeps its traceback."""
+        try:
             return super().invoke(context)
+        except TimeseriesError as error:
+            raise click.ClickException(str(error)) from error
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(version("occupancy-timeseries"), prog_name="timeseries")
+@click.version_option(package_name="occupancy-timeseries", prog_name="timeseries")
 @click.option("--database-url", metavar="URL", help="Instead of TIMESERIES_DATABASE_URL or DATABASE_URL.")
 @click.pass_context
 def main(context: click.Context, database_url: str | None) -> None:
@@ -41,14 +94,3 @@ def main(context: click.Context, database_url: str | None) -> None:
     The database is the one of --database-url, else of the environment, else an embedded server in .timeseries/.
     """
     context.obj = database_url
-
-
-def register() -> None:
-    from timeseries.cli import backup, cameras, data, export, keys, policies, roles, schema
-
-    for module in (backup, cameras, data, export, keys, policies, roles, schema):
-        for command in module.COMMANDS:
-            main.add_command(command)
-
-
-register()

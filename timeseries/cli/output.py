@@ -1,4 +1,4 @@
-"""What people read: tables and a progress bar; errors in one line, without a traceback."""
+"""What people read, tables and a progress bar, and JSON for programs."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from typing import Any
 from uuid import UUID
 
 import click
-from rich import box
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
-from rich.table import Table
 
-from timeseries.errors import TimeseriesError
+SHOWN = 20
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], title: str | None = None) -> None:
     """Print rows under a head; numbers to the right. Nothing is cut off in a pipe."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
     lines = [[shown(value) for value in row] for row in rows]
     console = Console(width=None if sys.stdout.isatty() else 200, highlight=False)
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
@@ -61,6 +61,14 @@ def print_json(value: object) -> None:
     click.echo(json.dumps(plain(value), indent=2, allow_nan=False))
 
 
+def print_problems(problems: Sequence[str]) -> None:
+    """Print on standard error what needs an operator: a screenful at most, because problems may repeat per camera."""
+    for problem in problems[:SHOWN]:
+        click.echo(f"Problem: {problem}", err=True)
+    if len(problems) > SHOWN:
+        click.echo(f"… and {len(problems) - SHOWN:,} more problems, which --json lists", err=True)
+
+
 def plain(value: Any) -> Any:
     """Only what JSON knows: times in ISO 8601, lengths of time in seconds, null for what is no number and no time."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
@@ -83,23 +91,19 @@ def plain(value: Any) -> Any:
 @contextmanager
 def progress_bar(label: str) -> Iterator[Callable[[int, int], None]]:
     """A bar on standard error where that is a terminal, else silence."""
+    if not sys.stderr.isatty():
+        yield lambda done, total: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
     with Progress(
         TextColumn("{task.description}"),
         BarColumn(),
         TaskProgressColumn(),
         TimeRemainingColumn(),
         console=Console(stderr=True),
-        disable=not sys.stderr.isatty(),
         transient=True,
     ) as progress:
         task = progress.add_task(label, total=None)
         yield lambda done, total: progress.update(task, completed=done, total=total)
-
-
-@contextmanager
-def clean_errors() -> Iterator[None]:
-    """Turn our errors into one line and exit code 1; what is a bug keeps its traceback."""
-    try:
-        yield
-    except TimeseriesError as error:
-        raise click.ClickException(str(error)) from error

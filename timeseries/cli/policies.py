@@ -78,6 +78,3 @@ def refresh(url: str | None, start: str | None, end: str | None, as_json: bool) 
         print_table(["aggregate", "from", "to"], [[part.aggregate, part.start, part.end] for part in found])
     else:
         click.echo("Nothing to refresh: there are no raw rows in the range, or the aggregates are views.")
-
-
-COMMANDS = (policy, refresh)

@@ -41,6 +41,3 @@ def grant_(
         limits=Limits(parse_interval(statement_timeout), connections),
     )
     click.echo("The roles have their rights.")
-
-
-COMMANDS = (grant_,)

@@ -9,7 +9,7 @@ import click
 
 from timeseries import Status, Store, resolve_url
 from timeseries import migrate as migrate_database
-from timeseries.cli.output import print_json, print_table, size
+from timeseries.cli.output import print_json, print_problems, print_table, size
 from timeseries.cli.policies import show_policies
 from timeseries.text import parse_interval
 
@@ -25,6 +25,7 @@ def migrate(url: str | None, revision: str, yes: bool) -> None:
 
     The way down removes averages, and to base everything: while there are rows it is refused, unless you say --yes.
     """
+
     url = resolve_url(url)
     if sys.stderr.isatty():
         logging.basicConfig(format="%(message)s")
@@ -76,8 +77,4 @@ def print_status(found: Status) -> None:
     )
     if found.policies:
         show_policies(found.policies, as_json=False)
-    for problem in found.problems:
-        click.echo(f"Problem: {problem}", err=True)
-
-
-COMMANDS = (migrate, status)
+    print_problems(found.problems)
