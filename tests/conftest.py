@@ -65,7 +65,8 @@ def pytest_testnodedown(node: Any) -> None:
 def note(kind: str, origin: str | None, failures: list[str]) -> None:
     if origin is not None:
         ORIGINS[kind] = origin
-    FAILURES.setdefault(kind, []).extend(failure for failure in failures if failure not in FAILURES.get(kind, []))
+    if failures:
+        FAILURES[kind] = list(dict.fromkeys([*FAILURES.get(kind, []), *failures]))
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

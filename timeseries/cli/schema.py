@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import logging
 import sys
+from typing import TYPE_CHECKING
 
 import click
 
-from timeseries import Status, Store, resolve_url
-from timeseries import migrate as migrate_database
+from timeseries import Store, resolve_url
 from timeseries.cli.output import print_json, print_problems, print_table, size
 from timeseries.cli.policies import show_policies
 from timeseries.text import parse_interval
+
+if TYPE_CHECKING:
+    from timeseries import Status
 
 
 @click.command()
@@ -25,12 +28,13 @@ def migrate(url: str | None, revision: str, yes: bool) -> None:
 
     The way down removes averages, and to base everything: while there are rows it is refused, unless you say --yes.
     """
+    from timeseries import migrate  # loads Alembic
 
     url = resolve_url(url)
     if sys.stderr.isatty():
         logging.basicConfig(format="%(message)s")
         logging.getLogger("timeseries.migrations").setLevel(logging.INFO)
-    reached = migrate_database(url, revision, discard_data=yes)
+    reached = migrate(url, revision, discard_data=yes)
     click.echo(f"The schema is at revision {reached or 'base'}.")
 
 
