@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test lint format bench picture clean
+.PHONY: demo test lint format bench images fresh picture clean
 
 demo: $(READY)
 	$(BIN)/timeseries demo
@@ -28,6 +28,14 @@ format: $(READY)
 
 bench: $(READY)
 	$(BIN)/python tests/bench.py $(BENCH)
+
+# The images of compose and tests: pulled, or stand-ins from Debian's packages where they cannot be.
+images: $(READY)
+	$(BIN)/python tests/images.py
+
+# `make demo` and `make test` on machines that have nothing but Python: FRESH="--debian 12 --user parking --network on"
+fresh:
+	$(PYTHON) tests/fresh.py $(FRESH)
 
 # Random passwords for docker compose; what is there already stays.
 .env:

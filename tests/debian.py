@@ -90,7 +90,9 @@ def import_root(image: str, suite: str) -> None:
             subprocess.run(words, stdin=tar.stdout, check=True, capture_output=True)
 
 
-def install(image: str, version: int, packages: list[str], then: str = "", files: dict[str, Path] | None = None) -> None:
+def install(
+    image: str, version: int, packages: list[str], then: str = "", files: dict[str, Path] | None = None
+) -> None:
     """Make an image of Debian with packages; `then` are further lines of its Dockerfile, `files` what they COPY."""
     with tempfile.TemporaryDirectory() as folder:
         context = Path(folder)
@@ -108,8 +110,10 @@ def install(image: str, version: int, packages: list[str], then: str = "", files
 
 def apt_conf() -> str:
     """How this machine's apt reaches its mirror."""
-    done = subprocess.run(["apt-config", "dump"], capture_output=True, text=True) if shutil.which("apt-config") else None
-    kept = re.findall(r"^Acquire::(?:https?::Proxy|Check-).*;$", done.stdout if done else "", re.MULTILINE)
+    if shutil.which("apt-config") is None:
+        return ""
+    dumped = subprocess.run(["apt-config", "dump"], capture_output=True, text=True).stdout
+    kept = re.findall(r"^Acquire::(?:https?::Proxy|Check-).*;$", dumped, re.MULTILINE)
     return "".join(f"{line}\n" for line in kept)
 
 

@@ -1,6 +1,6 @@
 """Both commands of README on machines that have nothing but Python, git and make: containers of Debian 12 and 13.
 
-Each takes a fresh clone of what is committed here, and runs the commands as root or as an ordinary user; with the
+Each takes a fresh clone of HEAD, and runs the commands as root or as an ordinary user; with the
 network, or cut off from it once `.venv` is made. Prints a table; exit code 0 only when each command succeeded.
 
     make fresh                                                    # all of it
@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import itertools
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -26,7 +27,7 @@ import debian
 ROOT = Path(__file__).parent.parent
 USERS = ("root", "parking")
 COMMANDS = ("make demo", "make test")
-CLONE = "cd && git clone --quiet /checkout.git project"
+CLONE = "cd && git clone --quiet /checkout.bundle project"
 READY = "cd && cd project && make .venv/.ready"
 
 
@@ -68,9 +69,9 @@ def image(version: int) -> str:
 
 
 @contextmanager
-def started(machine: Machine, clone: Path) -> Iterator[str]:
-    """The id of a running container that sees the clone."""
-    words = ["run", "--detach", "--init", "--volume", f"{clone}:/checkout.git:ro", image(machine.version)]
+def started(machine: Machine, bundle: Path) -> Iterator[str]:
+    """The id of a running container that sees the bundle."""
+    words = ["run", "--detach", "--init", "--volume", f"{bundle}:/checkout.bundle:ro", image(machine.version)]
     container = debian.docker(*words, "sleep", "infinity").stdout.strip()
     try:
         yield container
@@ -78,9 +79,9 @@ def started(machine: Machine, clone: Path) -> Iterator[str]:
         debian.docker("rm", "--force", "--volumes", container)
 
 
-def outcomes(machine: Machine, commands: list[str], clone: Path, logs: Path) -> Iterator[Outcome]:
+def outcomes(machine: Machine, commands: list[str], bundle: Path, logs: Path) -> Iterator[Outcome]:
     """What the commands did, one after the other; after a failed preparation nothing else is tried."""
-    with started(machine, clone) as container:
+    with started(machine, bundle) as container:
         for command in [CLONE, READY] if machine.network == "cut" else [CLONE]:
             prepared = execute(container, machine, command, logs)
             if prepared.code:
@@ -94,7 +95,8 @@ def outcomes(machine: Machine, commands: list[str], clone: Path, logs: Path) -> 
 
 def execute(container: str, machine: Machine, command: str, logs: Path) -> Outcome:
     name = command.rpartition("&& ")[2]
-    log = logs / f"debian-{machine.version}-{machine.user}-{machine.network}-{name.replace('/', '').replace(' ', '-')}.log"
+    words = f"debian {machine.version} {machine.user} {machine.network} {name}"
+    log = logs / (re.sub(r"\W+", "-", words) + ".log")
     begin = time.monotonic()
     with log.open("w") as output:
         words = ["docker", "exec", "--user", machine.user, container, "bash", "-lc", command]
@@ -104,13 +106,13 @@ def execute(container: str, machine: Machine, command: str, logs: Path) -> Outco
 
 @contextmanager
 def committed() -> Iterator[Path]:
-    """A bare clone of HEAD: containers clone it, and reach nothing else of the checkout."""
+    """HEAD as a bundle, a file that git clones whoever owns it: containers reach nothing else of the checkout."""
     with tempfile.TemporaryDirectory() as folder:
-        clone = Path(folder) / "checkout.git"
+        bundle = Path(folder) / "checkout.bundle"
+        subprocess.run(["git", "-C", ROOT, "bundle", "create", "--quiet", bundle, "HEAD"], check=True)
         Path(folder).chmod(0o755)
-        subprocess.run(["git", "clone", "--quiet", "--bare", "--no-hardlinks", ROOT, clone], check=True)
-        subprocess.run(["chmod", "-R", "a+rX", clone], check=True)
-        yield clone
+        bundle.chmod(0o644)
+        yield bundle
 
 
 def options() -> argparse.Namespace:
@@ -131,9 +133,9 @@ def main() -> int:
     given.logs.mkdir(parents=True, exist_ok=True)
     failed = 0
     print(HEADER, flush=True)
-    with committed() as clone:
+    with committed() as bundle:
         for machine in itertools.starmap(Machine, itertools.product(given.debian, given.user, given.network)):
-            for outcome in outcomes(machine, given.command, clone, given.logs):
+            for outcome in outcomes(machine, given.command, bundle, given.logs):
                 print(outcome.row(), flush=True)
                 failed += outcome.code != 0
     print(f"all that was printed there: {os.path.relpath(given.logs)}")

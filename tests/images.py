@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 
@@ -70,21 +70,23 @@ def entrypoint() -> Path:
 
 def community(image: str) -> None:
     """A local installation of the Community edition, in the folders that it was made for."""
-    found = next((folder for folder in installations() if (folder / "postgres").exists() and has_community(folder)), None)
+    folders = (folder for folder in installations() if (folder / "postgres").exists())
+    found = next(filter(has_community, folders), None)
     if found is None:
         raise debian.NoImageError(f"{image} cannot be pulled, and no TimescaleDB Community is installed here to copy")
-    folders = {name: Path(run(found / "pg_config", f"--{name}").strip()) for name in ("bindir", "pkglibdir", "sharedir")}
-    files = folders | {"entrypoint": entrypoint()} | {path.name: path for path in shared_libraries(folders.values())}
-    copies = "".join(f"COPY {name} {folders[name]}\n" for name in folders)
-    copies += "".join(f"COPY {name} /usr/local/lib/\n" for name in files.keys() - folders.keys() - {"entrypoint"})
-    text = database(str(folders["bindir"]), str(folders["sharedir"]), timescale=True)
+    parts = {name: Path(run(found / "pg_config", f"--{name}").strip()) for name in ("bindir", "pkglibdir", "sharedir")}
+    libraries = {path.name: path for path in shared_libraries(parts.values())}
+    copies = "".join(f"COPY {name} {path}\n" for name, path in parts.items())
+    copies += "".join(f"COPY {name} /usr/local/lib/\n" for name in libraries)
+    text = database(str(parts["bindir"]), str(parts["sharedir"]), timescale=True)
+    files = parts | libraries | {"entrypoint": entrypoint()}
     debian.install(image, 13, ["tzdata"], f"{copies}RUN ldconfig\n{text}", files)
 
 
-def shared_libraries(folders: object) -> set[Path]:
+def shared_libraries(folders: Iterable[Path]) -> set[Path]:
     """What the programs and modules in these folders are linked with, glibc aside."""
-    programs = [path for folder in folders for path in folder.rglob("*")  # type: ignore[attr-defined]
-                if path.is_file() and path.read_bytes()[:4] == b"\x7fELF"]  # fmt: skip
+    files = [path for folder in folders for path in folder.rglob("*") if path.is_file()]
+    programs = [path for path in files if path.read_bytes()[:4] == b"\x7fELF"]
     listed = subprocess.run(["ldd", *programs], capture_output=True, text=True)  # 1 where one is linked with nothing
     linked = re.findall(r"=> (/\S+)", listed.stdout)
     return {Path(path) for path in linked if not GLIBC.fullmatch(Path(path).name)}
