@@ -10,8 +10,8 @@ start_engine() {
         echo "no Docker engine answers, and to start one takes root and Debian's packages: no test of containers runs"
         return 1
     fi
-    if ! { command -v dockerd && command -v docker && command -v iptables; } >/dev/null; then
-        apt-get update -qq && apt-get install -y -qq --no-install-recommends docker.io iptables >/dev/null || true
+    if ! { command -v dockerd && command -v docker && command -v iptables && command -v debootstrap; } >/dev/null; then
+        apt-get update -qq && apt-get install -y -qq --no-install-recommends docker.io iptables debootstrap >/dev/null || true
         if docker version >/dev/null 2>&1; then # the package's own service
             return 0
         fi

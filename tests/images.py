@@ -5,6 +5,7 @@ Community edition, copied; Debian's Python. It behaves as the published image do
 
     make images                  # says of each image where it came from; exit code 1 where one is missing
     docker image rm NAME         # makes way for the published one
+    tests/images.py --kinds      # the kinds of server whose image is here, as pytest's -k takes them
 """
 
 from __future__ import annotations
@@ -117,11 +118,13 @@ def provide(image: str) -> str:
     return "stand-in" if debian.is_stand_in(image) else "published"
 
 
-def main() -> int:
-    version = debian.engine()
-    if version is None:
-        print("no Docker engine answers: see `docker version`")
+def main(words: list[str]) -> int:
+    if debian.engine() is None:
+        print("no Docker engine answers: see `docker version`", file=sys.stderr)
         return 1
+    if words == ["--kinds"]:
+        print(" or ".join(kind.value for kind, image in IMAGES.items() if debian.is_here(image)))
+        return 0
     missing = 0
     for image in MAKERS:
         try:
@@ -133,4 +136,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))
