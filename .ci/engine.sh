@@ -17,7 +17,7 @@ start_engine() {
         fi
     fi
     mkdir -p "$engine_folder"
-    dockerd --data-root "$engine_folder/data" --exec-root "$engine_folder/run" --pidfile "$engine_folder/pid" \
+    dockerd --data-root "$engine_folder/data" --exec-root /run/timeseries-engine --pidfile /run/timeseries-engine.pid \
         --host unix:///var/run/docker.sock >"$engine_folder/log" 2>&1 &
     engine_process=$!
     for _ in $(seq 60); do
