@@ -1,5 +1,7 @@
 # The command line with all it needs; Grafana and the database have images of their own.
-FROM python:3.13.16-slim-bookworm AS build
+ARG BASE=python:3.13.16-slim-bookworm
+
+FROM ${BASE} AS build
 WORKDIR /source
 COPY pyproject.toml README.md LICENSE ./
 COPY timeseries timeseries
@@ -7,7 +9,7 @@ COPY analytics analytics
 COPY migrations migrations
 RUN pip wheel --no-cache-dir --no-deps --wheel-dir /wheels .
 
-FROM python:3.13.16-slim-bookworm
+FROM ${BASE}
 COPY --from=build /wheels /wheels
 RUN pip install --no-cache-dir "$(ls /wheels/*.whl)[plot]" \
     && useradd --system --uid 10001 --create-home timeseries

@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test quick lint format bench picture clean
+.PHONY: help demo test quick lint format bench images fresh picture clean
 
 help:  ## what there is to make
 	@sed -nE 's/^([a-z.]+):[^#]*## (.*)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -35,6 +35,13 @@ format: $(READY)  ## put the code in order
 
 bench: $(READY)  ## ratios, measured side by side; BENCH="--help"
 	$(BIN)/python tests/bench.py $(BENCH)
+
+images: $(READY)  ## the images of compose and tests: pulled, or stand-ins from Debian's packages
+	$(BIN)/python tests/images.py
+
+# FRESH="--debian 12 --user parking --network on" for one of them
+fresh:  ## the README's two commands on machines that have nothing but Python
+	$(PYTHON) tests/fresh.py $(FRESH)
 
 # Random passwords for docker compose; what is there already stays.
 .env:

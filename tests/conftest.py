@@ -30,15 +30,16 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     kinds = [kind.value for kind in ServerKind]
     parser.addoption("--require", action="append", default=[], choices=kinds, help="fail where this kind is missing")
     parser.addoption("--own", action="store_true", help="fail where a required kind has no servers of a test's own")
-    parser.addoption("--local", action="store_true", help="do not ask Docker for servers")
+    parser.addoption("--servers", choices=["docker", "local"], help="only from there, but for those given by a URL")
 
 
 def pytest_configure(config: pytest.Config) -> None:
     worker: dict[str, Any] | None = getattr(config, "workerinput", None)
-    refused = worker["refused"] if worker else refused_by_docker(only_local=config.getoption("--local"))
+    only = config.getoption("--servers")
+    refused = worker["refused"] if worker else refused_by_docker(only_local=only == "local")
     config.stash[REFUSED] = refused
     for kind in ServerKind:
-        FOUND[kind] = discover(kind, refused)
+        FOUND[kind] = discover(kind, refused, local=only != "docker")
     for kind in config.getoption("--require"):
         if not FOUND[kind].origins:
             raise pytest.UsageError(f"no server of kind {kind} can be had: {'; '.join(FOUND[kind].refused)}")

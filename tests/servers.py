@@ -57,7 +57,7 @@ def refused_by_docker(*, only_local: bool = False) -> dict[ServerKind, str]:
     return {kind: f"{image}: {missing[image]}" for kind, image in IMAGES.items() if image in missing}
 
 
-def discover(kind: ServerKind, refused: Mapping[ServerKind, str]) -> Found:
+def discover(kind: ServerKind, refused: Mapping[ServerKind, str], *, local: bool = True) -> Found:
     """The URL of the environment alone where there is one; else Docker, unless it `refused`, then what is installed."""
     place = local_place(kind)
     own = None if place is None else str(place[1]).rstrip("/") + str(place[0])
@@ -68,7 +68,7 @@ def discover(kind: ServerKind, refused: Mapping[ServerKind, str]) -> Found:
     origins: list[tuple[str, Start]] = []
     if kind not in refused:
         origins.append((f"Docker, {IMAGES[kind]}", partial(start_container, kind)))
-    if own is not None and cluster is not None:
+    if local and own is not None and cluster is not None:
         origins.append((own, partial(start_cluster, cluster)))
     reasons = ([refused[kind]] if kind in refused else []) + ([] if own else ["none is installed here"])
     return Found(kind, tuple(origins), tuple(reasons), own, cluster)

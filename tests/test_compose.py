@@ -72,7 +72,8 @@ def test_no_secret_is_written_into_the_file() -> None:
 def test_every_image_is_pinned_and_the_database_is_what_the_tests_run_on() -> None:
     services = project()["services"]
     images = [service["image"] for service in services.values()]
-    images += re.findall(r"^FROM (\S+)", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
+    images += [services["migrate"]["build"]["args"]["BASE"]]
+    images += re.findall(r"^ARG BASE=(\S+)", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
     images += [image.replace("${{ matrix.postgresql }}", "18").replace("${{ matrix.plain }}", "18.6") for image in
                re.findall(r"_IMAGE: (.+)$", (ROOT / ".github/workflows/ci.yml").read_text(), re.MULTILINE)]  # fmt: skip
     for image in images:
@@ -82,6 +83,30 @@ def test_every_image_is_pinned_and_the_database_is_what_the_tests_run_on() -> No
     assert not set(versions) & KNOWN_BAD
     if "TIMESERIES_TEST_COMMUNITY_IMAGE" not in os.environ:
         assert services["database"]["image"] == IMAGES[ServerKind.COMMUNITY]
+
+
+def test_the_image_is_built_on_one_base_alone_which_compose_names_too() -> None:
+    text = (ROOT / "Dockerfile").read_text()
+    named = project()["services"]["migrate"]["build"]["args"]["BASE"]
+    assert set(re.findall(r"^FROM (\S+)", text, re.MULTILINE)) == {"${BASE}"}
+    assert re.findall(r"^ARG BASE=(\S+)$", text, re.MULTILINE) == [named]
+
+
+def test_each_image_can_be_named_by_the_environment() -> None:
+    named = {
+        "TIMESERIES_DATABASE_IMAGE": "registry.example/database:1.2",
+        "TIMESERIES_GRAFANA_IMAGE": "registry.example/grafana:1.2",
+        "TIMESERIES_IMAGE": "registry.example/client:1.2",
+        "TIMESERIES_BASE_IMAGE": "registry.example/python:1.2",
+    }
+    done = compose(GIVEN | named, "--profile", "*", "config", "--format", "json")
+    services = json.loads(done.stdout)["services"]
+    assert services["migrate"]["build"]["args"]["BASE"] == named["TIMESERIES_BASE_IMAGE"]
+    assert {name: service["image"] for name, service in services.items()} == {
+        "database": named["TIMESERIES_DATABASE_IMAGE"],
+        "grafana": named["TIMESERIES_GRAFANA_IMAGE"],
+        **dict.fromkeys(("migrate", "demo", "cli"), named["TIMESERIES_IMAGE"]),
+    }
 
 
 def test_every_action_of_the_workflow_is_pinned_by_commit() -> None:

@@ -82,7 +82,9 @@ def test_a_reader_that_holds_a_lock_is_named_as_the_reason(database: str) -> Non
 
 
 def test_two_processes_migrate_at_once_and_both_succeed(empty_database: str) -> None:
-    program = "import sys; from timeseries import schema; print(); sys.stdin.read(); schema.migrate(sys.argv[1])"
+    program = (
+        "import sys; from timeseries import schema\nprint(flush=True); sys.stdin.read(); schema.migrate(sys.argv[1])"
+    )
     pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
     words = [sys.executable, "-c", program, empty_database]
     both = [subprocess.Popen(words, text=True, **pipes) for _ in range(2)]  # type: ignore[call-overload]

@@ -11,13 +11,16 @@ import tomllib
 import zipfile
 from pathlib import Path
 
+import index
 import pytest
+from index import require_index
 
 ROOT = Path(__file__).parent.parent
 
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    require_index()
     folder = tmp_path_factory.mktemp("wheel")
     subprocess.run(
         [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(folder), str(ROOT)],
@@ -61,3 +64,12 @@ def test_every_dependency_has_an_oldest_release_that_the_workflow_tests(tmp_path
     wanted = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
     assert pinned == [re.sub(r"\[.*\]", "", one).replace(">=", "==") for one in wanted]
     assert "make oldest.txt" in (ROOT / ".github/workflows/ci.yml").read_text()
+
+
+def test_without_an_index_what_builds_is_skipped_with_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("PIP_EXTRA_INDEX_URL", raising=False)
+    monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
+    monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:1/simple")
+    monkeypatch.setattr(index, "refusal", index.refusal.__wrapped__)
+    with pytest.raises(pytest.skip.Exception, match="pip reaches no package index: No matching distribution found"):
+        require_index()
