@@ -1,4 +1,4 @@
-"""What `make docs` adds to the pages of this folder: README and its neighbours, links between them, a look at the result.
+"""What `make docs` adds to the pages of this folder: README and its neighbours, and links that lead to them.
 
 The pages are written for whoever reads them in the repository. MkDocs knows only the files of this folder.
 """
@@ -24,7 +24,10 @@ ADDED = {
     ".env.example": "env.example",
 }
 LINK = re.compile(r"(?<=\]\()(?!https?:|#)([^)#\s]+)")
-LOADED = re.compile(r"<(?:script|img|iframe|source)\b[^>]*\bsrc=[\"']?https?:|<link\b[^>]*rel=[\"']?(?:stylesheet|preconnect)[\"']?[^>]*https?:")
+LOADED = re.compile(
+    r"<(?:script|img|iframe|source)\b[^>]* src=[\"']?https?:"
+    r"|<link\b(?![^>]* rel=[\"']?(?:canonical|next|prev))[^>]* href=[\"']?https?:"
+)
 
 
 def on_files(files: Files, config: Any) -> Files:

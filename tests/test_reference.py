@@ -8,6 +8,7 @@ import inspect
 import pkgutil
 import re
 from pathlib import Path
+from typing import Any
 
 import click
 import pytest
@@ -59,6 +60,13 @@ def test_every_public_method_has_a_docstring(kind: type) -> None:
     assert [name for name, value in methods.items() if not documented(getattr(value, "__func__", value))] == []
 
 
+def test_what_a_docstring_of_the_store_refers_to_is_in_the_reference() -> None:
+    texts = [value.__doc__ or "" for value in vars(timeseries.Store).values()]
+    named = {name for text in texts for name in re.findall(r"`(timeseries(?:\.\w+){2,})`", text)}
+    aliases = {f"{pkgutil.resolve_name(one).__module__}.{one.rpartition('.')[2]}" for one in described("timeseries")}
+    assert named <= {*described("timeseries"), *aliases}
+
+
 def test_every_argument_of_a_writer_is_explained() -> None:
     page = (ROOT / "docs/ingest.md").read_text()
     settings = [*inspect.signature(timeseries.Writer).parameters][1:]  # the first is how it stores
@@ -82,7 +90,7 @@ def test_the_reference_of_commands_is_current() -> None:
         assert f"### timeseries {name}\n" in module.reference()
 
 
-def written():  # type: ignore[no-untyped-def]  # noqa: ANN201
+def written() -> Any:
     """The module that writes the reference of commands, which is in no package."""
     spec = importlib.util.spec_from_file_location("commands", ROOT / "docs/commands.py")
     assert spec is not None
