@@ -34,7 +34,7 @@ format: $(READY)  ## put the code in order
 	$(BIN)/ruff format .
 
 docs: $(VENV)/.docs  ## the pages and the reference as a site in build/site, with every link checked
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 commands: $(READY)  ## write the reference of the command line again
 	$(BIN)/python docs/commands.py

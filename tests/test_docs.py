@@ -126,11 +126,12 @@ def test_the_commands_of_a_page_run(server: RunningServer, page: str, at_hand: d
     """Block by block, each with a database of its own where it makes one."""
     for block in commands(page):
         restored = server.new_name()
-        for line in (re.sub(r"\brestored\b", restored, line) for line in block):
+        for written in block:
+            line = re.sub(r"\brestored\b", restored, written)
             prefix = next((prefix for prefix in LOOKED_UP if line.startswith(prefix)), None)
             if prefix is not None:
                 looked_up(line)
-            elif all(server.kind in kinds for only, kinds in ONLY_ON.items() if line.startswith(only)):
+            elif all(server.kind in kinds for only, kinds in ONLY_ON.items() if written.startswith(only)):
                 done = subprocess.run(["sh", "-c", line], cwd=tmp_path, env=at_hand, capture_output=True, text=True)
                 assert done.returncode == 0, f"{line}: {done.stderr}"
 
