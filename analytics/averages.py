@@ -65,9 +65,11 @@ def hourly_averages(
 
     Args:
         cameras: a name, an id, a `Camera`, several of them, or None for all.
-        start, end: aware datetimes, ISO 8601 texts with an offset, or dates (the midnight at the lot). A range
-            inside a quarter of an hour is rounded outwards, and `attrs["rounded"]` is true. Without a start it begins
-            with the camera's first observation, without an end it ends now. What lies before 1970 is left out.
+        start: where the range begins (inclusive): an aware datetime, an ISO 8601 text with an offset, or a date (the
+            midnight at the lot). By default the camera's first observation. Time before 1970 is left out. A bound
+            inside a quarter of an hour is rounded outwards, and `attrs["rounded"]` is true.
+        end: where it ends (exclusive), given in the same ways. By default now.
+        timezone: an IANA name, instead of each camera's own; hours and dates are those of this zone.
         fill: also rows of which nothing is known (`coverage` 0, the average NaN), up to ten years ahead.
         as_arrow: a `pyarrow.Table` instead; the times are its column `bucket`, `attrs` its metadata.
         dtype_backend: "pyarrow" for columns of Arrow's types.
@@ -81,7 +83,11 @@ def hourly_averages(
         an event has the count that stood. `attrs` hold start and end (ISO 8601 in UTC), rounded, timezone and unit.
 
     Raises:
-        UnknownCameraError, InvalidInputError, ServerUnavailableError, QueryCancelledError, NotMigratedError.
+        UnknownCameraError: no camera has this name or id; the nearest names are in the message.
+        InvalidInputError: a naive, reversed or malformed range, or an unknown time zone.
+        ServerUnavailableError: the server is away.
+        QueryCancelledError: the server cancelled the query, mostly at its `statement_timeout`.
+        NotMigratedError: the database lacks the schema.
     """
     question = Question(cameras, start, end, timezone, url)
     return ask(HOURS, question, as_arrow=as_arrow, dtype_backend=dtype_backend, fill=fill)

@@ -27,7 +27,9 @@ def compare(
         and change (the difference as a share of before).
 
     Raises:
-        UnknownCameraError, InvalidInputError, ServerUnavailableError, QueryCancelledError, NotMigratedError.
+        UnknownCameraError: no camera has this name or id.
+        InvalidInputError: a range or zone that cannot be used.
+        TimeseriesError: what else `hourly_averages` raises.
     """
     asked = several(cameras)
     first, second = (

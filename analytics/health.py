@@ -139,6 +139,7 @@ def latest(
         where they have several); what was never observed is missing. The message lives as long as its raw row.
 
     Raises:
-        UnknownCameraError, ServerUnavailableError, QueryCancelledError, NotMigratedError.
+        UnknownCameraError: no camera has this name or id.
+        TimeseriesError: what else `hourly_averages` raises.
     """
     return ask(LATEST, Question(cameras, url=url), as_arrow=as_arrow, dtype_backend=dtype_backend)

@@ -76,8 +76,8 @@ def weekday_averages(
     """Average occupancy per camera and local weekday, over all such days of the range.
 
     Args:
+        cameras: this and all arguments but `weekdays` are those of `hourly_averages`.
         weekdays: names or ISO numbers, one or several; None for all.
-        cameras, start, end, timezone, fill, as_arrow, dtype_backend, url: as for `hourly_averages`.
 
     Returns:
         A row per camera and weekday, with the columns camera, camera_id, weekday (ISO: Monday 1 to Sunday 7),
@@ -85,7 +85,9 @@ def weekday_averages(
         range counts with that part; of the future in it a year counts at most, as time of which nothing is known.
 
     Raises:
-        UnknownCameraError, InvalidInputError, ServerUnavailableError, QueryCancelledError, NotMigratedError.
+        UnknownCameraError: no camera has this name or id.
+        InvalidInputError: an unknown weekday, or a range or zone that cannot be used.
+        TimeseriesError: what else `hourly_averages` raises.
     """
     numbers = "{" + ",".join(map(str, weekday_numbers(weekdays))) + "}"
     question = Question(cameras, start, end, timezone, url)

@@ -1,4 +1,4 @@
-"""Where servers come from: in the order that README names, falling back to what can really be started."""
+"""Where servers come from: in the order that CONTRIBUTING names, falling back to what can really be started."""
 
 from __future__ import annotations
 
