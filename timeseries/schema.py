@@ -13,6 +13,7 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, pool
 
+from timeseries import cron
 from timeseries.connections import conninfo, create_engine, translated_errors
 from timeseries.errors import ConfigurationError, InvalidInputError, NotMigratedError
 from timeseries.jobs import bound_lock_waits
@@ -75,6 +76,7 @@ def migrate(url: str, revision: str = "head", *, discard_data: bool = False) -> 
             if revision == "head":
                 with psycopg.connect(conninfo(url)) as operator:
                     bound_lock_waits(operator)
+            cron.settle(url)
 
 
 def _undone(found: str | None, wanted: str, known: list[str]) -> list[str]:

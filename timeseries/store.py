@@ -16,6 +16,8 @@ from timeseries.errors import InvalidInputError
 from timeseries.events import Event, RecordResult, Rejection
 from timeseries.keyring import Keyring
 from timeseries.policies import Policies
+from timeseries.retainer import Retainer
+from timeseries.retention import lengthen_keep
 from timeseries.server import Server, inspect_server
 from timeseries.settings import Settings
 from timeseries.sqlite import is_sqlite
@@ -31,12 +33,13 @@ def resolve_url(url: str | None = None, settings: Settings | None = None) -> str
 class Store:
     """A migrated database: cameras, events and averages. Safe to share between threads; close it, or use `with`."""
 
-    def __init__(self, url: str, pool: Pool, keyring: Keyring, keep: timedelta = lifecycle.RETENTION) -> None:
+    def __init__(self, url: str, pool: Pool, keyring: Keyring, keep: timedelta | None = None) -> None:
         self.url = url
         self.pool = pool
         self.keep = keep
         self.cameras = Cameras(pool, keyring)
         self.policies = Policies(pool)
+        self._retainer = Retainer(url, keep)
 
     def __repr__(self) -> str:
         return "Store()"
@@ -44,10 +47,12 @@ class Store:
     @classmethod
     def open(cls, url: str | None = None, *, settings: Settings | None = None) -> Store:
         """Open a store by URL (`postgresql://`, `postgres://`, `postgresql+psycopg://`, `timescaledb://` or
-        `timescaledb+psycopg://`), else by the environment, else on the embedded server, which is then also migrated.
+        `timescaledb+psycopg://`), else by the environment, else on the embedded server, which is then also migrated,
+        and pruned in the background once a day. `TIMESERIES_KEEP` is recorded in the database, unless a longer one was.
 
         Raises:
             ConfigurationError: a malformed URL or key, or a server that cannot work as it is set up.
+            InvalidInputError: `TIMESERIES_KEEP` is shorter than two days.
             ServerUnavailableError: the server is away.
             NotMigratedError: the database has another version of the schema.
         """
@@ -62,10 +67,16 @@ class Store:
             if embedded and schema.current(url) is None:
                 schema.migrate(url)
             schema.require_current(url)
+            if settings.keep is not None:
+                with connected(pool) as connection:
+                    lengthen_keep(connection, settings.keep)
         except BaseException:
             pool.close()
             raise
-        return cls(url, pool, keyring, settings.keep)
+        store = cls(url, pool, keyring, settings.keep)
+        if embedded:
+            store._retainer.start("the embedded server's store")
+        return store
 
     def record(self, events: Iterable[Event], *, on_conflict: ingest.OnConflict = "ignore") -> RecordResult:
         """Store events of both kinds; committed on return, idempotent, in every average at once.
@@ -99,7 +110,11 @@ class Store:
         on_rejected: Callable[[Rejection], None] | None = None,
         spool: Path | str | None = None,
     ) -> Writer:
-        """A writer that stores in the background; `timeseries.writer.Writer` explains the settings."""
+        """A writer that stores in the background; `timeseries.writer.Writer` explains the settings.
+
+        With the first writer the store also prunes in the background, once a day, where TimescaleDB runs no policies.
+        """
+        self._retainer.start("a writer's store")
         return Writer(
             self.record,
             batch_size=batch_size,
@@ -148,10 +163,10 @@ class Store:
     def prune(
         self, keep: timedelta | None = None, *, progress: Callable[[int, int], None] | None = None
     ) -> lifecycle.PruneResult:
-        """Remove raw rows older than `keep`, by default `TIMESERIES_KEEP` or 90 days; the averages stay. See
-        `timeseries.lifecycle.prune`.
+        """Remove raw rows older than `keep`, by default `TIMESERIES_KEEP`, else what the database records; the averages
+        stay. Where there is a `keep`, it is recorded and rules from now on. See `timeseries.lifecycle.prune`.
         """
-        return lifecycle.prune(self.pool, self.keep if keep is None else keep, progress=progress)
+        return lifecycle.prune(self.pool, keep, default=self.keep, progress=progress)
 
     def export(
         self,
@@ -190,7 +205,8 @@ class Store:
             return inspect_server(connection)
 
     def close(self) -> None:
-        """Give the connections back."""
+        """Give the connections back. Pruning in the background ends after its day, in four seconds at most."""
+        self._retainer.close()
         self.pool.close()
 
     def __enter__(self) -> Self:
