@@ -118,7 +118,9 @@ def retention_problems(connection: psycopg.Connection[Any], record: Record, keep
         # Whole days go, so that a day more than `keep` may be there; what a failed run left behind shows at once.
         yield from _left(connection, record.keep + timedelta(days=1), f"the last run failed ({record.error})")
     elif record.idle is not None and record.idle > GRACE:
-        whose = f"the job {record.cron_job!r} of pg_cron" if record.cron_job else "a writer, or whoever opens the store"
+        whose = (
+            f"the job {record.cron_job!r} of pg_cron" if record.cron_job else "a writer, or whoever opens the store,"
+        )
         yield from _left(connection, record.keep + GRACE, f"{whose} has not pruned for {record.idle.days} days")
 
 

@@ -23,7 +23,7 @@ BEGIN
     IF NOT FOUND THEN
         RETURN false;
     END IF;
-    unfinished := run.error IS NULL AND run.started_at > coalesce(run.finished_at, '-infinity');
+    unfinished := run.error IS NULL AND coalesce(run.started_at > coalesce(run.finished_at, '-infinity'), false);
     IF NOT unfinished THEN
         -- An hour less than a day, because callers look once an hour. They leave the day to pg_cron, unless it fails.
         pause := CASE WHEN run.error IS NOT NULL THEN interval '15 minutes'
