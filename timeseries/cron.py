@@ -11,8 +11,15 @@ from timeseries.connections import conninfo
 from timeseries.server import ServerKind, inspect_server
 
 log = logging.getLogger("timeseries.migrations")
-# The one database of a server that pg_cron works from; there is none where it is not preloaded.
-HOME = "SELECT setting, current_database() FROM pg_settings WHERE name = 'cron.database_name'"
+# The one database of a server that pg_cron works from; no row where it is not preloaded. Its name is for superusers and
+# pg_read_all_settings to read: others find the extension in their own database, or look where it is by default.
+HOME = """
+    SELECT coalesce(
+               (SELECT setting FROM pg_settings WHERE name = 'cron.database_name'),
+               (SELECT current_database() FROM pg_extension WHERE extname = 'pg_cron'), 'postgres'),
+           current_database()
+    WHERE EXISTS (SELECT FROM pg_settings WHERE name LIKE 'cron.%')
+"""
 USABLE = """
     SELECT EXISTS (
         SELECT FROM pg_extension AS e
