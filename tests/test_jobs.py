@@ -146,7 +146,7 @@ def test_resuming_brings_into_the_averages_what_no_refresh_would_look_back_for(
 def test_jobs_are_paused_and_resumed_by_number_or_all(store: Store) -> None:
     with connected(store.pool) as connection:
         found = jobs.list_jobs(connection)
-        assert bool(found) == (store.server().kind is ServerKind.COMMUNITY)
+        assert (len(found) > 1) == (store.server().kind is ServerKind.COMMUNITY)
         assert jobs.pause(connection, [job.job_id for job in found[:2]]) == found[:2]
         assert jobs.pause(connection) == found[2:]
         assert {job.scheduled for job in jobs.list_jobs(connection)} <= {False}

@@ -82,7 +82,7 @@ def test_a_database_moves_up_with_all_rows_and_averages(server: RunningServer, p
             cameras = add_cameras(store)
             events = [event for camera in cameras for event in events_of(camera, START, NOW, chance)]
             assert store.record(events).inserted == len(events)
-            assert store.prune().removed > 0
+            assert store.prune(timedelta(days=100)).removed > 0
         roles = granted(cluster.url())
         before = answers(cluster.url(), START, END)
         cluster.stop()
@@ -105,6 +105,8 @@ def test_a_database_moves_up_with_all_rows_and_averages(server: RunningServer, p
         with opened(cluster.url()) as store:
             assert store.server().kind is server.kind
             status = read_status(store.pool)
+            kept = {policy.drop_after for policy in status.policies} - {None} or {status.retention.keep}
+            assert kept == {timedelta(days=100)}
             kept_as = "continuous aggregate" if server.kind is ServerKind.COMMUNITY else "view"
             assert {aggregate.kept_as for aggregate in status.aggregates} == {kept_as}
             sealed = OccupancyEvent(min(cameras), first_quarter(before), 1)

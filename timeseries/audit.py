@@ -10,6 +10,7 @@ import psycopg
 
 from timeseries.policies import LivePolicies
 from timeseries.policy_rules import RAW, SOURCES
+from timeseries.retention import Record
 from timeseries.server import Server, ServerKind
 from timeseries.text import interval_text
 
@@ -101,20 +102,40 @@ def server_problems(connection: psycopg.Connection[Any], server: Server) -> Iter
             )
 
 
-def overdue(connection: psycopg.Connection[Any], live: LivePolicies | None, keep: timedelta) -> Iterator[str]:
-    """Work that should be done by now and is not: by the policies, or where there are none by how long raw rows stay.
+def retention_problems(connection: psycopg.Connection[Any], record: Record, keep: timedelta | None) -> Iterator[str]:
+    """Raw rows that should be gone where TimescaleDB runs no policies, and why they are not. `keep` is what this
+    process was set up with.
+    """
+    if keep is not None and keep != record.keep:
+        yield (
+            f"TIMESERIES_KEEP is {interval_text(keep)} here, but the database keeps raw rows for"
+            f" {interval_text(record.keep)}; to change that, as the owner run:"
+            f" timeseries prune --keep '{interval_text(keep)}'"
+        )
+    if not record.scheduled:
+        yield "retention is paused, so the disk will fill; run: timeseries jobs resume"
+    elif record.error is not None:
+        # Whole days go, so that a day more than `keep` may be there; what a failed run left behind shows at once.
+        yield from _left(connection, record.keep + timedelta(days=1), f"the last run failed ({record.error})")
+    elif record.idle is not None and record.idle > GRACE:
+        whose = (
+            f"the job {record.cron_job!r} of pg_cron" if record.cron_job else "a writer, or whoever opens the store,"
+        )
+        yield from _left(connection, record.keep + GRACE, f"{whose} has not pruned for {record.idle.days} days")
+
+
+def _left(connection: psycopg.Connection[Any], keep: timedelta, why: str) -> Iterator[str]:
+    for events in RAW:
+        oldest = _value(connection, OLDEST.format(events=events), {"keep": keep})
+        if oldest is not None:
+            yield f"{events}: raw rows from {oldest:%Y-%m-%d} are still there: {why}; run: timeseries prune"
+
+
+def overdue(connection: psycopg.Connection[Any], live: LivePolicies) -> Iterator[str]:
+    """Work that the policies should have done by now and have not.
 
     Days and times are written as the session's zone has them, which must be UTC.
     """
-    if live is None:
-        for events in RAW:
-            oldest = _value(connection, OLDEST.format(events=events), {"keep": keep + GRACE})
-            if oldest is not None:
-                yield (
-                    f"{events}: raw rows from {oldest:%Y-%m-%d} are still there;"
-                    f" run: timeseries prune --keep '{interval_text(keep)}'"
-                )
-        return
     for relation, policy in live.relations.items():
         work = {"relation": relation, "grace": GRACE}
         if policy.drop_after is not None and relation in RAW:

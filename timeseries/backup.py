@@ -34,13 +34,15 @@ UNLIMITED = """
 POSTPONED = timedelta(hours=1)
 POSTPONE_EVERY = timedelta(minutes=10)
 
-# Tables, under the names that people know; hypertables as a whole.
+# Tables, under the names that people know; hypertables as a whole. The last run of retention is in no backup: where its
+# row is missing retention is paused.
 RELATIONS = """
     SELECT CASE n.nspname WHEN 'public' THEN c.relname::text ELSE n.nspname || '.' || c.relname END,
            n.nspname::text, c.relname::text
     FROM pg_catalog.pg_class AS c
     JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
     WHERE c.relkind IN ('r', 'p') AND n.nspname IN ('public', 'timeseries')
+      AND (n.nspname, c.relname) <> ('timeseries', 'retention_run')
     ORDER BY 1
 """
 MATERIALIZATIONS = """
@@ -100,7 +102,8 @@ def backup(
     """
     settings = settings or Settings.from_environment()
     with translated_errors(), draft(path, private=True) as name, psycopg.connect(conninfo(url)) as connection:
-        program, version = find_program("pg_dump", connection.info.server_version // 10_000, settings)
+        left_out, at_least = _left_out(connection)
+        program, version = find_program("pg_dump", at_least, settings)
         postpone_retention(connection, POSTPONED)
         connection.commit()
         with _snapshot(connection) as (snapshot, created_at), name.open("r+b") as file:
@@ -108,7 +111,7 @@ def backup(
             database, environment = target(url, connection)
             words: list[str | Path] = [
                 program, "--format=custom", "--verbose", "--no-password",
-                f"--snapshot={snapshot}", "--lock-wait-timeout=60s", database,
+                f"--snapshot={snapshot}", "--lock-wait-timeout=60s", *left_out, database,
             ]  # fmt: skip
             done = _Progress(progress, tables)
             with running(words, environment, stdout=PIPE, on_line=done.look) as process:
@@ -135,6 +138,16 @@ def count_rows(connection: Connection) -> dict[str, int]:
         if label != "alembic_version"
     }
     return counts | {"background jobs": len(list_jobs(connection))}
+
+
+def _left_out(connection: Connection) -> tuple[list[str], int]:
+    """What pg_dump leaves out, and the major version that can. A server has pg_cron in one database only: a copy of it
+    could be restored nowhere else, and its jobs are those of the database that they came from.
+    """
+    options, major = ["--exclude-table-data=timeseries.retention_run"], connection.info.server_version // 10_000
+    if _value(connection, "SELECT EXISTS (SELECT FROM pg_catalog.pg_extension WHERE extname = 'pg_cron')"):
+        return [*options, "--exclude-extension=pg_cron"], max(major, 17)
+    return options, major
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""TimescaleDB's background jobs: which there are, pausing them, and letting them run again without a gap."""
+"""Background jobs, TimescaleDB's or the store's own retention: which there are, pausing and resuming them."""
 
 from __future__ import annotations
 
@@ -22,6 +22,16 @@ JOBS = """
         ON a.materialization_hypertable_name = j.hypertable_name
     WHERE j.job_id >= 1000
     ORDER BY j.job_id
+"""
+# Where TimescaleDB runs no policies the store prunes by itself, which shows as one job with the number 0.
+RETENTION = """
+    SELECT 0, 'retention', NULL, coalesce((SELECT scheduled FROM timeseries.retention_run), false)
+    WHERE to_regclass('timeseries.occupancy_kept') IS NOT NULL
+"""
+PAUSE_RETENTION = "UPDATE timeseries.retention_run SET scheduled = false"
+RESUME_RETENTION = """
+    INSERT INTO timeseries.retention_run DEFAULT VALUES
+    ON CONFLICT (only_row) DO UPDATE SET scheduled = true, since = now(), error = NULL
 """
 SCHEDULE = "SELECT public.alter_job(job_id, scheduled => %s) FROM unnest(%s::integer[]) AS job_id"
 POSTPONE = """
@@ -67,11 +77,11 @@ class Job:
 
 
 def list_jobs(connection: Connection) -> tuple[Job, ...]:
-    """The jobs of this database; none where the server has no TimescaleDB."""
-    row = connection.execute("SELECT to_regclass('timescaledb_information.jobs') IS NULL").fetchone()
-    if row and row[0]:
-        return ()
-    return tuple(Job(*row) for row in connection.execute(JOBS).fetchall())
+    """The jobs of this database."""
+    found = connection.execute(RETENTION).fetchall()
+    if connection.execute("SELECT to_regclass('timescaledb_information.jobs') IS NOT NULL").fetchone() == (True,):
+        found += connection.execute(JOBS).fetchall()
+    return tuple(Job(*row) for row in found)
 
 
 def pause(connection: Connection, job_ids: Collection[int] | None = None) -> tuple[Job, ...]:
@@ -81,8 +91,7 @@ def pause(connection: Connection, job_ids: Collection[int] | None = None) -> tup
     the rows first.
     """
     found = [job for job in _chosen(connection, job_ids, scheduled=False) if job.scheduled]
-    if found:
-        connection.execute(SCHEDULE, [False, [job.job_id for job in found]])
+    _schedule(connection, found, scheduled=False)
     return tuple(found)
 
 
@@ -97,22 +106,28 @@ def resume(connection: Connection, job_ids: Collection[int] | None = None) -> tu
     the rows first; ServerUnavailableError where another refresh does not end.
     """
     found = [job for job in _chosen(connection, job_ids, scheduled=True) if not job.scheduled]
-    ids = [job.job_id for job in found]
-    behind = connection.execute(BEHIND, [ids]).fetchall() if found else []
+    ids = [job.job_id for job in found if job.job_id]
+    behind = connection.execute(BEHIND, [ids]).fetchall() if ids else []
     connection.commit()
     connection.autocommit = True  # a refresh has transactions of its own
     try:
         for view, watermark, end in behind:
             refresh_view(connection, view, watermark, end)
-        if found:
-            connection.execute(SCHEDULE, [True, ids])
+        _schedule(connection, found, scheduled=True)
     finally:
         connection.autocommit = False
     return tuple(found)
 
 
+def _schedule(connection: Connection, jobs: Collection[Job], *, scheduled: bool) -> None:
+    if ids := [job.job_id for job in jobs if job.job_id]:
+        connection.execute(SCHEDULE, [scheduled, ids])
+    if len(ids) < len(jobs):
+        connection.execute(RESUME_RETENTION if scheduled else PAUSE_RETENTION)
+
+
 class Jobs:
-    """The background jobs of a store; there are none where the server has no TimescaleDB."""
+    """The background jobs of a store: TimescaleDB's, or as job 0 the store's own retention, where no policy runs."""
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool

@@ -13,11 +13,11 @@ from psycopg import sql
 
 from timeseries.connections import Connection, Pool, connected
 from timeseries.errors import ConfigurationError, InvalidInputError, ServerUnavailableError
-from timeseries.policy_rules import SHORTEST_RETENTION
 from timeseries.relations import TABLES, Family
+from timeseries.retention import check_keep, read_record, record_run, say_keep
 from timeseries.server import ServerKind, inspect_server
+from timeseries.text import interval_text
 
-RETENTION = timedelta(days=90)
 ATTEMPTS = 5
 LOCK_TIMEOUT = "SET LOCAL lock_timeout = '3s'"
 RETENTION_JOBS = """
@@ -60,26 +60,37 @@ class PruneResult:
 
 
 def prune(
-    pool: Pool, keep: timedelta = RETENTION, *, progress: Callable[[int, int], None] | None = None
+    pool: Pool,
+    keep: timedelta | None = None,
+    *,
+    default: timedelta | None = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> PruneResult:
     """Remove raw rows older than `keep`, in whole UTC days; the averages stay.
 
     On TimescaleDB Community chunks are dropped that are older than the jobs' `drop_after` and in the quarters.
     Elsewhere each day is one transaction that keeps its quarters and then removes its rows: it can be interrupted,
     repeated, and run twice at once. It waits three seconds at most for a reader that holds a lock, lets writers
-    pass and tries again.
+    pass and tries again. `keep`, else `default` where it is given, is recorded and rules from now on; without either
+    the recorded length rules.
 
     Raises:
-        InvalidInputError: `keep` is shorter than two days.
-        ConfigurationError: the retention jobs are paused, as they are after a restore.
+        InvalidInputError: `keep` is shorter than two days, or given on TimescaleDB Community, whose policies rule.
+        ConfigurationError: retention is paused, as it is after a restore.
         ServerUnavailableError: the server is away, or a reader's open transaction held a lock at every attempt.
     """
-    if keep < SHORTEST_RETENTION:
-        raise InvalidInputError(f"cannot keep raw rows for {keep} only: the shortest retention is {SHORTEST_RETENTION}")
+    if keep is not None:
+        check_keep(keep)
     with connected(pool) as connection:
         if inspect_server(connection).kind is ServerKind.COMMUNITY:
+            if keep is not None:
+                raise InvalidInputError(
+                    f"prune cannot keep raw rows for {interval_text(keep)}: TimescaleDB has policies for that;"
+                    f" run: timeseries policy set occupancy_events --drop-after '{interval_text(keep)}', and the same"
+                    " for health_logs"
+                )
             return PruneResult(_drop_chunks(connection, progress), None)
-        before = _before(connection, keep)
+        before, started_at = _begin(connection, keep or default)
         days = [(family, day) for family in get_args(Family) for day in _days(connection, family, before)]
         connection.commit()
         removed = 0
@@ -87,13 +98,19 @@ def prune(
             removed += _prune_day(connection, family, day)
             if progress is not None:
                 progress(done, len(days))
+        record_run(connection, started_at, removed)
     return PruneResult(removed, before)
 
 
-def _before(connection: Connection, keep: timedelta) -> datetime:
-    """By the server's clock: that of the machine that prunes may be wrong."""
-    ((before,),) = connection.execute("SELECT date_trunc('day', now() - %s, 'UTC')", [keep]).fetchall()
-    return cast(datetime, before).astimezone(UTC)
+def _begin(connection: Connection, keep: timedelta | None) -> tuple[datetime, datetime]:
+    """Before which moment raw rows go, and now, by the server's clock: that of the machine that prunes may be wrong."""
+    if not read_record(connection).scheduled:
+        raise ConfigurationError("retention is paused; to let it go on, run: timeseries jobs resume")
+    if keep is not None:
+        say_keep(connection, keep)
+    keep = read_record(connection).keep
+    ((before, now),) = connection.execute("SELECT date_trunc('day', now() - %s, 'UTC'), now()", [keep]).fetchall()
+    return cast(datetime, before).astimezone(UTC), now
 
 
 def _days(connection: Connection, family: Family, before: datetime) -> list[datetime]:

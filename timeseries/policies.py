@@ -114,8 +114,8 @@ class Policies:
         with connected(self._pool) as connection:
             if (server := inspect_server(connection)).kind is not ServerKind.COMMUNITY:
                 raise InvalidInputError(
-                    f"{server.kind.label} runs no background jobs, so there is no policy to set;"
-                    " run `timeseries prune --keep …` from cron instead"
+                    f"{server.kind.label} runs no policies, so there is none to set; how long raw rows stay is said by"
+                    " TIMESERIES_KEEP, or by: timeseries prune --keep …"
                 )
             live = read_policies(connection)
             before = live.relations.get(relation)

@@ -16,9 +16,9 @@ from timeseries.archive import BLOCK, Manifest, opened, verify
 from timeseries.backup import count_rows
 from timeseries.connections import Connection, conninfo, translated_errors
 from timeseries.errors import BackupError, ConfigurationError
-from timeseries.jobs import Job, bound_lock_waits, pause
+from timeseries.jobs import Job, bound_lock_waits, list_jobs, pause
 from timeseries.programs import find_program, running, target
-from timeseries.server import Server, inspect_server
+from timeseries.server import Server, ServerKind, inspect_server
 from timeseries.settings import Settings
 
 # Anything of a user's: relations, functions, enums and schemas that belong to no extension.
@@ -76,10 +76,10 @@ def restore(
 ) -> RestoreResult:
     """Restore a backup into an empty database on a server of the same kind, with the same version of TimescaleDB.
 
-    Background jobs are paused before the first of them can run, until `timeseries jobs resume`: retention would remove
-    at once what an old backup holds. The rows of every relation are counted and compared with those that were
-    dumped. A restore that is broken off leaves a database in which no job runs; drop it. `progress` is called with
-    bytes read and bytes in all. A backup holds code: restore only what you trust.
+    Background jobs are paused before the first of them can run, until `timeseries jobs resume`, and so is pruning where
+    there are none: retention would remove at once what an old backup holds. The rows of every relation are counted and
+    compared with those that were dumped. A restore that is broken off leaves a database in which no job runs; drop it.
+    `progress` is called with bytes read and bytes in all. A backup holds code: restore only what you trust.
 
     Raises:
         BackupError: the file is no whole backup, the database is not empty, or the rows are not those of the backup.
@@ -175,14 +175,17 @@ def _feed(stdin: IO[bytes], dump: IO[bytes], total: int, progress: Callable[[int
 
 
 def _finish(connection: Connection, manifest: Manifest) -> tuple[Job, ...]:
-    """End the mode for restoring and pause all jobs in one transaction: the scheduler waits for its end."""
-    if manifest.server.timescaledb is None:
-        return ()
-    connection.execute("SELECT public.timescaledb_post_restore()")
-    paused = pause(connection)
-    connection.commit()
-    bound_lock_waits(connection)  # a setting of the database is not in its dump
-    return paused
+    """End the mode for restoring and pause all jobs in one transaction: the scheduler waits for its end. Retention by
+    the store itself came paused: what lets it run is in no backup.
+    """
+    if manifest.server.timescaledb is not None:
+        connection.execute("SELECT public.timescaledb_post_restore()")
+        paused = pause(connection)
+        connection.commit()
+        bound_lock_waits(connection)  # a setting of the database is not in its dump
+        if manifest.server.kind is ServerKind.COMMUNITY:
+            return paused
+    return list_jobs(connection)
 
 
 def _compare(wanted: dict[str, int], found: dict[str, int]) -> None:

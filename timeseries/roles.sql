@@ -50,13 +50,14 @@ ALTER ROLE {role} IN DATABASE {database} RESET statement_timeout;
 ALTER ROLE {role} IN DATABASE {database} RESET idle_in_transaction_session_timeout;
 
 -- block: ingest
--- Stores events and is told which of them are there already; late ones are materialized by the owner's functions.
+-- Stores events and is told which of them are there already; late ones are materialized by the owner's functions, and
+-- so is retention done, within what the database records: how long rows are kept, and whether they go at all.
 GRANT CONNECT, TEMPORARY ON DATABASE {database} TO {role};
 GRANT USAGE ON SCHEMA public, timeseries TO {role};
 GRANT SELECT ON TABLE public.alembic_version TO {role};
 GRANT SELECT (id, name) ON TABLE public.cameras TO {role};
 GRANT SELECT, INSERT ON TABLE public.occupancy_events, public.health_logs TO {role};
-GRANT EXECUTE ON FUNCTION timeseries.sealed, timeseries.materialize TO {role};
+GRANT EXECUTE ON FUNCTION timeseries.sealed, timeseries.materialize, timeseries.retain TO {role};
 
 -- block: reader
 -- Asks for averages. Most functions run with its own rights, so it needs what they read: aggregates, never raw rows.
@@ -212,7 +213,7 @@ SELECT format('the role %I (%s) may not execute %s: run timeseries grant --%s %I
               string_agg(p.oid::regproc::text, ', ' ORDER BY p.oid), g.kind, g.rolname)
 FROM granted AS g
 JOIN pg_proc AS p
-    ON g.kind = 'ingest' AND p.pronamespace = 'timeseries'::regnamespace AND p.proname IN ('sealed', 'materialize')
+    ON g.kind = 'ingest' AND p.pronamespace = 'timeseries'::regnamespace AND p.proname IN ('sealed', 'materialize', 'retain')
     OR g.kind = 'reader' AND p.pronamespace = 'public'::regnamespace AND p.proname ~ '^(store_|latest$|health_states$)'
 WHERE NOT has_function_privilege(g.oid, p.oid, 'EXECUTE')
 GROUP BY g.rolname, g.kind

@@ -52,7 +52,13 @@ def occupancy(lot: SampleLot, at: datetime, noise: float) -> int:
 
 
 def events(lot: SampleLot, start: datetime, end: datetime) -> Iterator[OccupancyEvent | HealthLog]:
-    """Events of [start, end) in order of time; the same for the same arguments."""
+    """Events of [start, end), about in order of time; the same for the same arguments. An outage may last beyond the
+    end: then it has no end yet.
+    """
+    return (event for event in _reports(lot, start, end) if event.timestamp < end)
+
+
+def _reports(lot: SampleLot, start: datetime, end: datetime) -> Iterator[OccupancyEvent | HealthLog]:
     chance = random.Random(f"{lot.name} {start.isoformat()}")  # noqa: S311 - not a secret
     noise, last = 0.0, -1
     down_until = start

@@ -10,6 +10,7 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, pool
 
+from timeseries import cron
 from timeseries.connections import conninfo, create_engine
 from timeseries.errors import ConfigurationError, InvalidInputError
 from timeseries.jobs import bound_lock_waits
@@ -59,6 +60,7 @@ def migrate(url: str, revision: str = "head", *, discard_data: bool = False) -> 
             if revision == "head":
                 with psycopg.connect(conninfo(url)) as operator:
                     bound_lock_waits(operator)
+            cron.settle(url)
     return current(url)
 
 

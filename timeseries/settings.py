@@ -24,7 +24,7 @@ class Settings:
     """Where the database is and how connection strings are encrypted; secrets stay out of the repr.
 
     `database_url` is empty when no variable is set: the embedded server in `home` is meant then. `keep` is how long raw
-    rows stay where the server has no jobs that know it: for pruning, and for the status that asks for it.
+    rows stay where TimescaleDB runs no policies; None leaves what the database records, 90 days at first.
     """
 
     database_url: str = field(default="", repr=False)
@@ -32,14 +32,14 @@ class Settings:
     secret_key: str = field(default="", repr=False)
     home: Path = Path(".timeseries")
     postgres: Path | None = None
-    keep: timedelta = timedelta(days=90)
+    keep: timedelta | None = None
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> Settings:
         """Read `TIMESERIES_DATABASE_URL` (else `DATABASE_URL`), `TIMESERIES_READ_URL` (where `analytics` asks, if not
         there; of several hosts a standby is preferred), `TIMESERIES_SECRET_KEY`, `TIMESERIES_HOME` (the
         embedded server's folder), `TIMESERIES_POSTGRES` (the prefix of a local PostgreSQL to prefer) and
-        `TIMESERIES_KEEP` (how long raw rows stay, 90 days by default).
+        `TIMESERIES_KEEP` (how long raw rows stay).
 
         Raises ConfigurationError where `TIMESERIES_KEEP` is no length of time.
         """
@@ -51,7 +51,7 @@ class Settings:
             secret_key=given.get(KEY_VARIABLE, ""),
             home=Path(given.get(HOME_VARIABLE) or ".timeseries"),
             postgres=Path(postgres) if postgres else None,
-            keep=_length(given.get(KEEP_VARIABLE) or "90 days"),
+            keep=_length(given[KEEP_VARIABLE]) if given.get(KEEP_VARIABLE) else None,
         )
 
 

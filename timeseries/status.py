@@ -12,9 +12,9 @@ from psycopg import sql
 
 from timeseries import audit, roles
 from timeseries.connections import Pool, connected
-from timeseries.lifecycle import RETENTION
-from timeseries.policies import read_policies
+from timeseries.policies import LivePolicies, read_policies
 from timeseries.policy_rules import RAW, SOURCES, RelationPolicies
+from timeseries.retention import Record, read_record
 from timeseries.server import Server, ServerKind, inspect_server
 
 
@@ -63,6 +63,21 @@ class DayCount:
 
 
 @dataclass(frozen=True, slots=True)
+class RetentionStatus:
+    """Who removes old raw rows: "policy" (TimescaleDB's own jobs), "pg_cron", "store" (its processes) or "nobody". When
+    that last ended well (None: never yet); where no policy does it, by whom, how many rows went, what failed since, and
+    how long rows are kept.
+    """
+
+    by: str
+    last: datetime | None
+    done_by: str | None = None
+    removed: int | None = None
+    error: str | None = None
+    keep: timedelta | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Status:
     """A snapshot of the store; `problems` says what needs an operator, and is empty when all is well. Of the `silent`
     cameras, which are all here, it names a few in one sentence.
@@ -76,11 +91,13 @@ class Status:
     aggregates: tuple[AggregateStatus, ...]
     counts: tuple[DayCount, ...]
     policies: tuple[RelationPolicies, ...]
+    retention: RetentionStatus
     problems: tuple[str, ...]
 
 
-def read_status(pool: Pool, keep: timedelta = RETENTION) -> Status:
-    """Look at the store; all moments are in UTC. `keep` is how long raw rows stay where no job knows it.
+def read_status(pool: Pool, keep: timedelta | None = None) -> Status:
+    """Look at the store; all moments are in UTC. `keep` is what this process was set up with: where it is not what the
+    database records, that is a problem.
 
     Raises ServerUnavailableError or NotMigratedError.
     """
@@ -88,6 +105,7 @@ def read_status(pool: Pool, keep: timedelta = RETENTION) -> Status:
         connection.execute("SET LOCAL timezone = 'UTC'")
         server = inspect_server(connection)
         live = read_policies(connection) if server.kind is ServerKind.COMMUNITY else None
+        record = read_record(connection)
         aggregates = _aggregates(connection)
         counts = tuple(_count(connection, name) for name in RAW)
         silent = tuple(SilentCamera(*row) for row in connection.execute(SILENT).fetchall())
@@ -100,10 +118,11 @@ def read_status(pool: Pool, keep: timedelta = RETENTION) -> Status:
             aggregates,
             counts,
             tuple(live.relations.values()) if live else (),
+            _policy_retention(connection, live) if live else _store_retention(record),
             (
                 *audit.server_problems(connection, server),
                 *(live.problems() if live else ()),
-                *audit.overdue(connection, live, keep),
+                *(audit.overdue(connection, live) if live else audit.retention_problems(connection, record, keep)),
                 *roles.audit(connection),
                 *(
                     f"{count.table}: {count.rows:,} rows on {count.day}, but the quarters have {count.samples:,}"
@@ -138,6 +157,28 @@ def _since(camera: SilentCamera) -> str:
 
 
 NAMED = 5  # of the silent cameras, in a line for people
+
+
+def _policy_retention(connection: psycopg.Connection[Any], live: LivePolicies) -> RetentionStatus:
+    """Both tables must have been seen to: what counts is the earlier moment."""
+    runs = all(live.relations[name].drop_after is not None for name in RAW)
+    return RetentionStatus("policy" if runs else "nobody", _value(connection, POLICY_RUNS))
+
+
+def _store_retention(record: Record) -> RetentionStatus:
+    idle = not record.scheduled or record.idle is None or record.idle > audit.GRACE
+    by = "nobody" if idle else "pg_cron" if record.cron_job else "store"
+    return RetentionStatus(by, record.finished_at, record.done_by, record.removed, record.error, record.keep)
+
+
+POLICY_RUNS = """
+    SELECT CASE WHEN count(at) = 2 THEN min(at) END
+    FROM (SELECT CASE WHEN isfinite(s.last_successful_finish) THEN s.last_successful_finish END AS at
+          FROM timescaledb_information.jobs AS j
+          JOIN timescaledb_information.job_stats AS s ON s.job_id = j.job_id
+          WHERE j.proc_name = 'policy_retention' AND j.hypertable_schema = 'public'
+            AND j.hypertable_name IN ('occupancy_events', 'health_logs') AND j.scheduled) AS runs
+"""
 SILENT = """
     WITH running AS MATERIALIZED (
         SELECT array_agg(c.id) AS ids FROM public.cameras AS c WHERE c.desired_state = 'running'

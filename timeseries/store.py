@@ -22,6 +22,8 @@ from timeseries.events import Event, RecordResult, Rejection
 from timeseries.jobs import Jobs
 from timeseries.keyring import Keyring
 from timeseries.policies import Policies
+from timeseries.retainer import Retainer
+from timeseries.retention import lengthen_keep
 from timeseries.revisions import require_current, revision_of
 from timeseries.rotation import Keys
 from timeseries.server import Server, inspect_server
@@ -45,7 +47,7 @@ def resolve_url(url: str | None = None, settings: Settings | None = None) -> str
 class Store:
     """A migrated database: cameras, events and averages. Safe to share between threads; close it, or use `with`.
 
-    What belongs together has an attribute: `cameras`, `policies`, `jobs` (TimescaleDB's background jobs) and `keys`.
+    What belongs together has an attribute: `cameras`, `policies`, `jobs` (the background jobs) and `keys`.
     """
 
     def __init__(self, url: str, pool: Pool, keyring: Keyring, settings: Settings) -> None:
@@ -57,6 +59,7 @@ class Store:
         self.policies = Policies(pool)
         self.jobs = Jobs(pool)
         self.keys = Keys(pool, keyring)
+        self._retainer = Retainer(url, settings.keep)
 
     def __repr__(self) -> str:
         return "Store()"
@@ -64,10 +67,12 @@ class Store:
     @classmethod
     def open(cls, url: str | None = None, *, settings: Settings | None = None) -> Store:
         """Open a store by URL (`postgresql://`, `postgres://`, `postgresql+psycopg://`, `timescaledb://` or
-        `timescaledb+psycopg://`), else by the environment, else on the embedded server, which is then also migrated.
+        `timescaledb+psycopg://`), else by the environment, else on the embedded server, which is then also migrated,
+        and pruned in the background once a day. `TIMESERIES_KEEP` is recorded in the database, unless a longer one was.
 
         Raises:
             ConfigurationError: a malformed URL or key, or a server that cannot work as it is set up.
+            InvalidInputError: `TIMESERIES_KEEP` is shorter than two days.
             ServerUnavailableError: the server is away.
             NotMigratedError: the database has another version of the schema.
         """
@@ -83,10 +88,15 @@ class Store:
 
                     migrate(url)
                 require_current(connection)
+                if settings.keep is not None:
+                    lengthen_keep(connection, settings.keep)
         except BaseException:
             pool.close()
             raise
-        return cls(url, pool, keyring, settings)
+        store = cls(url, pool, keyring, settings)
+        if embedded:
+            store._retainer.start("the embedded server's store")
+        return store
 
     def record(self, events: Iterable[Event], *, on_conflict: OnConflict = "ignore") -> RecordResult:
         """Store events of both kinds; committed on return, idempotent, in every average at once.
@@ -125,9 +135,13 @@ class Store:
         spool: Path | str | None = None,
         close_timeout: float = 60.0,
     ) -> Writer:
-        """A writer that stores in the background; `timeseries.writer.Writer` explains the settings."""
+        """A writer that stores in the background; `timeseries.writer.Writer` explains the settings.
+
+        With the first writer the store also prunes in the background, once a day, where TimescaleDB runs no policies.
+        """
         from timeseries import ingest  # now, because its thread may first record while the interpreter ends
 
+        self._retainer.start("a writer's store")
         return Writer(
             partial(ingest.record, self.pool),
             batch_size=batch_size,
@@ -180,10 +194,10 @@ class Store:
     def prune(
         self, keep: timedelta | None = None, *, progress: Callable[[int, int], None] | None = None
     ) -> lifecycle.PruneResult:
-        """Remove raw rows older than `keep`, by default `TIMESERIES_KEEP` or 90 days; the averages stay. See
-        `timeseries.lifecycle.prune`.
+        """Remove raw rows older than `keep`, by default `TIMESERIES_KEEP`, else what the database records; the averages
+        stay. Where there is a `keep`, it is recorded and rules from now on. See `timeseries.lifecycle.prune`.
         """
-        return lifecycle.prune(self.pool, self.keep if keep is None else keep, progress=progress)
+        return lifecycle.prune(self.pool, keep, default=self.keep, progress=progress)
 
     def export(
         self,
@@ -220,13 +234,11 @@ class Store:
         """Compute the aggregates of a range again; nothing is erased. See `timeseries.refresh.refresh`."""
         return refresh.refresh(self.pool, start, end, progress=progress)
 
-    def status(self, keep: timedelta | None = None) -> Status:
-        """What is in the store, how it is, and what needs an operator. `keep` is how long raw rows stay where the
-        server has no jobs, by default `TIMESERIES_KEEP` or 90 days. See `timeseries.status.read_status`.
-        """
+    def status(self) -> Status:
+        """What is in the store, how it is, and what needs an operator. See `timeseries.status.read_status`."""
         from timeseries.status import read_status
 
-        return read_status(self.pool, self.keep if keep is None else keep)
+        return read_status(self.pool, self.settings.keep)
 
     def audit_roles(self) -> list[str]:
         """What is wrong with the rights of database roles, a sentence each with the remedy; empty when all is well."""
@@ -241,7 +253,8 @@ class Store:
             return inspect_server(connection)
 
     def close(self) -> None:
-        """Give the connections back."""
+        """Give the connections back. Pruning in the background ends after its day, in four seconds at most."""
+        self._retainer.close()
         self.pool.close()
 
     def __enter__(self) -> Self:

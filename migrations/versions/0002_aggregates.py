@@ -161,6 +161,7 @@ def upgrade() -> None:
         execute((SQL / "policies.sql").read_text())
     execute((SQL / ("late_continuous.sql" if continuous else "late_views.sql")).read_text())
     execute((SQL / "guards.sql").read_text())
+    execute((SQL / "retention.sql").read_text())
     execute((SQL / "store.sql").read_text())
 
 
@@ -247,6 +248,7 @@ def downgrade() -> None:
     continuous = community()
     execute("""
         DROP FUNCTION public.store_tables, public.store_lag, public.store_jobs;
+        DROP ROUTINE timeseries.retain_all, timeseries.retain;
         DROP TRIGGER guard_history ON public.cameras;
         DROP TRIGGER IF EXISTS rebuild_camera ON public.cameras;
         DROP FUNCTION timeseries.guard_history, timeseries.sealed, timeseries.materialize;

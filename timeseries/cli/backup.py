@@ -52,7 +52,7 @@ def restore(url: str | None, file: Path, as_json: bool) -> None:
 
 @click.group()
 def jobs() -> None:
-    """The background jobs of TimescaleDB: refreshes, compression, retention."""
+    """Background jobs: refreshes, compression, retention; job 0 is retention where TimescaleDB runs no policies."""
 
 
 def show(found: tuple[Job, ...], as_json: bool) -> None:

@@ -44,14 +44,14 @@ def import_(
 
 
 @click.command()
-@click.option("--keep", metavar="LENGTH", help="How much of the raw rows stays; else TIMESERIES_KEEP, else 90 days.")
+@click.option("--keep", metavar="LENGTH", help="How much of the raw rows stays from now on.")
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
 @click.pass_obj
 def prune(url: str | None, keep: str | None, as_json: bool) -> None:
     """Remove raw rows that are older than retention keeps them; the averages stay.
 
-    For cron, on servers without background jobs. On TimescaleDB Community it runs the retention jobs, which have their
-    own setting.
+    The store does it by itself, once a day; this does it now. On TimescaleDB Community it does what the retention jobs
+    do, which have their own setting: see timeseries policy.
     """
     with Store.open(url) as store, progress_bar("Prune") as progress:
         result = store.prune(parse_interval(keep) if keep is not None else None, progress=progress)

@@ -52,7 +52,9 @@ def show_policies(policies: tuple[RelationPolicies, ...] | list[RelationPolicies
     if as_json:
         print_json(list(policies))
     elif not policies:
-        click.echo("This server runs no background jobs: run `timeseries prune` from cron. The aggregates are views.")
+        click.echo(
+            "This server runs no policies: the store prunes by itself (timeseries status). Its aggregates are views."
+        )
     else:
         print_table(["relation", *SETTINGS], [[p.relation, *(_text(p, name) for name in SETTINGS)] for p in policies])
 

@@ -11,10 +11,11 @@ import click
 from timeseries import Store, resolve_url
 from timeseries.cli.output import print_json, print_problems, print_table, size
 from timeseries.cli.policies import show_policies
-from timeseries.text import parse_interval
+from timeseries.text import interval_text
 
 if TYPE_CHECKING:
     from timeseries import Status
+    from timeseries.status import RetentionStatus
 
 
 @click.command()
@@ -39,18 +40,12 @@ def migrate(url: str | None, revision: str, yes: bool) -> None:
 
 
 @click.command()
-@click.option(
-    "--keep", metavar="LENGTH", help="What `timeseries prune` is run with; else TIMESERIES_KEEP, else 90 days."
-)
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
 @click.pass_obj
-def status(url: str | None, keep: str | None, as_json: bool) -> None:
-    """Say which server this is and what is in it. Exit code 1 where something needs an operator.
-
-    --keep is for servers without background jobs; on TimescaleDB Community retention has its own setting.
-    """
+def status(url: str | None, as_json: bool) -> None:
+    """Say which server this is and what is in it. Exit code 1 where something needs an operator."""
     with Store.open(url) as store:
-        found = store.status(parse_interval(keep) if keep is not None else None)
+        found = store.status()
     if as_json:
         print_json(found)
     else:
@@ -79,6 +74,22 @@ def print_status(found: Status) -> None:
         ["yesterday (UTC)", "rows", "samples in quarters"],
         [[f"{count.table}, {count.day}", count.rows, count.samples] for count in found.counts],
     )
+    click.echo(retention_line(found.retention))
     if found.policies:
         show_policies(found.policies, as_json=False)
     print_problems(found.problems)
+
+
+WHO = {
+    "policy": "by the policies of TimescaleDB",
+    "pg_cron": "by pg_cron",
+    "store": "by the store's processes",
+    "nobody": "by nobody",
+}
+
+
+def retention_line(found: RetentionStatus) -> str:
+    kept = f", raw rows stay for {interval_text(found.keep)}" if found.keep is not None else ""
+    last = f"{found.last:%Y-%m-%d %H:%M} UTC" if found.last else "not yet"
+    by = f", {found.removed or 0:,} rows by {found.done_by}" if found.last and found.done_by else ""
+    return f"Retention: {WHO[found.by]}{kept}; last done: {last}{by}"

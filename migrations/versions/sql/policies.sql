@@ -25,18 +25,20 @@ BEGIN
 END
 $$;
 
+-- How long raw rows stay, and whether they go at all, may have been said on a lesser server. Nothing shorter than eight
+-- days, because the columnstore comes at seven.
 SELECT public.add_continuous_aggregate_policy(
-    'public.' || family || '_quarter_hourly', start_offset => interval '88 days', end_offset => interval '1 hour',
-    schedule_interval => interval '15 minutes')
-FROM unnest(ARRAY['occupancy', 'health']) AS family;
-SELECT public.add_continuous_aggregate_policy(
-    'public.' || family || '_hourly', start_offset => interval '88 days', end_offset => interval '2 hours',
-    schedule_interval => interval '30 minutes')
-FROM unnest(ARRAY['occupancy', 'health']) AS family;
-SELECT public.add_continuous_aggregate_policy(
-    'public.' || family || '_weekday', start_offset => interval '88 days', end_offset => interval '1 day',
-    schedule_interval => interval '1 hour')
-FROM unnest(ARRAY['occupancy', 'health']) AS family;
+    'public.' || family || '_' || level,
+    start_offset => least(interval '88 days', greatest(r.keep, interval '8 days') - interval '2 days'),
+    end_offset => p.end_offset, schedule_interval => p.schedule_interval)
+FROM timeseries.retention AS r
+CROSS JOIN (VALUES ('quarter_hourly', interval '1 hour', interval '15 minutes'),
+                   ('hourly', interval '2 hours', interval '30 minutes'),
+                   ('weekday', interval '1 day', interval '1 hour')) AS p (level, end_offset, schedule_interval)
+CROSS JOIN unnest(ARRAY['occupancy', 'health']) AS family;
 
-SELECT public.add_retention_policy('public.occupancy_events', drop_after => interval '90 days');
-SELECT public.add_retention_policy('public.health_logs', drop_after => interval '90 days');
+SELECT public.alter_job(
+    public.add_retention_policy('public.' || events, drop_after => greatest(r.keep, interval '8 days')),
+    scheduled => coalesce((SELECT scheduled FROM timeseries.retention_run), false))
+FROM timeseries.retention AS r
+CROSS JOIN unnest(ARRAY['occupancy_events', 'health_logs']) AS events;

@@ -1,7 +1,13 @@
--- While a database moves up, whoever stores late events is told to try again.
+-- While a database moves up, whoever stores late events, or prunes, is told to try again.
 LOCK TABLE timeseries.occupancy_kept, timeseries.health_kept IN EXCLUSIVE MODE;
 CREATE OR REPLACE FUNCTION timeseries.sealed(family text, camera_ids uuid[], quarters timestamptz[])
 RETURNS TABLE (camera_id uuid, quarter timestamptz) LANGUAGE plpgsql SECURITY DEFINER AS $$
+BEGIN
+    RAISE EXCEPTION 'the database is being moved up' USING ERRCODE = 'lock_not_available';
+END
+$$;
+CREATE OR REPLACE FUNCTION timeseries.prune_day(family text, day timestamptz)
+RETURNS bigint LANGUAGE plpgsql SECURITY DEFINER AS $$
 BEGIN
     RAISE EXCEPTION 'the database is being moved up' USING ERRCODE = 'lock_not_available';
 END

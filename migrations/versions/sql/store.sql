@@ -12,7 +12,7 @@ BEGIN
     FOREACH events IN ARRAY ARRAY['occupancy_events', 'health_logs'] LOOP
         name := events;
         kept_as := CASE WHEN timescale THEN 'hypertable' ELSE 'table' END;
-        keep := interval '90 days';
+        SELECT r.keep INTO keep FROM timeseries.retention AS r;
         IF timescale THEN
             rows_about := public.approximate_row_count(('public.' || events)::regclass);
             bytes := public.hypertable_size(('public.' || events)::regclass);

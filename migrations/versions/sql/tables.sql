@@ -74,3 +74,34 @@ CREATE TABLE public.health_logs (
     CONSTRAINT ck_health_logs_timestamp_since_1970 CHECK ("timestamp" >= 'epoch'),
     CONSTRAINT ck_health_logs_timestamp_not_ahead CHECK ("timestamp" <= now() + interval '5 minutes')
 );
+
+-- How long raw rows are kept where no policy of TimescaleDB says it: one truth for pruning, status and alerts. Until
+-- somebody has said a length (`said`), any that is said takes the place of the default.
+CREATE TABLE timeseries.retention (
+    only_row boolean  NOT NULL DEFAULT true,
+    keep     interval NOT NULL DEFAULT '90 days',
+    said     boolean  NOT NULL DEFAULT false,
+    CONSTRAINT pk_retention PRIMARY KEY (only_row),
+    CONSTRAINT ck_retention_only_row CHECK (only_row),
+    CONSTRAINT ck_retention_keep_at_least_two_days CHECK (keep >= interval '2 days')
+);
+INSERT INTO timeseries.retention DEFAULT VALUES;
+
+-- The last run of pruning. A backup leaves the row out, because retention is paused where there is none: a restored old
+-- backup keeps its rows until an operator resumes.
+CREATE TABLE timeseries.retention_run (
+    only_row    boolean     NOT NULL DEFAULT true,
+    scheduled   boolean     NOT NULL DEFAULT true,
+    since       timestamptz NOT NULL DEFAULT now(),
+    started_at  timestamptz,
+    finished_at timestamptz,
+    removed     bigint,
+    done_by     text,
+    error       text,
+    cron_job    text,
+    CONSTRAINT pk_retention_run PRIMARY KEY (only_row),
+    CONSTRAINT ck_retention_run_only_row CHECK (only_row)
+);
+COMMENT ON COLUMN timeseries.retention_run.since IS 'When retention was scheduled: at the first migration, or resumed.';
+COMMENT ON COLUMN timeseries.retention_run.cron_job IS 'The name of the job of pg_cron that prunes, if there is one.';
+INSERT INTO timeseries.retention_run DEFAULT VALUES;
