@@ -3,7 +3,7 @@
 from analytics.averages import daily_averages, hourly_averages, quarter_hourly_averages
 from analytics.comparison import compare
 from analytics.health import latest, outages, states, uptime
-from analytics.rows import aggregate_rows, events
+from analytics.raw_rows import aggregate_rows, events
 from analytics.weekdays import peaks, weekday_averages, weekday_profile
 
 __all__ = [

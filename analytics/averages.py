@@ -7,10 +7,10 @@ from typing import Any, Literal, Unpack, overload
 import pandas as pd
 import pyarrow as pa
 
-from analytics.answers import Answer, Filled, ask
 from analytics.frames import DtypeBackend
-from analytics.questions import Cameras, Question
+from analytics.query import Answer, Filled, ask
 from analytics.ranges import Moment
+from analytics.request import Cameras, Question
 
 MEASURES = ("occupied_avg", "occupied_share", "occupied_min", "occupied_max", "samples", "coverage")
 BUCKETS = ("camera", "camera_id", "bucket", *MEASURES)

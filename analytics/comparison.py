@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pandas as pd
 
-from analytics.questions import Cameras, several
 from analytics.ranges import Moment
+from analytics.request import Cameras, several
 from analytics.weekdays import weekday_averages
 
 COMPARED = ("occupied_avg", "coverage")

@@ -12,9 +12,9 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from analytics.questions import Lot, Scope
+from analytics.request import Lot, Scope
 from timeseries import InvalidInputError
-from timeseries.relations import HEALTH_STATUSES
+from timeseries.model.relations import HEALTH_STATUSES
 
 DtypeBackend = Literal["pyarrow"]
 

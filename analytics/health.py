@@ -7,10 +7,10 @@ from typing import Any, Literal, Unpack, overload
 import pandas as pd
 import pyarrow as pa
 
-from analytics.answers import Answer, Asked, ask
 from analytics.frames import DtypeBackend
-from analytics.questions import Cameras, Question
+from analytics.query import Answer, Asked, ask
 from analytics.ranges import YEAR, Moment
+from analytics.request import Cameras, Question
 
 UPTIME = Answer(
     "SELECT a.* FROM public.health_uptime($camera_ids::uuid[], $start_at::timestamptz, $end_at::timestamptz) AS a",

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from analytics.questions import NAMES
 from analytics.ranges import QUARTER
+from analytics.request import NAMES
 from timeseries import InvalidInputError
 
 if TYPE_CHECKING:

@@ -7,11 +7,11 @@ from typing import Any, Literal, Unpack, overload
 import pandas as pd
 import pyarrow as pa
 
-from analytics.answers import Answer, Asked, Filled, ask
 from analytics.averages import MEASURES
 from analytics.frames import DtypeBackend
-from analytics.questions import Cameras, Question, Weekdays, weekday_numbers
+from analytics.query import Answer, Asked, Filled, ask
 from analytics.ranges import YEAR, Moment
+from analytics.request import Cameras, Question, Weekdays, weekday_numbers
 from timeseries import InvalidInputError
 
 WEEKDAYS = Answer(

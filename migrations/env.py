@@ -6,9 +6,9 @@ from alembic import context
 from sqlalchemy import Connection, pool
 from sqlalchemy.schema import SchemaItem
 
-from timeseries.connections import create_engine
-from timeseries.migrating import alone
-from timeseries.models import Base
+from timeseries.database.connections import create_engine
+from timeseries.schema.guard import alone
+from timeseries.schema.orm import Base
 from timeseries.settings import Settings
 
 # Made by the migrations for one kind of server only, so no model declares them.

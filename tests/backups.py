@@ -16,7 +16,7 @@ from timeseries import (
     ServerKind,
     Store,
 )
-from timeseries.archive import Manifest, opened, write_dump, write_manifest
+from timeseries.backup.archive import Manifest, opened, write_dump, write_manifest
 
 MIDNIGHT = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
 AGGREGATES = [f"{f}_{level}" for f in ("occupancy", "health") for level in ("quarter_hourly", "hourly", "weekday")]

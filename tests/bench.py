@@ -29,12 +29,12 @@ from servers import URL, RunningServer, discover, refused_by_docker, start, star
 from sqlalchemy.orm import Session
 
 from timeseries import OccupancyEvent, ServerKind, Store, Writer
-from timeseries.batches import from_events
 from timeseries.cli.output import print_table
-from timeseries.connections import create_engine
-from timeseries.ingest import BATCH_SIZE
-from timeseries.models import OccupancyEventRow
-from timeseries.relations import COLUMNS
+from timeseries.database.connections import create_engine
+from timeseries.ingest.batches import from_events
+from timeseries.ingest.record import BATCH_SIZE
+from timeseries.model.relations import COLUMNS
+from timeseries.schema.orm import OccupancyEventRow
 from timeseries.settings import Settings
 
 CAMERAS = 200

@@ -17,7 +17,7 @@ from servers import RunningServer
 
 import analytics
 from timeseries import Store
-from timeseries.connections import create_engine
+from timeseries.database.connections import create_engine
 from timeseries.settings import Settings
 
 ZONE = "Europe/Berlin"

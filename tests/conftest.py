@@ -12,7 +12,7 @@ import pytest
 from servers import URL, Found, RunningServer, discover, refused_by_docker, start
 
 from timeseries import ServerKind, Store
-from timeseries.keyring import generate_key
+from timeseries.access.keyring import generate_key
 from timeseries.settings import Settings
 
 SECRET_KEY = generate_key()

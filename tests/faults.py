@@ -15,7 +15,8 @@ import pytest
 from clusters import Cluster
 from conftest import SECRET_KEY, RunningServer
 
-from timeseries import OccupancyEvent, ServerKind, Store, Writer, schema
+from timeseries import OccupancyEvent, ServerKind, Store, Writer
+from timeseries.schema import migrations
 from timeseries.settings import Settings
 
 AT = datetime(2026, 9, 1, tzinfo=UTC)
@@ -96,7 +97,7 @@ def migrated_data(server: RunningServer) -> Path:
         assert server.found.cluster is not None
         cluster = server.found.cluster()
         cluster.start()
-        schema.migrate(cluster.url())
+        migrations.migrate(cluster.url())
         MIGRATED[server.kind] = cluster.keep_data()
     return MIGRATED[server.kind]
 

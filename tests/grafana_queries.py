@@ -20,8 +20,8 @@ from granted import as_role, make_role
 from psycopg.postgres import types
 
 from timeseries import Store
-from timeseries.roles import grant
-from timeseries.sample import LOTS, events
+from timeseries.access.roles import grant
+from timeseries.sample_data import LOTS, events
 
 __all__ = ["make_role"]
 

@@ -11,9 +11,9 @@ import psycopg
 import pytest
 from conftest import RunningServer
 
-from analytics import source
+from analytics import arrow_client
 from timeseries import OccupancyEvent
-from timeseries.roles import Limits, grant
+from timeseries.access.roles import Limits, grant
 
 NOW = datetime.now(UTC).replace(microsecond=0)
 LONG_AGO = NOW - timedelta(days=40)
@@ -39,7 +39,7 @@ def make_role(server: RunningServer) -> Iterator[MakeRole]:
 
     yield make
     for url, name in reversed(made):
-        source.close(as_role(url, name))
+        arrow_client.close(as_role(url, name))
         with psycopg.connect(url, autocommit=True) as connection:
             connection.execute(f'REASSIGN OWNED BY "{name}" TO CURRENT_USER')  # type: ignore[arg-type]
             connection.execute(f'DROP OWNED BY "{name}"; DROP ROLE "{name}"')  # type: ignore[arg-type]

@@ -11,7 +11,7 @@ from uuid import UUID
 import psycopg
 
 from timeseries import HealthLog, OccupancyEvent, Store
-from timeseries.events import Event
+from timeseries.model.events import Event
 
 ZONES = ("America/New_York", "Europe/Berlin", "Asia/Kathmandu", "Australia/Lord_Howe")
 HOLDS = (timedelta(days=1), timedelta(minutes=90), timedelta(hours=6), timedelta(days=1))

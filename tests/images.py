@@ -21,7 +21,7 @@ import debian
 from containers import IMAGES
 
 from timeseries import ServerKind
-from timeseries.local import has_community, installations
+from timeseries.database.embedded import has_community, installations
 
 HERE = Path(__file__).parent
 PYTHON = re.findall(r"^ARG BASE=(\S+)$", (HERE.parent / "Dockerfile").read_text(), re.MULTILINE)[0]

@@ -16,9 +16,9 @@ import pytest
 from brute_force import QUARTER
 from conftest import SECRET_KEY
 
-from analytics import answers, source
+from analytics import arrow_client, query
 from timeseries import Camera, HealthLog, OccupancyEvent, Store
-from timeseries.models import HEALTH_STATUSES
+from timeseries.schema.orm import HEALTH_STATUSES
 from timeseries.settings import Settings
 
 ZONES = (
@@ -51,7 +51,7 @@ class Year:
 
     def fetch(self, query: str, parameters: dict[str, object], url: str | None = None) -> pa.Table:
         """Rows and, of the same transaction, its now: that up to which an observation stands."""
-        found = source.fetch(f"SELECT q.*, now() AS asked_at FROM ({query}) AS q", parameters, url)
+        found = arrow_client.fetch(f"SELECT q.*, now() AS asked_at FROM ({query}) AS q", parameters, url)
         if found.num_rows:
             self.asked_at = found["asked_at"][0].as_py()
         return found.drop_columns(["asked_at"])
@@ -89,7 +89,7 @@ def opened(url: str) -> Iterator[Year]:
     with Store.open(url, settings=Settings(secret_key=SECRET_KEY)) as store, pytest.MonkeyPatch.context() as patch:
         now = datetime.now(UTC)
         built = Year(store, now, now)
-        patch.setattr(answers, "fetch", built.fetch)
+        patch.setattr(query, "fetch", built.fetch)
         for number, zone in enumerate(ZONES):
             hold = timedelta(days=1) if number % 2 else timedelta(hours=5)
             add_lot(built, zone, zone, hold, *YEAR, timedelta(hours=6))

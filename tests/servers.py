@@ -16,11 +16,12 @@ from clusters import SETTINGS, TIMESCALE_SETTINGS, Cluster, is_root
 from containers import IMAGES, do_without_ryuk, missing_images, start_container, why_no_engine
 from psycopg import sql
 
-from analytics import source
-from timeseries import ServerKind, schema
-from timeseries.connections import conninfo, parse_url
-from timeseries.jobs import bound_lock_waits, list_jobs
-from timeseries.local import has_community, installations, timescaledb_libraries, wheel_bin_folder
+from analytics import arrow_client
+from timeseries import ServerKind
+from timeseries.database.connections import conninfo, parse_url
+from timeseries.database.embedded import has_community, installations, timescaledb_libraries, wheel_bin_folder
+from timeseries.maintenance.jobs import bound_lock_waits, list_jobs
+from timeseries.schema import migrations
 from timeseries.settings import Settings
 
 APACHE_ROOT = Path(os.environ.get("TIMESERIES_TEST_APACHE_ROOT", "/var/lib/timeseries-test/debian-13"))
@@ -147,7 +148,7 @@ class RunningServer:
     def prepare(self) -> None:
         """Make the first database, which is migrated and copied for each test."""
         url = self.create()
-        schema.migrate(url)
+        migrations.migrate(url)
         hold_back_jobs(url)
 
     def create(self, template: str = "template1") -> str:
@@ -176,7 +177,7 @@ class RunningServer:
     def drop(self, *, keep: int = 1) -> None:
         """Drop what was made, but for the first database."""
         for name in reversed(self.databases[keep:]):
-            source.close(self.url(name))
+            arrow_client.close(self.url(name))
             drop_database(self.admin_url, name)
         del self.databases[keep:]
 

@@ -17,7 +17,7 @@ import pytest
 from granted import as_role
 
 import analytics
-from analytics import source
+from analytics import arrow_client
 from timeseries import (
     HealthLog,
     InvalidInputError,
@@ -250,7 +250,7 @@ def test_what_a_role_may_not_read_is_refused_as_such(store: Store) -> None:
             url = as_role(store.url, name)
             with pytest.raises(NotAllowedError, match="cameras"):
                 analytics.weekday_averages(url=url)
-            source.close(url)
+            arrow_client.close(url)
         finally:
             connection.execute(f"DROP ROLE {name}")  # type: ignore[arg-type]
 

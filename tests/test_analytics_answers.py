@@ -17,7 +17,7 @@ from lots_of_a_year import YEAR, ZONES, Lot, Year, opened, ranges
 
 import analytics
 from timeseries import ServerKind
-from timeseries.models import HEALTH_STATUSES
+from timeseries.schema.orm import HEALTH_STATUSES
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ import pytest
 from click.testing import CliRunner
 from conftest import SECRET_KEY
 
-from analytics.commands import records
+from analytics.cli import records
 from timeseries import OccupancyEvent, Store
 from timeseries.cli import main
 from timeseries.cli.output import print_json

@@ -11,7 +11,7 @@ from psycopg import sql
 from sqlalchemy import make_url
 
 import analytics
-from analytics import source
+from analytics import arrow_client
 from timeseries import NotMigratedError, QueryCancelledError, ServerUnavailableError, Store
 
 SLOW = "SELECT pg_sleep(30)::text AS slept"
@@ -37,13 +37,15 @@ def test_a_time_limit_is_named_with_the_remedy_and_not_asked_for_twice(
 ) -> None:
     url = f"{store.url}?options=-cstatement_timeout%3D300"
     asked: list[str] = []
-    once = source.Source._fetch
-    monkeypatch.setattr(source.Source, "_fetch", lambda self, query, _: asked.append(query) or once(self, query, _))
+    once = arrow_client.Source._fetch
+    monkeypatch.setattr(
+        arrow_client.Source, "_fetch", lambda self, query, _: asked.append(query) or once(self, query, _)
+    )
     with pytest.raises(QueryCancelledError, match=r"statement_timeout of 300ms.*shorter range.*higher"):
-        source.fetch(SLOW, {}, url)
+        arrow_client.fetch(SLOW, {}, url)
     assert asked == [SLOW]
-    assert source.fetch("SELECT 1 AS one", {}, url)["one"].to_pylist() == [1]
-    source.close(url)
+    assert arrow_client.fetch("SELECT 1 AS one", {}, url)["one"].to_pylist() == [1]
+    arrow_client.close(url)
 
 
 def test_a_reason_to_be_turned_away_is_named_and_the_password_is_not(store: Store, role: str) -> None:
@@ -74,5 +76,5 @@ def test_the_database_is_that_of_the_environment_as_it_is_now(
         analytics.latest()
     monkeypatch.setenv("TIMESERIES_READ_URL", store.url)
     assert analytics.latest()["camera"].tolist() == ["North Lot"]
-    source.close()
-    source.close(empty_database)
+    arrow_client.close()
+    arrow_client.close(empty_database)

@@ -22,9 +22,9 @@ from timeseries import (
     Store,
     restore,
 )
+from timeseries.backup.programs import find_program
 from timeseries.cli import main
-from timeseries.connections import parse_url
-from timeseries.programs import find_program
+from timeseries.database.connections import parse_url
 from timeseries.settings import Settings
 
 __all__ = ["filled"]
@@ -116,7 +116,7 @@ def watched(tmp_path: Path) -> Path:
 def test_the_password_is_on_no_command_line_and_in_no_error(
     store: Store, server: RunningServer, tmp_path: Path, watched: Path
 ) -> None:
-    from timeseries.backup import backup
+    from timeseries.backup.dump import backup
 
     settings, target = Settings(postgres=watched), server.empty()
 
@@ -135,7 +135,7 @@ def test_the_password_is_on_no_command_line_and_in_no_error(
 
 
 def test_a_backup_that_fails_leaves_the_older_one_and_nothing_else(store: Store, tmp_path: Path, watched: Path) -> None:
-    from timeseries.backup import backup
+    from timeseries.backup.dump import backup
 
     folder = tmp_path / "backups"
     folder.mkdir()

@@ -21,8 +21,8 @@ from timeseries import (
     Store,
     UnknownCameraError,
 )
-from timeseries.connections import parse_url
-from timeseries.keyring import Keyring, generate_key
+from timeseries.access.keyring import Keyring, generate_key
+from timeseries.database.connections import parse_url
 from timeseries.settings import Settings
 
 RTSP = "rtsp://admin:hunter2@10.0.0.7/stream"

@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner, Result
 from conftest import SECRET_KEY
 
-from analytics.commands import demo
+from analytics.cli import demo
 from timeseries import Store
 from timeseries.cli import main
 
@@ -99,7 +99,7 @@ def test_a_wrong_name_is_one_line_and_exit_code_1(database: str) -> None:
 def test_the_demonstration_feeds_answers_draws_and_reuses(
     database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("analytics.commands.SAMPLE_DAYS", 15)
+    monkeypatch.setattr("analytics.cli.SAMPLE_DAYS", 15)
     picture = tmp_path / "map.png"
     first = run(database, "demo", "--plot", str(picture))
     assert first.exit_code == 0, first.output

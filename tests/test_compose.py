@@ -22,9 +22,9 @@ from granted import as_role, make_role
 from test_package import wheel
 
 from timeseries import ServerKind
-from timeseries.audit import KNOWN_BAD
-from timeseries.keyring import Keyring
-from timeseries.roles import audit
+from timeseries.access.keyring import Keyring
+from timeseries.access.roles import audit
+from timeseries.monitoring.checks import KNOWN_BAD
 
 __all__ = ["make_role", "wheel"]
 

@@ -26,7 +26,7 @@ from faults import produce, series
 from test_compose import COMPOSE, REQUIRED, ROOT, project
 
 from timeseries import ServerKind, Store
-from timeseries.roles import audit
+from timeseries.access.roles import audit
 from timeseries.settings import Settings
 
 pytestmark = [pytest.mark.docker, pytest.mark.timeout(900)]

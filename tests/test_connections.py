@@ -6,7 +6,7 @@ import pytest
 
 import analytics
 from timeseries import ConfigurationError, Store
-from timeseries.connections import conninfo, create_engine, parse_url, reading_url
+from timeseries.database.connections import conninfo, create_engine, parse_url, reading_url
 from timeseries.settings import Settings
 
 FORMS = ["postgresql", "postgres", "postgresql+psycopg", "timescaledb", "timescaledb+psycopg"]

@@ -20,8 +20,8 @@ from psycopg.conninfo import conninfo_to_dict
 from sqlite_databases import old
 
 from timeseries import OccupancyEvent, ServerKind, Store
-from timeseries.connections import conninfo
-from timeseries.programs import find_program
+from timeseries.backup.programs import find_program
+from timeseries.database.connections import conninfo
 from timeseries.settings import Settings
 
 __all__ = ["old"]

@@ -57,7 +57,7 @@ def test_the_commands_within_lines_run(
     server: RunningServer, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("analytics.commands.SAMPLE_DAYS", 5)
+    monkeypatch.setattr("analytics.cli.SAMPLE_DAYS", 5)
     store.record([OccupancyEvent(store.cameras.add("East Lot").id, datetime.now(UTC) - timedelta(minutes=10), 7)])
     runner = CliRunner(env={"TIMESERIES_DATABASE_URL": store.url, "TIMESERIES_SECRET_KEY": SECRET_KEY})
     for line in LINES:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from timeseries.drafts import draft
+from timeseries.atomic_file import draft
 
 
 def test_the_file_and_then_its_name_are_on_disk_when_the_block_ends(

@@ -29,8 +29,8 @@ from timeseries import (
     UnknownCameraError,
 )
 from timeseries.cli import main
-from timeseries.export import RELATIONS
-from timeseries.policy_rules import SOURCES as AGGREGATES
+from timeseries.files.export import RELATIONS
+from timeseries.maintenance.policy_rules import SOURCES as AGGREGATES
 from timeseries.settings import Settings
 
 START = datetime(2026, 5, 4, tzinfo=UTC)
@@ -287,7 +287,7 @@ def test_the_command_line_exports(filled: Store, tmp_path: Path) -> None:
 def test_a_row_that_is_too_large_for_parquet_says_what_to_do(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("timeseries.export.LARGEST_ROW", 1000)
+    monkeypatch.setattr("timeseries.files.export.LARGEST_ROW", 1000)
     camera = store.cameras.add("large").id
     store.record([OccupancyEvent(camera, datetime(2026, 9, 1, tzinfo=UTC), 1, {"boxes": "x" * 5000})])
     with pytest.raises(InvalidInputError, match=r"more than 1,000 bytes .* export to \.csv"):

@@ -24,9 +24,9 @@ from timeseries import (
     ServerUnavailableError,
     Store,
     TimeseriesError,
-    schema,
 )
-from timeseries.connections import parse_url, translated_errors
+from timeseries.database.connections import parse_url, translated_errors
+from timeseries.schema import migrations
 from timeseries.settings import Settings
 
 AT = datetime(2026, 9, 1, 12, tzinfo=UTC)
@@ -152,7 +152,7 @@ def test_a_store_whose_server_went_away_says_that(server: RunningServer) -> None
     cluster = server.found.cluster()
     try:
         cluster.start()
-        schema.migrate(cluster.url())
+        migrations.migrate(cluster.url())
         with Store.open(cluster.url(), settings=Settings()) as store:
             cluster.stop()
             store.pool.timeout = 0.5

@@ -17,16 +17,16 @@ import pytest
 from faults import AT, series
 
 from timeseries import OccupancyEvent, RecordResult, Writer
-from timeseries.events import Event
-from timeseries.mark import Mark
-from timeseries.spool import Spool
+from timeseries.model.events import Event
+from timeseries.writer.checkpoint import Mark
+from timeseries.writer.spool import Spool
 
 ACKNOWLEDGING = """
 import os, sys, uuid
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from timeseries import OccupancyEvent
-from timeseries.spool import Spool
+from timeseries.writer.spool import Spool
 
 spool = Spool(Path(sys.argv[1]))
 for i in range(20):

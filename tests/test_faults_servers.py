@@ -21,7 +21,8 @@ from clusters import Cluster, free_port, is_root
 from conftest import RunningServer
 from faults import AT, assert_exactly, opened, own_cluster, produce, series
 
-from timeseries import OccupancyEvent, ServerKind, Store, schema
+from timeseries import OccupancyEvent, ServerKind, Store
+from timeseries.schema import migrations
 
 
 @pytest.mark.parametrize("way", ["kill", "fast"])
@@ -154,7 +155,7 @@ def small_tablespace(server: RunningServer) -> Iterator[tuple[Cluster, Path]]:
         cluster.start()
         with psycopg.connect(cluster.url(), autocommit=True) as connection:
             connection.execute(f"CREATE TABLESPACE small LOCATION '{cluster.inside(folder)}'")
-        schema.migrate(cluster.url())
+        migrations.migrate(cluster.url())
         yield cluster, folder
     finally:
         cluster.stop("immediate")

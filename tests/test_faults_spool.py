@@ -33,8 +33,8 @@ from timeseries import (
     Store,
     Writer,
 )
-from timeseries.events import Event
-from timeseries.spool import Spool
+from timeseries.model.events import Event
+from timeseries.writer.spool import Spool
 
 SPOOLING = """
 import sys

@@ -30,7 +30,7 @@ from grafana_queries import (
     sample,
 )
 
-from timeseries.sample import LOTS
+from timeseries.sample_data import LOTS
 
 __all__ = ["make_role", "reader", "sample"]
 

@@ -15,7 +15,7 @@ from grafana_queries import NOW, NUMBERS, RULES, TEXTS, ask, expand, make_role, 
 from granted import as_role
 
 from timeseries import HealthLog, OccupancyEvent, ServerKind, Store
-from timeseries.roles import grant
+from timeseries.access.roles import grant
 
 __all__ = ["make_role", "reader", "sample"]
 

@@ -47,7 +47,7 @@ def test_text_in_utf_8_is_read_whole_however_its_blocks_fall(
     lines = [f"Süd €,{(START + timedelta(minutes=i)).isoformat()},{i}" for i in range(2_000)]
     path = tmp_path / "events.csv"
     path.write_text("\n".join([HEADER, *lines]), encoding="utf-8")
-    monkeypatch.setattr("timeseries.files.BLOCK_BYTES", 4_099)
+    monkeypatch.setattr("timeseries.files.readers.BLOCK_BYTES", 4_099)
     assert counts(store.import_file(path)) == (0, 2_000, 0, 0)
 
 

@@ -183,7 +183,7 @@ def test_retention_after_every_block_of_an_import_loses_nothing(
         store.prune()
         runs.append(done)
 
-    monkeypatch.setattr("timeseries.files.BLOCK_BYTES", 4096)
+    monkeypatch.setattr("timeseries.files.readers.BLOCK_BYTES", 4096)
     result = store.import_file(write(tmp_path / "events.csv", events), cameras, progress=meanwhile)
     assert len(runs) > 10
     assert counts(result) == (2, len(events), 0, 0)

@@ -18,7 +18,7 @@ from faults import opened, own_cluster
 from memory import peak_memory
 
 from timeseries import HealthLog, InvalidInputError, OccupancyEvent, ServerKind, ServerUnavailableError, Store
-from timeseries.batches import DAY, Batch, camera_array, from_events
+from timeseries.ingest.batches import DAY, Batch, camera_array, from_events
 from timeseries.settings import Settings
 
 AT = datetime(2026, 9, 1, 12, 0, tzinfo=UTC)
@@ -130,7 +130,7 @@ def test_one_call_may_touch_more_chunks_than_the_server_has_locks(
         camera = store.cameras.add("lot").id
         events = [OccupancyEvent(camera, AT - timedelta(days=15 * i), 1) for i in range(600)]  # 9,000 days
         with monkeypatch.context() as patched:
-            patched.setattr("timeseries.batches.LARGEST_SPAN", 9_001 * DAY)
+            patched.setattr("timeseries.ingest.batches.LARGEST_SPAN", 9_001 * DAY)
             with pytest.raises(ServerUnavailableError, match="out of shared memory"):
                 store.record(events)
         assert store.record(events).inserted == 600

@@ -11,17 +11,11 @@ import pytest
 from backups import AGGREGATES, MIDNIGHT, everything, filled
 from conftest import RunningServer
 
-from timeseries import (
-    InvalidInputError,
-    OccupancyEvent,
-    ServerKind,
-    Store,
-    jobs,
-    restore,
-)
-from timeseries.connections import connected
+from timeseries import InvalidInputError, OccupancyEvent, ServerKind, Store, restore
+from timeseries.database.connections import connected
+from timeseries.maintenance import jobs
+from timeseries.monitoring.status import read_status
 from timeseries.settings import Settings
-from timeseries.status import read_status
 
 __all__ = ["filled"]
 
@@ -92,7 +86,7 @@ def test_resuming_waits_for_another_refresh(store: Store, monkeypatch: pytest.Mo
         pauses.append(seconds)
         other.rollback()
 
-    monkeypatch.setattr("timeseries.refresh.time.sleep", let_go)
+    monkeypatch.setattr("timeseries.maintenance.refresh.time.sleep", let_go)
     with psycopg.connect(store.url) as other:
         other.execute("LOCK TABLE _timescaledb_catalog.continuous_aggs_invalidation_threshold")
         assert store.jobs.resume()

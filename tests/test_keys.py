@@ -11,9 +11,9 @@ from click.testing import CliRunner, Result
 from conftest import SECRET_KEY
 
 from timeseries import SecretError, Store
+from timeseries.access.keyring import Keyring, generate_key, key_id_of
+from timeseries.access.rotation import Keys, RotationResult
 from timeseries.cli import main
-from timeseries.keyring import Keyring, generate_key, key_id_of
-from timeseries.rotation import Keys, RotationResult
 from timeseries.settings import Settings
 
 RTSP = "rtsp://admin:hunter2@10.0.0.7/stream"

@@ -15,8 +15,9 @@ import pytest
 from alembic.script import ScriptDirectory
 
 import timeseries
-from timeseries import Store, schema
+from timeseries import Store
 from timeseries.cli.main import COMMANDS, main
+from timeseries.schema import migrations, revisions
 
 HEAVY = {
     "adbc_driver_manager", "adbc_driver_postgresql", "alembic", "cryptography", "matplotlib", "numpy", "pandas",
@@ -109,4 +110,4 @@ def test_the_list_of_commands_says_what_the_commands_say() -> None:
 
 
 def test_the_revision_that_is_wanted_is_that_of_the_last_migration() -> None:
-    assert schema.head() == ScriptDirectory.from_config(schema.alembic_config()).get_current_head()
+    assert revisions.head() == ScriptDirectory.from_config(migrations.alembic_config()).get_current_head()

@@ -14,7 +14,7 @@ from conftest import RunningServer
 from faults import opened, own_cluster, series
 
 from timeseries import OccupancyEvent, ServerKind, ServerUnavailableError, Store
-from timeseries.status import read_status
+from timeseries.monitoring.status import read_status
 
 OLD = datetime.now(UTC) - timedelta(days=120)
 PATIENCE = 30.0  # seconds until what must come has come, on the slowest machine

@@ -23,10 +23,10 @@ from timeseries import (
     ServerUnavailableError,
     Store,
     TimeseriesError,
-    schema,
 )
 from timeseries.cli import main
-from timeseries.migrating import alone
+from timeseries.schema import migrations, revisions
+from timeseries.schema.guard import alone
 from timeseries.settings import Settings
 
 __all__ = ["make_role"]
@@ -46,29 +46,29 @@ def run(url: str, statement: str) -> None:
 
 
 def test_a_revision_that_does_not_exist_is_named_with_those_that_do(database: str) -> None:
-    refused(InvalidInputError, lambda: schema.migrate(database, "nonsense"), "'nonsense'", schema.head(), "base")
+    refused(InvalidInputError, lambda: migrations.migrate(database, "nonsense"), "'nonsense'", revisions.head(), "base")
     result = CliRunner().invoke(main, ["--database-url", database, "migrate", "nonsense"])
     assert (result.exit_code, result.output.count("\n")) == (1, 1)
 
 
 def test_a_schema_of_a_newer_package_is_left_alone(database: str) -> None:
     run(database, "UPDATE alembic_version SET version_num = '9999'")
-    refused(ConfigurationError, lambda: schema.migrate(database), "9999", "update the package")
+    refused(ConfigurationError, lambda: migrations.migrate(database), "9999", "update the package")
 
 
 def test_a_role_that_may_not_make_tables_is_told_who_can_help(empty_database: str, make_role: MakeRole) -> None:
     name = make_role(empty_database, "stranger")
     run(empty_database, "REVOKE CREATE ON SCHEMA public FROM PUBLIC")
     migrate = as_role(empty_database, name)
-    refused(NotAllowedError, lambda: schema.migrate(migrate), f"timeseries grant --owner {name}")
+    refused(NotAllowedError, lambda: migrations.migrate(migrate), f"timeseries grant --owner {name}")
 
 
 def test_what_stands_in_the_way_is_one_of_our_errors(empty_database: str) -> None:
     run(empty_database, "CREATE TABLE cameras (id integer)")
-    refused(ConfigurationError, lambda: schema.migrate(empty_database), "cameras", "42P07")
+    refused(ConfigurationError, lambda: migrations.migrate(empty_database), "cameras", "42P07")
     run(empty_database, "ALTER ROLE CURRENT_USER SET default_transaction_read_only = on")
     try:
-        refused(ConfigurationError, lambda: schema.migrate(empty_database), "on the primary")
+        refused(ConfigurationError, lambda: migrations.migrate(empty_database), "on the primary")
     finally:
         run(empty_database, "SET transaction_read_only = off; ALTER ROLE CURRENT_USER RESET ALL")
 
@@ -77,14 +77,12 @@ def test_a_reader_that_holds_a_lock_is_named_as_the_reason(database: str) -> Non
     run(database, f'ALTER DATABASE "{database.rsplit("/", 1)[1]}" SET lock_timeout = 300')
     with psycopg.connect(database) as reader:
         reader.execute("SELECT FROM cameras")
-        refused(ServerUnavailableError, lambda: schema.migrate(database, "base"), "locks")
-    schema.migrate(database, "base")
+        refused(ServerUnavailableError, lambda: migrations.migrate(database, "base"), "locks")
+    migrations.migrate(database, "base")
 
 
 def test_two_processes_migrate_at_once_and_both_succeed(empty_database: str) -> None:
-    program = (
-        "import sys; from timeseries import schema\nprint(flush=True); sys.stdin.read(); schema.migrate(sys.argv[1])"
-    )
+    program = "import sys; from timeseries import migrate\nprint(flush=True); sys.stdin.read(); migrate(sys.argv[1])"
     pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
     words = [sys.executable, "-c", program, empty_database]
     both = [subprocess.Popen(words, text=True, **pipes) for _ in range(2)]  # type: ignore[call-overload]
@@ -104,7 +102,7 @@ def test_threads_migrate_at_once_and_all_succeed(empty_database: str) -> None:
 
     def migrate() -> None:
         try:
-            schema.migrate(empty_database)
+            migrations.migrate(empty_database)
         except BaseException as error:
             failed.append(error)
 
@@ -133,25 +131,25 @@ def test_alembic_waits_for_a_migration_too_whatever_limits_the_role_has(empty_da
 def test_the_way_down_is_refused_while_there_is_data_and_says_what_would_be_lost(store: Store) -> None:
     store.record([OccupancyEvent(store.cameras.add("lot").id, datetime.now(UTC) - timedelta(days=2), 7)])
     averages = "1 rows of occupancy_quarter_hourly"
-    refused(InvalidInputError, lambda: schema.migrate(store.url, "0001"), averages, "timeseries backup", "--yes")
+    refused(InvalidInputError, lambda: migrations.migrate(store.url, "0001"), averages, "timeseries backup", "--yes")
     everything = ("1 rows of cameras", "1 rows of occupancy_events", averages)
-    refused(InvalidInputError, lambda: schema.migrate(store.url, "base"), *everything)
+    refused(InvalidInputError, lambda: migrations.migrate(store.url, "base"), *everything)
     result = CliRunner().invoke(main, ["--database-url", store.url, "migrate", "base"])
-    assert (result.exit_code, schema.current(store.url)) == (1, schema.head())
+    assert (result.exit_code, revisions.current(store.url)) == (1, revisions.head())
     store.close()
     assert CliRunner().invoke(main, ["--database-url", store.url, "migrate", "base", "--yes"]).exit_code == 0
-    assert schema.current(store.url) is None
+    assert revisions.current(store.url) is None
 
 
 def test_the_way_down_over_functions_alone_loses_nothing_and_is_free(store: Store) -> None:
     store.record([OccupancyEvent(store.cameras.add("lot").id, datetime.now(UTC) - timedelta(days=2), 7)])
-    schema.migrate(store.url, "0002")
-    schema.migrate(store.url)
+    migrations.migrate(store.url, "0002")
+    migrations.migrate(store.url)
     with store.pool.connection() as connection:
         assert connection.execute("SELECT count(*) FROM occupancy_weekday").fetchone() == (1,)
 
 
 def test_the_way_down_of_an_empty_schema_and_of_none_is_free(database: str) -> None:
     for _ in range(2):
-        schema.migrate(database, "base")
-        assert schema.current(database) is None
+        migrations.migrate(database, "base")
+        assert revisions.current(database) is None

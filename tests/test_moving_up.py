@@ -13,9 +13,10 @@ from faults import opened
 from granted import as_role
 from history import add_cameras, answers, events_of, same
 
-from timeseries import NotMigratedError, OccupancyEvent, ServerKind, schema
-from timeseries.roles import audit, grant
-from timeseries.status import read_status
+from timeseries import NotMigratedError, OccupancyEvent, ServerKind
+from timeseries.access.roles import audit, grant
+from timeseries.monitoring.status import read_status
+from timeseries.schema import migrations
 
 NOW = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
 START, END = NOW - timedelta(days=120), NOW  # nothing in it depends on the clock
@@ -43,7 +44,7 @@ def interrupted_migration(url: str, text: str) -> None:
     log.addHandler(handler)
     try:
         with pytest.raises(KeyboardInterrupt):
-            schema.migrate(url)
+            migrations.migrate(url)
     finally:
         log.removeHandler(handler)
 
@@ -75,7 +76,7 @@ def test_a_database_moves_up_with_all_rows_and_averages(server: RunningServer, p
     cluster = server.found.cluster(**lesser)
     try:
         cluster.start()
-        schema.migrate(cluster.url())
+        migrations.migrate(cluster.url())
         with opened(cluster.url()) as store:
             assert store.server().kind is not server.kind
             chance = random.Random(5)
@@ -98,8 +99,8 @@ def test_a_database_moves_up_with_all_rows_and_averages(server: RunningServer, p
                 interrupted_migration(cluster.url(), step)
                 with pytest.raises(NotMigratedError, match="move it up, run: timeseries migrate"):
                     opened(cluster.url())
-        schema.migrate(cluster.url())
-        schema.migrate(cluster.url())
+        migrations.migrate(cluster.url())
+        migrations.migrate(cluster.url())
 
         assert same(answers(cluster.url(), START, END), before)
         with opened(cluster.url()) as store:

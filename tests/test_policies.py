@@ -10,10 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from timeseries import InvalidInputError, ServerKind, Store, jobs
-from timeseries.connections import connected
-from timeseries.policy_rules import RAW, RELATIONS, SOURCES, RelationPolicies, contradictions
-from timeseries.status import read_status
+from timeseries import InvalidInputError, ServerKind, Store
+from timeseries.database.connections import connected
+from timeseries.maintenance import jobs
+from timeseries.maintenance.policy_rules import RAW, RELATIONS, SOURCES, RelationPolicies, contradictions
+from timeseries.monitoring.status import read_status
 
 COMMUNITY = pytest.mark.kinds(ServerKind.COMMUNITY)
 DAY = timedelta(days=1)

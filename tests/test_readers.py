@@ -14,7 +14,7 @@ from test_cli import run
 
 import analytics
 from timeseries import ServerKind, Store
-from timeseries.roles import Limits, grant
+from timeseries.access.roles import Limits, grant
 from timeseries.settings import Settings
 
 __all__ = ["make_role", "reader"]

@@ -17,7 +17,7 @@ import analytics
 import timeseries
 from timeseries.cameras import Cameras
 from timeseries.cli import main
-from timeseries.policies import Policies
+from timeseries.maintenance.policies import Policies
 
 ROOT = Path(__file__).parent.parent
 PACKAGES = (timeseries, analytics)
@@ -119,7 +119,7 @@ def constants(folder: str) -> list[str]:
 
 @pytest.mark.parametrize("page", ["docs/troubleshooting.md", "docs/ingest.md"])
 def test_the_messages_of_a_page_are_those_of_the_code(page: str) -> None:
-    texts = [*constants("timeseries"), *constants("analytics"), (ROOT / "timeseries/roles.sql").read_text()]
+    texts = [*constants("timeseries"), *constants("analytics"), (ROOT / "timeseries/access/roles.sql").read_text()]
     text = re.split(r"^## Rejections$", (ROOT / page).read_text(), flags=re.MULTILINE)[-1].partition("\n## Dup")[0]
     cells = re.findall(r"^\| ([^|]*) \|", text, re.MULTILINE)
     messages = [quoted for cell in cells for quoted in re.findall(r"`([^`]+)`", cell) if " " in quoted]

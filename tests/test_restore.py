@@ -19,8 +19,8 @@ from timeseries import (
     Store,
     restore,
 )
-from timeseries.archive import Manifest, opened, write_dump, write_manifest
-from timeseries.programs import find_program
+from timeseries.backup.archive import Manifest, opened, write_dump, write_manifest
+from timeseries.backup.programs import find_program
 from timeseries.settings import Settings
 
 __all__ = ["filled"]

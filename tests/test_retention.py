@@ -10,7 +10,9 @@ from conftest import RunningServer
 from faults import opened, own_cluster
 from history import answers, same
 
-from timeseries import ConfigurationError, InvalidInputError, OccupancyEvent, ServerKind, Store, jobs, schema
+from timeseries import ConfigurationError, InvalidInputError, OccupancyEvent, ServerKind, Store
+from timeseries.maintenance import jobs
+from timeseries.schema import migrations
 
 START = datetime.now(UTC) - timedelta(days=120)
 
@@ -67,7 +69,7 @@ def test_pruning_leaves_what_is_not_in_the_quarters_yet(server: RunningServer) -
         if not cluster.set_clock(timedelta(days=120)):
             pytest.skip("needs libfaketime")
         cluster.start()
-        schema.migrate(cluster.url())
+        migrations.migrate(cluster.url())
         cluster.set_clock(timedelta(0))
         with opened(cluster.url()) as store:
             camera = store.cameras.add("lot").id

@@ -20,16 +20,18 @@ from faults import opened
 from granted import ingest, make_role, reader, refusal
 from history import add_cameras, answers, events_of, same
 from servers import APACHE_ROOT, Cluster, is_root, make_cluster
-from timeseries.restore import restore
 
-from timeseries import ConfigurationError, InvalidInputError, OccupancyEvent, ServerKind, Store, jobs, schema
+from timeseries import ConfigurationError, InvalidInputError, OccupancyEvent, ServerKind, Store
+from timeseries.access.roles import grant
+from timeseries.backup.restore import restore
 from timeseries.cli.main import main
-from timeseries.local import installations, wheel_bin_folder
-from timeseries.retainer import Retainer
-from timeseries.retention import Record, read_record
-from timeseries.roles import grant
+from timeseries.database.embedded import installations, wheel_bin_folder
+from timeseries.maintenance import jobs
+from timeseries.maintenance.retainer import Retainer
+from timeseries.maintenance.retention_record import Record, read_record
+from timeseries.monitoring.status import read_status
+from timeseries.schema import migrations
 from timeseries.settings import Settings
-from timeseries.status import read_status
 
 __all__ = ["ingest", "make_role", "reader"]
 
@@ -180,7 +182,7 @@ def test_a_role_that_may_not_prune_leaves_it_without_an_error_in_the_servers_log
     cluster = server.found.cluster()
     try:
         cluster.start()
-        schema.migrate(cluster.url())
+        migrations.migrate(cluster.url())
         execute(cluster.url(), "CREATE ROLE dashboard LOGIN", "CREATE ROLE stranger LOGIN")
         grant(cluster.url(), readers=["dashboard"])
         with opened(cluster.url()) as store:
@@ -335,8 +337,8 @@ def test_pg_cron_prunes_where_an_operator_has_installed_it(cron: Cluster, databa
     url, home = cron.url(database), cron.url()
     if database != "postgres":
         execute(home, f"CREATE DATABASE {database}")
-    schema.migrate(url)
-    schema.migrate(url)
+    migrations.migrate(url)
+    migrations.migrate(url)
     with opened(url) as store:
         fill(store)
         execute(url, DUE)
@@ -366,7 +368,7 @@ def test_pg_cron_prunes_where_an_operator_has_installed_it(cron: Cluster, databa
         store.record([OccupancyEvent(store.cameras.add("late").id, NOW - 95 * DAY, 1)])
         with retaining(url):  # its job does not run, so a process does
             assert eventually(lambda: old_rows(url) == 0)
-    schema.migrate(url, "base", discard_data=True)
+    migrations.migrate(url, "base", discard_data=True)
     with psycopg.connect(home) as operator:
         assert operator.execute("SELECT FROM cron.job").fetchall() == []
 
@@ -375,11 +377,11 @@ def test_an_owner_who_may_not_use_pg_cron_does_without(cron: Cluster) -> None:
     execute(cron.url(), "CREATE DATABASE parking OWNER owner")
     grant(cron.url("parking"), owner="owner")
     owner = cron.url("parking").replace("postgres@", "owner@")
-    schema.migrate(owner)
+    migrations.migrate(owner)
     assert record(owner).cron_job is None
     execute(cron.url(), "GRANT EXECUTE ON FUNCTION cron.schedule_in_database TO owner")
-    schema.migrate(owner)
+    migrations.migrate(owner)
     assert record(owner).cron_job == "timeseries retention of parking"
-    schema.migrate(owner)
+    migrations.migrate(owner)
     with psycopg.connect(cron.url()) as operator:
         assert operator.execute("SELECT username, database FROM cron.job").fetchall() == [("owner", "parking")]

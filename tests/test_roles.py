@@ -14,12 +14,13 @@ from psycopg import errors
 from test_cli import run
 
 import analytics
-from analytics import source
-from timeseries import HealthLog, InvalidInputError, NotAllowedError, OccupancyEvent, ServerKind, Store, schema
-from timeseries.connections import parse_url
-from timeseries.roles import audit, grant
+from analytics import arrow_client
+from timeseries import HealthLog, InvalidInputError, NotAllowedError, OccupancyEvent, ServerKind, Store
+from timeseries.access.roles import audit, grant
+from timeseries.database.connections import parse_url
+from timeseries.monitoring.status import read_status
+from timeseries.schema import migrations
 from timeseries.settings import Settings
-from timeseries.status import read_status
 
 __all__ = ["ingest", "make_role", "reader"]
 
@@ -112,9 +113,9 @@ def test_the_owner_role_migrates_prunes_and_runs_jobs_without_being_a_superuser(
     name = make_role(empty_database, "owner")
     owner = as_role(empty_database, name)
     if not before_migration:
-        schema.migrate(empty_database)
+        migrations.migrate(empty_database)
     grant(empty_database, owner=name)
-    schema.migrate(owner)
+    migrations.migrate(owner)
     grant(empty_database, owner=name)
     with Store.open(owner, settings=Settings()) as store:
         lot = store.cameras.add("North Lot")
@@ -142,9 +143,9 @@ def test_the_owner_role_migrates_prunes_and_runs_jobs_without_being_a_superuser(
               AND NOT EXISTS (SELECT FROM pg_depend AS d WHERE d.objid = p.oid AND d.deptype = 'e')
         """).fetchall()
     assert others == []
-    source.close(owner)
-    schema.migrate(owner, "base", discard_data=True)
-    schema.migrate(owner)
+    arrow_client.close(owner)
+    migrations.migrate(owner, "base", discard_data=True)
+    migrations.migrate(owner)
 
 
 def test_grants_are_repeated_without_effect_and_a_changed_kind_keeps_nothing(

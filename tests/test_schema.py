@@ -18,9 +18,10 @@ from alembic.script import ScriptDirectory
 from conftest import RunningServer
 from proxy import Proxy
 
-from timeseries import ConfigurationError, NotMigratedError, ServerKind, Store, schema
-from timeseries.connections import create_engine, parse_url
-from timeseries.models import Base
+from timeseries import ConfigurationError, NotMigratedError, ServerKind, Store
+from timeseries.database.connections import create_engine, parse_url
+from timeseries.schema import migrations, revisions
+from timeseries.schema.orm import Base
 from timeseries.settings import Settings
 
 ROOT = Path(__file__).parent.parent
@@ -43,16 +44,16 @@ def relations(url: str) -> set[str]:
 
 def test_upgrade_downgrade_upgrade_leaves_nothing_and_then_everything(empty_database: str) -> None:
     before = relations(empty_database)
-    schema.migrate(empty_database)
+    migrations.migrate(empty_database)
     full = relations(empty_database)
     assert {"cameras", "occupancy_events", "health_logs", "occupancy_weekday", "health_hourly"} <= full
-    schema.migrate(empty_database, "0001")
+    migrations.migrate(empty_database, "0001")
     assert {"cameras"} <= relations(empty_database)
-    schema.migrate(empty_database, "base")
+    migrations.migrate(empty_database, "base")
     assert relations(empty_database) - {"alembic_version"} == before
     with psycopg.connect(empty_database) as connection:
         assert connection.execute(OURS).fetchall() == []
-    schema.migrate(empty_database)
+    migrations.migrate(empty_database)
     assert relations(empty_database) == full
 
 
@@ -71,7 +72,7 @@ def test_alembic_itself_does_the_same(empty_database: str) -> None:
 
 
 def test_autogenerate_reports_nothing_and_sees_a_real_difference(database: str) -> None:
-    config = schema.alembic_config()
+    config = migrations.alembic_config()
     engine = create_engine(database)
     with engine.connect() as connection:
         config.attributes["connection"] = connection
@@ -119,7 +120,7 @@ def test_apache_has_hypertables_and_views(database: str) -> None:
 
 
 def test_the_head_is_known_without_loading_the_migrations() -> None:
-    assert schema.head() == ScriptDirectory.from_config(schema.alembic_config()).get_current_head()
+    assert revisions.head() == ScriptDirectory.from_config(migrations.alembic_config()).get_current_head()
 
 
 def test_a_store_is_opened_with_one_connection_that_is_used_on(database: str) -> None:
@@ -145,7 +146,7 @@ def test_a_licence_that_would_break_every_insert_is_named(server: RunningServer)
     cluster = server.found.cluster()
     try:
         cluster.start()
-        schema.migrate(cluster.url())
+        migrations.migrate(cluster.url())
         cluster.stop()
         cluster.configure(**{"timescaledb.license": "apache"})
         cluster.start()

@@ -12,9 +12,10 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from timeseries import Camera, OccupancyEvent, ServerKind, ServerUnavailableError, Store, ingest
-from timeseries.connections import parse_url
+from timeseries import Camera, OccupancyEvent, ServerKind, ServerUnavailableError, Store
+from timeseries.database.connections import parse_url
 from timeseries.errors import InvalidInputError
+from timeseries.ingest import record
 
 LONG_AGO = datetime.now(UTC).replace(hour=12, minute=0, second=0, microsecond=0) - timedelta(days=95)
 RECENTLY = datetime.now(UTC) - timedelta(minutes=5)
@@ -139,7 +140,7 @@ def test_what_is_recorded_after_a_refresh_is_in_the_averages(store: Store) -> No
 def test_an_aggregate_that_somebody_locks_is_waited_for_and_named(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ingest, "ATTEMPTS", 1)
+    monkeypatch.setattr(record, "ATTEMPTS", 1)
     camera = store.cameras.add("lot").id
     event = OccupancyEvent(camera, LONG_AGO, 1)
     with psycopg.connect(store.url) as other:

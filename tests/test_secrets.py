@@ -22,14 +22,15 @@ from faults import own_cluster
 from sqlalchemy.orm import Session
 
 import analytics
-from analytics import source
-from timeseries import CameraExistsError, Store, TimeseriesError, schema
+from analytics import arrow_client
+from timeseries import CameraExistsError, Store, TimeseriesError
+from timeseries.access.keyring import Keyring, generate_key
+from timeseries.access.roles import grant
+from timeseries.access.rotation import Keys
 from timeseries.cli import main
-from timeseries.connections import conninfo, create_engine, parse_url
-from timeseries.keyring import Keyring, generate_key
-from timeseries.models import CameraRow
-from timeseries.roles import grant
-from timeseries.rotation import Keys
+from timeseries.database.connections import conninfo, create_engine, parse_url
+from timeseries.schema import migrations, revisions
+from timeseries.schema.orm import CameraRow
 from timeseries.settings import Settings
 
 PASSWORDS = {"rtsp": "hunter2-camera", "login": "hunter2-login", "mistyped": "hunter2-mistyped", "role": "hunter2-role"}
@@ -145,13 +146,13 @@ def test_no_password_comes_out_anywhere(
         seen.add(Keys(store.pool, Keyring(both.secret_key)).rotate(), Keys(store.pool, Keyring(NEW_KEY)).check())
     use_sqlalchemy(url, seen)
     seen.add(analytics.weekday_averages(url=url))
-    source.close(url)
+    arrow_client.close(url)
     for words in (["status"], ["status", "--json"], ["camera", "list", "--json"], ["key", "check"], ["key", "rotate"]):
         seen.command(url, *words, keys=both.secret_key)
     seen.command(url, "camera", "add", "South Lot", "--connection-string-stdin", text=RTSP + "\n")
     seen.command(url, "camera", "update", "nobody", "--connection-string-stdin", text=RTSP + "\n")
     wrong = with_password(url, "keeper", PASSWORDS["mistyped"])
-    for use in (Store.open, schema.migrate, schema.current, lambda u: analytics.weekday_averages(url=u)):
+    for use in (Store.open, migrations.migrate, revisions.current, lambda u: analytics.weekday_averages(url=u)):
         with seen.error():
             use(wrong)
     with seen.error():
@@ -194,8 +195,8 @@ def test_a_malformed_or_unreachable_url_is_named_without_its_password(
     uses: list[Any] = [
         lambda: Store.open(url, settings=Settings()),
         lambda: create_engine(url).connect(),
-        lambda: schema.migrate(url),
-        lambda: schema.current(url),
+        lambda: migrations.migrate(url),
+        lambda: revisions.current(url),
         lambda: analytics.weekday_averages(url=url),
     ]
     for use in uses:

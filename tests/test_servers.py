@@ -18,8 +18,9 @@ from clusters import Cluster
 from containers import IMAGES, missing_images, why_no_engine
 from servers import URL, Found, RunningServer
 
-from timeseries import ServerKind, schema
-from timeseries.jobs import list_jobs
+from timeseries import ServerKind
+from timeseries.maintenance.jobs import list_jobs
+from timeseries.schema import migrations
 
 ROOT = Path(__file__).parent.parent
 NO_ENGINE = dict.fromkeys(IMAGES, "Docker is not installed")
@@ -193,7 +194,7 @@ def test_no_background_job_of_the_urls_server_runs_in_a_database_of_the_tests(
     shared = RunningServer(server.found, URL, somebodys.url(), lambda: None)
     shared.prepare()
     quiet, awake = shared.copy(), shared.create()
-    schema.migrate(awake)
+    migrations.migrate(awake)
     runs = "SELECT coalesce(sum(total_runs), 0) FROM timescaledb_information.job_stats WHERE job_id >= 1000"
     with psycopg.connect(quiet, autocommit=True) as held, psycopg.connect(awake, autocommit=True) as connection:
         before = held.execute(runs).fetchone()

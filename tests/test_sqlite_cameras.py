@@ -10,7 +10,7 @@ from conftest import SECRET_KEY
 from sqlite_databases import LAYOUT, NORTH, PLAINTEXT, SOUTH, ask, database, old
 
 from timeseries import CameraExistsError, InvalidInputError, SecretError, Store
-from timeseries.keyring import Keyring, generate_key
+from timeseries.access.keyring import Keyring, generate_key
 from timeseries.settings import Settings
 
 __all__ = ["old"]

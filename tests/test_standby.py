@@ -13,9 +13,9 @@ from faults import opened, own_cluster, series
 from test_faults_servers import copy_as_standby, wait_for_standby
 
 import analytics
-from analytics import source
+from analytics import arrow_client
 from timeseries import Store
-from timeseries.roles import grant
+from timeseries.access.roles import grant
 
 Pair = tuple[Cluster, Cluster]
 
@@ -48,7 +48,7 @@ def test_notebooks_read_from_the_standby_and_from_the_primary_while_there_is_non
     wait_for_standby(primary, standby)
 
     def on_standby() -> bool:
-        return bool(source.fetch("SELECT pg_is_in_recovery() AS r", {}).to_pylist()[0]["r"])
+        return bool(arrow_client.fetch("SELECT pg_is_in_recovery() AS r", {}).to_pylist()[0]["r"])
 
     there = analytics.weekday_averages("North Lot")
     assert on_standby()
@@ -57,8 +57,8 @@ def test_notebooks_read_from_the_standby_and_from_the_primary_while_there_is_non
     standby.stop()
     assert analytics.weekday_averages("North Lot").equals(there)
     assert not on_standby()
-    source.close(both)
-    source.close(primary.url())
+    arrow_client.close(both)
+    arrow_client.close(primary.url())
 
 
 def test_a_store_writes_to_the_primary_whatever_the_order_of_the_hosts(pair: Pair) -> None:

@@ -13,11 +13,12 @@ from clusters import Cluster
 from conftest import RunningServer
 from faults import opened
 
-from timeseries import ConfigurationError, HealthLog, OccupancyEvent, ServerKind, Store, schema
-from timeseries.audit import KNOWN_BAD, server_problems
+from timeseries import ConfigurationError, HealthLog, OccupancyEvent, ServerKind, Store
 from timeseries.cli.main import main
-from timeseries.server import Server
-from timeseries.status import read_status
+from timeseries.database.server import Server
+from timeseries.monitoring.checks import KNOWN_BAD, server_problems
+from timeseries.monitoring.status import read_status
+from timeseries.schema import migrations
 
 COMMUNITY = pytest.mark.kinds(ServerKind.COMMUNITY)
 DAY = timedelta(days=1)
@@ -142,7 +143,7 @@ def test_a_library_that_is_not_the_one_of_the_database_is_named(server: RunningS
         with pytest.raises(ConfigurationError, match=r"version .* the server lacks .*timescaledb-9\.9\.9"):
             opened(url)
         with pytest.raises(ConfigurationError, match="ALTER EXTENSION timescaledb UPDATE"):
-            schema.migrate(url)
+            migrations.migrate(url)
     finally:
         server.drop()
 
@@ -157,7 +158,7 @@ def moved(server: RunningServer) -> Iterator[Cluster]:
         if not cluster.set_clock(200 * DAY):
             pytest.skip("needs libfaketime")
         cluster.start()
-        schema.migrate(cluster.url())
+        migrations.migrate(cluster.url())
         yield cluster
     finally:
         cluster.remove()

@@ -11,10 +11,10 @@ import pytest
 from click.testing import CliRunner
 
 from timeseries import HealthLog, OccupancyEvent, ServerKind, Store
-from timeseries.audit import IS_STALE
 from timeseries.cli import main
-from timeseries.events import Event
-from timeseries.status import read_status
+from timeseries.model.events import Event
+from timeseries.monitoring.checks import IS_STALE
+from timeseries.monitoring.status import read_status
 
 DAY = timedelta(days=1)
 NEVER = 2_000

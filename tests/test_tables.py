@@ -13,9 +13,9 @@ import pyarrow as pa
 import pytest
 
 from timeseries import InvalidInputError, Store
-from timeseries.batches import Batch
-from timeseries.events import EPOCH, MICROSECOND
-from timeseries.tables import columns_of, family_of, parse, part
+from timeseries.ingest.batches import Batch
+from timeseries.ingest.frames import columns_of, family_of, parse, part
+from timeseries.model.events import EPOCH, MICROSECOND
 
 AT = datetime(2026, 9, 1, 12, tzinfo=UTC)
 LOT = uuid.UUID(int=7)

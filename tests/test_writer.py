@@ -25,7 +25,7 @@ from timeseries import (
     Writer,
     WriterFullError,
 )
-from timeseries.spool import Spool
+from timeseries.writer.spool import Spool
 
 AT = datetime(2026, 9, 1, 12, 0, tzinfo=UTC)
 

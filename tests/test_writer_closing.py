@@ -14,7 +14,7 @@ import pytest
 from faults import series
 
 from timeseries import NotStoredError, RecordResult, Rejection, ServerUnavailableError, Writer
-from timeseries.spool import Spool
+from timeseries.writer.spool import Spool
 
 
 def test_closing_says_what_was_not_stored_and_a_closed_writer_accepts_nothing() -> None:

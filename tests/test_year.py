@@ -16,9 +16,10 @@ from conftest import RunningServer
 from faults import opened
 from history import add_cameras, events_of
 
-from timeseries import HealthLog, OccupancyEvent, ServerKind, Store, schema
-from timeseries.events import Event
-from timeseries.status import read_status
+from timeseries import HealthLog, OccupancyEvent, ServerKind, Store
+from timeseries.model.events import Event
+from timeseries.monitoring.status import read_status
+from timeseries.schema import migrations
 
 DAY = timedelta(days=1)
 DAYS = 365
@@ -41,7 +42,7 @@ def cluster(server: RunningServer) -> Iterator[Cluster]:
         if not cluster.set_clock(DAYS * DAY):
             pytest.skip("needs libfaketime")
         cluster.start()
-        schema.migrate(cluster.url())
+        migrations.migrate(cluster.url())
         yield cluster
     finally:
         cluster.remove()

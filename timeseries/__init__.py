@@ -26,18 +26,18 @@ from timeseries.errors import (
 )
 
 if TYPE_CHECKING:
+    from timeseries.access.keyring import generate_key
+    from timeseries.access.roles import Limits, grant
+    from timeseries.backup.restore import RestoreResult, restore
     from timeseries.cameras import Camera
-    from timeseries.events import HealthLog, OccupancyEvent, RecordResult, Rejection
-    from timeseries.importing import ImportResult
-    from timeseries.jobs import Job
-    from timeseries.keyring import generate_key
-    from timeseries.restoring import RestoreResult, restore
-    from timeseries.roles import Limits, grant
-    from timeseries.schema import migrate
-    from timeseries.server import Server, ServerKind
-    from timeseries.status import Status
+    from timeseries.database.server import Server, ServerKind
+    from timeseries.files.importing import ImportResult
+    from timeseries.maintenance.jobs import Job
+    from timeseries.model.events import HealthLog, OccupancyEvent, RecordResult, Rejection
+    from timeseries.monitoring.status import Status
+    from timeseries.schema.migrations import migrate
     from timeseries.store import Store, resolve_url
-    from timeseries.writer import Writer, WriterState
+    from timeseries.writer.writer import Writer, WriterState
 
 __all__ = [
     "BackupError",
@@ -80,25 +80,25 @@ __all__ = [
 # The same as under TYPE_CHECKING, for the interpreter.
 HOMES = {
     "Camera": "timeseries.cameras",
-    "HealthLog": "timeseries.events",
-    "ImportResult": "timeseries.importing",
-    "Job": "timeseries.jobs",
-    "Limits": "timeseries.roles",
-    "OccupancyEvent": "timeseries.events",
-    "RecordResult": "timeseries.events",
-    "Rejection": "timeseries.events",
-    "RestoreResult": "timeseries.restoring",
-    "Server": "timeseries.server",
-    "ServerKind": "timeseries.server",
-    "Status": "timeseries.status",
+    "HealthLog": "timeseries.model.events",
+    "ImportResult": "timeseries.files.importing",
+    "Job": "timeseries.maintenance.jobs",
+    "Limits": "timeseries.access.roles",
+    "OccupancyEvent": "timeseries.model.events",
+    "RecordResult": "timeseries.model.events",
+    "Rejection": "timeseries.model.events",
+    "RestoreResult": "timeseries.backup.restore",
+    "Server": "timeseries.database.server",
+    "ServerKind": "timeseries.database.server",
+    "Status": "timeseries.monitoring.status",
     "Store": "timeseries.store",
-    "Writer": "timeseries.writer",
-    "WriterState": "timeseries.writer",
-    "generate_key": "timeseries.keyring",
-    "grant": "timeseries.roles",
-    "migrate": "timeseries.schema",
+    "Writer": "timeseries.writer.writer",
+    "WriterState": "timeseries.writer.writer",
+    "generate_key": "timeseries.access.keyring",
+    "grant": "timeseries.access.roles",
+    "migrate": "timeseries.schema.migrations",
     "resolve_url": "timeseries.store",
-    "restore": "timeseries.restoring",
+    "restore": "timeseries.backup.restore",
 }
 
 

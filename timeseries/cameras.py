@@ -15,10 +15,10 @@ from psycopg import sql
 from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
 
-from timeseries.connections import Connection, Pool, connected
+from timeseries.access.keyring import Keyring
+from timeseries.database.connections import Connection, Pool, connected
 from timeseries.errors import CameraExistsError, CameraInUseError, InvalidInputError, UnknownCameraError
-from timeseries.keyring import Keyring
-from timeseries.relations import DESIRED_STATES
+from timeseries.model.relations import DESIRED_STATES
 
 DesiredState = Literal["running", "stopped", "maintenance"]
 MINIMAL_HOLD = timedelta(minutes=15)

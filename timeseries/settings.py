@@ -9,7 +9,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from timeseries.errors import ConfigurationError, InvalidInputError
-from timeseries.text import parse_interval
+from timeseries.model.parsing import parse_interval
 
 URL_VARIABLES = ("TIMESERIES_DATABASE_URL", "DATABASE_URL")
 READ_URL_VARIABLE = "TIMESERIES_READ_URL"

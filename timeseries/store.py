@@ -14,34 +14,35 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 from uuid import UUID
 
-from timeseries import lifecycle, local, refresh
+from timeseries.access.keyring import Keyring
+from timeseries.access.rotation import Keys
 from timeseries.cameras import Camera, Cameras
-from timeseries.connections import Pool, connected, open_pool
+from timeseries.database import embedded
+from timeseries.database.connections import Pool, connected, open_pool
+from timeseries.database.server import Server, inspect_server
 from timeseries.errors import InvalidInputError
-from timeseries.events import Event, RecordResult, Rejection
-from timeseries.jobs import Jobs
-from timeseries.keyring import Keyring
-from timeseries.policies import Policies
-from timeseries.retainer import Retainer
-from timeseries.retention import lengthen_keep
-from timeseries.revisions import require_current, revision_of
-from timeseries.rotation import Keys
-from timeseries.server import Server, inspect_server
+from timeseries.maintenance import refresh, retention
+from timeseries.maintenance.jobs import Jobs
+from timeseries.maintenance.policies import Policies
+from timeseries.maintenance.retainer import Retainer
+from timeseries.maintenance.retention_record import lengthen_keep
+from timeseries.model.events import Event, RecordResult, Rejection
+from timeseries.schema.revisions import require_current, revision_of
 from timeseries.settings import Settings
-from timeseries.writer import OnFull, Writer
+from timeseries.writer.writer import OnFull, Writer
 
 if TYPE_CHECKING:
-    from timeseries.backup import BackupResult
-    from timeseries.export import ExportResult
-    from timeseries.importing import ImportResult
-    from timeseries.ingest import OnConflict
-    from timeseries.status import Status
+    from timeseries.backup.dump import BackupResult
+    from timeseries.files.export import ExportResult
+    from timeseries.files.importing import ImportResult
+    from timeseries.ingest.record import OnConflict
+    from timeseries.monitoring.status import Status
 
 
 def resolve_url(url: str | None = None, settings: Settings | None = None) -> str:
     """The URL given, else the environment's, else that of the embedded server, which is started."""
     settings = settings or Settings.from_environment()
-    return url or settings.database_url or local.start(settings)
+    return url or settings.database_url or embedded.start(settings)
 
 
 class Store:
@@ -84,7 +85,7 @@ class Store:
         try:
             with connected(pool) as connection:
                 if embedded and revision_of(connection) is None:
-                    from timeseries.schema import migrate
+                    from timeseries.schema.migrations import migrate
 
                     migrate(url)
                 require_current(connection)
@@ -106,9 +107,9 @@ class Store:
         A bad event comes back in `rejected` with its index and reason; the others are stored. Raises
         ServerUnavailableError where the server is away: the same call can be made again, nothing is stored twice.
         """
-        from timeseries import ingest
+        from timeseries.ingest import record
 
-        return ingest.record(self.pool, events, on_conflict)
+        return record.record(self.pool, events, on_conflict)
 
     def record_frame(self, frame: Any, *, on_conflict: OnConflict = "ignore") -> RecordResult:
         """Store a table of events: a pandas DataFrame, an Arrow table, or anything that offers Arrow's stream (Polars).
@@ -120,9 +121,9 @@ class Store:
 
         Raises InvalidInputError where columns are missing, ServerUnavailableError where the server is away.
         """
-        from timeseries import tables
+        from timeseries.ingest import frames
 
-        return tables.record_table(self.pool, self.cameras, frame, on_conflict)
+        return frames.record_table(self.pool, self.cameras, frame, on_conflict)
 
     def writer(
         self,
@@ -135,15 +136,15 @@ class Store:
         spool: Path | str | None = None,
         close_timeout: float = 60.0,
     ) -> Writer:
-        """A writer that stores in the background; `timeseries.writer.Writer` explains the settings.
+        """A writer that stores in the background; `timeseries.writer.writer.Writer` explains the settings.
 
         With the first writer the store also prunes in the background, once a day, where TimescaleDB runs no policies.
         """
-        from timeseries import ingest  # now, because its thread may first record while the interpreter ends
+        from timeseries.ingest import record
 
         self._retainer.start("a writer's store")
         return Writer(
-            partial(ingest.record, self.pool),
+            partial(record.record, self.pool),
             batch_size=batch_size,
             flush_interval=flush_interval,
             max_pending=max_pending,
@@ -163,16 +164,17 @@ class Store:
         match_names: bool = False,
         progress: Callable[[int, int], None] | None = None,
     ) -> ImportResult:
-        """Store a file of events: CSV, gzipped CSV or Parquet, see `timeseries.importing.import_file`; or a SQLite
-        database with its cameras, see `timeseries.legacy.import_database`, which alone knows `match_names`.
+        """Store a file of events: CSV, gzipped CSV or Parquet, see `timeseries.files.importing.import_file`; or a
+        SQLite database with its cameras, see `timeseries.files.import_sqlite.import_database`, which alone knows
+        `match_names`.
         """
-        from timeseries import importing, legacy
-        from timeseries.sqlite import is_sqlite
+        from timeseries.files import import_sqlite, importing
+        from timeseries.files.sqlite_reader import is_sqlite
 
         if is_sqlite(Path(events)):
             if cameras is not None:
                 raise InvalidInputError(f"{events} has its cameras in it; leave out the file {cameras}")
-            return legacy.import_database(
+            return import_sqlite.import_database(
                 self.pool,
                 self.cameras,
                 Path(events),
@@ -193,11 +195,12 @@ class Store:
 
     def prune(
         self, keep: timedelta | None = None, *, progress: Callable[[int, int], None] | None = None
-    ) -> lifecycle.PruneResult:
+    ) -> retention.PruneResult:
         """Remove raw rows older than `keep`, by default `TIMESERIES_KEEP`, else what the database records; the averages
-        stay. Where there is a `keep`, it is recorded and rules from now on. See `timeseries.lifecycle.prune`.
+        stay. Where there is a `keep`, it is recorded and rules from now on. See
+        `timeseries.maintenance.retention.prune`.
         """
-        return lifecycle.prune(self.pool, keep, default=self.keep, progress=progress)
+        return retention.prune(self.pool, keep, default=self.keep, progress=progress)
 
     def export(
         self,
@@ -209,20 +212,20 @@ class Store:
         end: datetime | None = None,
         progress: Callable[[int, int], None] | None = None,
     ) -> ExportResult:
-        """Write events, an aggregate or the cameras to a CSV or Parquet file; see `timeseries.export.export`."""
-        from timeseries import export
+        """Write events, an aggregate or the cameras to a CSV or Parquet file; see `timeseries.files.export.export`."""
+        from timeseries.files import export
 
         return export.export(
             self.pool, self.cameras, relation, Path(path), of=of, start=start, end=end, progress=progress
         )
 
     def backup(self, path: Path | str, *, progress: Callable[[int, int], None] | None = None) -> BackupResult:
-        """Write the whole database as it is now into a file; `timeseries.backup.backup` says how, and
+        """Write the whole database as it is now into a file; `timeseries.backup.dump.backup` says how, and
         `timeseries.restore` puts it into another database.
         """
-        from timeseries import backup
+        from timeseries.backup import dump
 
-        return backup.backup(self.url, Path(path), settings=self.settings, progress=progress)
+        return dump.backup(self.url, Path(path), settings=self.settings, progress=progress)
 
     def refresh(
         self,
@@ -231,18 +234,18 @@ class Store:
         *,
         progress: Callable[[int, int], None] | None = None,
     ) -> tuple[refresh.Refreshed, ...]:
-        """Compute the aggregates of a range again; nothing is erased. See `timeseries.refresh.refresh`."""
+        """Compute the aggregates of a range again; nothing is erased. See `timeseries.maintenance.refresh.refresh`."""
         return refresh.refresh(self.pool, start, end, progress=progress)
 
     def status(self) -> Status:
-        """What is in the store, how it is, and what needs an operator. See `timeseries.status.read_status`."""
-        from timeseries.status import read_status
+        """What is in the store, how it is, and what needs an operator; see `timeseries.monitoring.status`."""
+        from timeseries.monitoring.status import read_status
 
         return read_status(self.pool, self.settings.keep)
 
     def audit_roles(self) -> list[str]:
         """What is wrong with the rights of database roles, a sentence each with the remedy; empty when all is well."""
-        from timeseries.roles import audit
+        from timeseries.access.roles import audit
 
         with connected(self.pool) as connection:
             return audit(connection)

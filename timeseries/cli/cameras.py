@@ -9,7 +9,7 @@ import click
 
 from timeseries import Camera, Store
 from timeseries.cli.output import print_json, print_table
-from timeseries.text import parse_interval, parse_json
+from timeseries.model.parsing import parse_interval, parse_json
 
 
 @click.group()

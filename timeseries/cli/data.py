@@ -9,7 +9,7 @@ import click
 
 from timeseries import Store
 from timeseries.cli.output import print_json, print_table, progress_bar
-from timeseries.text import parse_interval
+from timeseries.model.parsing import parse_interval
 
 
 @click.command("import")

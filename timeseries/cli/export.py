@@ -8,8 +8,8 @@ import click
 
 from timeseries import Store
 from timeseries.cli.output import print_json, progress_bar
-from timeseries.export import RELATIONS
-from timeseries.text import parse_timestamp
+from timeseries.files.export import RELATIONS
+from timeseries.model.parsing import parse_timestamp
 
 
 @click.command()

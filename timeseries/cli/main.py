@@ -14,7 +14,7 @@ COMMANDS = {
     "backup": ("timeseries.cli.backup:backup", "Write the whole database, as it is at one moment, into FILE."),
     "camera": ("timeseries.cli.cameras:camera", "The configuration of cameras."),
     "demo": (
-        "analytics.commands:demo",
+        "analytics.cli:demo",
         "Feed 120 days of sample data through the public API and answer with it; a second run reuses them.",
     ),
     "export": (
@@ -52,7 +52,7 @@ COMMANDS = {
         "Restore the backup FILE into an empty database and compare the rows with those that were dumped.",
     ),
     "status": ("timeseries.cli.schema:status", "Say which server this is and what is in it."),
-    "weekday": ("analytics.commands:weekday", "Average occupancy of the lot NAME by weekday, weighed by time."),
+    "weekday": ("analytics.cli:weekday", "Average occupancy of the lot NAME by weekday, weighed by time."),
 }
 
 

@@ -9,8 +9,8 @@ import click
 
 from timeseries import InvalidInputError, Store
 from timeseries.cli.output import print_json, print_table, progress_bar
-from timeseries.policy_rules import RELATIONS, SETTINGS, RelationPolicies
-from timeseries.text import interval_text, parse_timestamp
+from timeseries.maintenance.policy_rules import RELATIONS, SETTINGS, RelationPolicies
+from timeseries.model.parsing import interval_text, parse_timestamp
 
 
 @click.group()

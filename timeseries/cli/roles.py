@@ -7,7 +7,7 @@ import sys
 import click
 
 from timeseries import Limits, grant, resolve_url
-from timeseries.text import parse_interval
+from timeseries.model.parsing import parse_interval
 
 
 @click.command("grant")

@@ -11,11 +11,11 @@ import click
 from timeseries import Store, resolve_url
 from timeseries.cli.output import print_json, print_problems, print_table, size
 from timeseries.cli.policies import show_policies
-from timeseries.text import interval_text
+from timeseries.model.parsing import interval_text
 
 if TYPE_CHECKING:
     from timeseries import Status
-    from timeseries.status import RetentionStatus
+    from timeseries.monitoring.status import RetentionStatus
 
 
 @click.command()

@@ -1,0 +1,106 @@
+"""The commands that answer questions: `timeseries weekday` and `timeseries demo`."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, cast
+
+import click
+import pandas as pd
+
+from analytics.request import NAMES
+from analytics.weekdays import weekday_averages, weekday_profile
+from timeseries import CameraExistsError, Store
+from timeseries.cli.output import print_json, print_table, progress_bar
+from timeseries.sample_data import LOTS, events
+
+SAMPLE_DAYS = 120
+
+
+@click.command()
+@click.argument("name")
+@click.option("--weekday", "weekdays", multiple=True, help="A weekday, like tuesday; may be repeated.")
+@click.option("--start", help="ISO 8601; a date is the midnight at the lot.")
+@click.option("--end", help="ISO 8601; a date is the midnight at the lot.")
+@click.option("--timezone", help="Instead of the lot's own.")
+@click.option("--plot", type=click.Path(path_type=Path), help="Save a weekday-by-hour heat map as PNG.")
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@click.pass_obj
+def weekday(
+    url: str | None,
+    name: str,
+    weekdays: tuple[str, ...],
+    start: str | None,
+    end: str | None,
+    timezone: str | None,
+    plot: Path | None,
+    as_json: bool,
+) -> None:
+    """Average occupancy of the lot NAME by weekday, weighed by time."""
+    with Store.open(url) as store:
+        frame = weekday_averages(
+            name, weekdays=weekdays or None, start=start, end=end, timezone=timezone, url=store.url
+        )
+        if plot is not None:
+            save_heat_map(name, plot, store, start=start, end=end, timezone=timezone)
+    print_json(records(frame)) if as_json else print_weekdays(frame)
+
+
+def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """A dictionary a row, with None for what is missing."""
+    return frame.astype(object).where(frame.notna(), None).to_dict("records")  # type: ignore[return-value]
+
+
+def print_weekdays(frame: pd.DataFrame) -> None:
+    print_table(
+        ["camera", "weekday", "average", "least", "most", "samples", "coverage"],
+        [
+            [row.camera, NAMES[row.weekday - 1].capitalize(), row.occupied_avg, row.occupied_min, row.occupied_max,
+             row.samples, f"{row.coverage:.1%}"]
+            for row in cast(Any, frame.itertuples())
+        ],
+        title=f"Average number of cars, weighed by time ({frame.attrs['timezone'] or 'local time'})",
+    )  # fmt: skip
+
+
+def save_heat_map(
+    name: str,
+    path: Path,
+    store: Store,
+    *,
+    start: str | None = None,
+    end: str | None = None,
+    timezone: str | None = None,
+) -> None:
+    try:
+        from analytics import plot
+    except ImportError as error:
+        raise click.ClickException("a picture needs matplotlib: pip install 'occupancy-timeseries[plot]'") from error
+    week = weekday_profile(name, start=start, end=end, timezone=timezone, url=store.url)
+    plot.save(plot.heat_map(week), path)
+    click.echo(f"The weekday-by-hour heat map is in {path}", err=True)
+
+
+@click.command()
+@click.option(
+    "--plot", type=click.Path(path_type=Path), default=Path("occupancy-heatmap.png"), show_default=True,
+    help="Where the heat map goes.",
+)  # fmt: skip
+@click.pass_obj
+def demo(url: str | None, plot: Path) -> None:
+    """Feed 120 days of sample data through the public API and answer with it; a second run reuses them."""
+    end = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    with Store.open(url) as store:
+        click.echo(f"Server: {store.server()}")
+        with progress_bar("Sample data") as progress:
+            for position, lot in enumerate(LOTS):
+                try:
+                    store.cameras.add(lot.name, timezone=lot.timezone, capacity=lot.capacity, id=lot.id)
+                except CameraExistsError:
+                    continue
+                result = store.record(events(lot, end - timedelta(days=SAMPLE_DAYS), end))
+                click.echo(f"{lot.name}: {result.inserted:,} events ({lot.feed}, {lot.timezone})")
+                progress(position + 1, len(LOTS))
+        print_weekdays(weekday_averages([lot.id for lot in LOTS], url=store.url))
+        save_heat_map(LOTS[0].name, plot, store)

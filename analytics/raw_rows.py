@@ -1,0 +1,220 @@
+"""Rows as they are stored: raw events in bounded memory, and the rows of an aggregate."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any, Literal, Unpack, overload
+from uuid import UUID
+
+import pandas as pd
+import pyarrow as pa
+
+from analytics.arrow_client import fetch
+from analytics.frames import DtypeBackend, attributes, frame, table
+from analytics.query import Answer, Asked, ask
+from analytics.ranges import EPOCH, Moment
+from analytics.request import Cameras, Question, Scope, scopes
+from timeseries import InvalidInputError
+
+Kind = Literal["occupancy", "health"]
+LONGEST = timedelta(days=64)
+SHORTEST = timedelta(days=1)
+
+BOUNDS = """
+    SELECT min(f.at) AS first_at, max(l.at) AS last_at
+    FROM unnest($camera_ids::uuid[]) AS camera_id
+    CROSS JOIN LATERAL (
+        SELECT e."timestamp" AS at FROM public.{events} AS e
+        WHERE e.camera_id = camera_id.camera_id AND e."timestamp" >= coalesce($start_at::timestamptz, '-infinity')
+        ORDER BY e."timestamp" LIMIT 1
+    ) AS f
+    CROSS JOIN LATERAL (
+        SELECT e."timestamp" AS at FROM public.{events} AS e
+        WHERE e.camera_id = camera_id.camera_id AND e."timestamp" < coalesce($end_at::timestamptz, 'infinity')
+        ORDER BY e."timestamp" DESC LIMIT 1
+    ) AS l
+"""
+# A page begins where the one before it ended: after a camera at one moment, or at a moment.
+PAGE = """
+    SELECT e.camera_id, e."timestamp", {columns}
+    FROM public.{events} AS e
+    WHERE e.camera_id IN (SELECT unnest($camera_ids::uuid[]))
+      AND e."timestamp" >= $start_at::timestamptz AND e."timestamp" < $end_at::timestamptz
+      AND ($after::uuid IS NULL OR e."timestamp" > $start_at::timestamptz OR e.camera_id > $after::uuid)
+    ORDER BY e."timestamp", e.camera_id
+    LIMIT $size::integer
+"""
+RAW: dict[Kind, tuple[str, Answer]] = {
+    "occupancy": (
+        BOUNDS.format(events="occupancy_events"),
+        Answer(
+            PAGE.format(events="occupancy_events", columns="e.occupied_count, e.raw_data::text AS raw_data"),
+            ("camera", "camera_id", "timestamp", "occupied_count", "raw_data"),
+            ("timestamp", "camera"),
+        ),
+    ),
+    "health": (
+        BOUNDS.format(events="health_logs"),
+        Answer(
+            PAGE.format(events="health_logs", columns="e.status, e.message"),
+            ("camera", "camera_id", "timestamp", "status", "message"),
+            ("timestamp", "camera"),
+            "status",
+        ),
+    ),
+}
+
+UNITS = {"occupancy": "cars", "health": "share of the known time"}
+MEASURES = {
+    "occupancy": ("samples", "occupied_min", "occupied_max", "occupied_avg"),
+    "health": ("samples", "healthy_samples", "degraded_samples", "disconnected_samples", "healthy_share"),
+}
+SUMMARY = {
+    "occupancy": ("first_at", "first_count", "last_at", "last_count", "car_seconds", "known_seconds"),
+    "health": (
+        "first_at", "first_status", "last_at", "last_status", "healthy_seconds", "degraded_seconds",
+        "disconnected_seconds",
+    ),
+}  # fmt: skip
+LEVELS: dict[str, tuple[str, ...]] = {"quarter_hourly": (), "hourly": (), "weekday": ("local_date", "weekday")}
+# A bound that is looked up by a subquery is evaluated once, not for each row. One that is not asked for would cost an
+# index scan in place of a sequential one.
+SINCE = "a.bucket >= (SELECT $start_at::timestamptz)"
+UNTIL = "a.bucket < (SELECT $end_at::timestamptz)"
+OF_CAMERAS = "a.camera_id IN (SELECT unnest($camera_ids::uuid[]))"
+
+
+def rows_of(family: str, level: str, question: Question, *, summary: bool) -> Answer:
+    columns = ("bucket", *LEVELS[level], *MEASURES[family], *(SUMMARY[family] if summary else ()))
+    conditions = [
+        condition
+        for condition, wanted in (
+            (SINCE, question.start is not None),
+            (UNTIL, question.end is not None),
+            (OF_CAMERAS, question.cameras is not None or question.timezone is None),  # else there is one scope: all
+        )
+        if wanted
+    ]
+    names = ", ".join(f"a.{name}" for name in ("camera_id", *columns))
+    where = " AND ".join(conditions) or "true"
+    query = f"SELECT {names} FROM public.{family}_{level} AS a WHERE {where}"  # noqa: S608 - names of our own
+    return Answer(query, ("camera", "camera_id", *columns), ("camera", "bucket", *LEVELS[level][:1]), UNITS[family])
+
+
+AGGREGATES = {f"{family}_{level}": (family, level) for family in MEASURES for level in LEVELS}
+
+
+@overload
+def aggregate_rows(
+    name: str, cameras: Cameras = None, *, as_arrow: Literal[True], summary: bool = False, **asked: Unpack[Asked]
+) -> pa.Table: ...
+@overload
+def aggregate_rows(
+    name: str, cameras: Cameras = None, *, as_arrow: Literal[False] = False, summary: bool = False,
+    **asked: Unpack[Asked],
+) -> pd.DataFrame: ...  # fmt: skip
+def aggregate_rows(
+    name: str,
+    cameras: Cameras = None,
+    *,
+    start: Moment = None,
+    end: Moment = None,
+    timezone: str | None = None,
+    as_arrow: bool = False,
+    summary: bool = False,
+    dtype_backend: DtypeBackend | None = None,
+    url: str | None = None,
+) -> Any:
+    """The rows of an aggregate, such as `occupancy_hourly`, as they are: buckets aligned in UTC, only those with
+    observations, nothing carried in. Millions of them arrive in seconds.
+
+    Arguments and errors are those of `hourly_averages`; a bucket belongs to the range in which it begins. The columns
+    are those of the aggregate, beside camera and camera_id; with `summary` also those from which rows can be merged.
+    """
+    if name not in AGGREGATES:
+        raise InvalidInputError(f"aggregate {name!r} is unknown; give one of {', '.join(AGGREGATES)}")
+    question = Question(cameras, start, end, timezone, url)
+    family, level = AGGREGATES[name]
+    return ask(
+        rows_of(family, level, question, summary=summary),
+        question,
+        as_arrow=as_arrow,
+        dtype_backend=dtype_backend,
+        exact=True,
+    )
+
+
+@overload
+def events(
+    cameras: Cameras = None, *, kind: Kind = "occupancy", batch_size: int = 100_000, as_arrow: Literal[True],
+    **asked: Unpack[Asked],
+) -> Iterator[pa.Table]: ...  # fmt: skip
+@overload
+def events(
+    cameras: Cameras = None, *, kind: Kind = "occupancy", batch_size: int = 100_000, as_arrow: Literal[False] = False,
+    **asked: Unpack[Asked],
+) -> Iterator[pd.DataFrame]: ...  # fmt: skip
+def events(
+    cameras: Cameras = None,
+    *,
+    kind: Kind = "occupancy",
+    batch_size: int = 100_000,
+    start: Moment = None,
+    end: Moment = None,
+    timezone: str | None = None,
+    as_arrow: bool = False,
+    dtype_backend: DtypeBackend | None = None,
+    url: str | None = None,
+) -> Iterator[Any]:
+    """Raw rows, a frame of at most `batch_size` at a time: memory is bounded, and no transaction stays open between.
+
+    The other arguments and the errors are those of `hourly_averages`; the range is taken exactly. Rows come in the
+    order of time; of cameras in several time zones, one zone after another, and then in UTC. Frames are indexed by
+    `timestamp`, with the columns camera, camera_id and, of `kind` "occupancy", occupied_count and raw_data (JSON as
+    text), of "health", status and message. All of them have the same types and categories, and where there is no row
+    there is one frame without rows: `pd.concat` puts them together.
+    """
+    if kind not in RAW:
+        raise InvalidInputError(f"kind {kind!r} is unknown; give 'occupancy' or 'health'")
+    if batch_size < 1:
+        raise InvalidInputError(f"batch size {batch_size!r}: it must be at least 1")
+    bounds, page = RAW[kind]
+    asked = scopes(Question(cameras, start, end, timezone, url), exact=True)
+    attrs = attributes(asked, page.unit)
+    parts = (part for scope in asked for part in pages(scope, bounds, page.query, batch_size, url))
+    first = next(parts, None)
+    if first is None:
+        first = rows_between(EPOCH, EPOCH, asked[0], page.query, 0, url)
+    for rows in itertools.chain([first], parts):
+        found = table([rows], asked, page.columns, page.keys, attrs)
+        yield found if as_arrow else frame(found, attrs, dtype_backend)
+
+
+def rows_between(
+    start: datetime, end: datetime, scope: Scope, query: str, size: int, url: str | None, after: object = None
+) -> pa.Table:
+    asked = replace(scope, start=start, end=end).parameters() | {"after": after, "size": size}
+    return fetch(query, asked, url)
+
+
+def pages(scope: Scope, bounds: str, query: str, size: int, url: str | None) -> Iterator[pa.Table]:
+    """Windows of time, since raw rows are stored by day: longer where there are few rows, cut where there are many."""
+    (ends,) = fetch(bounds, scope.parameters(), url).to_pylist()
+    if ends["first_at"] is None or ends["last_at"] < ends["first_at"]:
+        return
+    at, last, window, after = ends["first_at"].astimezone(UTC), ends["last_at"], SHORTEST, None
+    while at <= last:
+        until = min(at + window, scope.end or datetime.max.replace(tzinfo=UTC), last + timedelta(microseconds=1))
+        rows = rows_between(at, until, scope, query, size, url, after)
+        if rows.num_rows:
+            yield rows
+        if rows.num_rows == size:
+            at, camera = rows["timestamp"][-1].as_py(), rows["camera_id"][-1].as_py()
+            after = UUID(bytes=camera) if isinstance(camera, bytes) else camera  # bytes to an older pyarrow
+            window = max(window / 2, SHORTEST)
+        else:
+            at, after = until, None
+            window = min(window * 2, LONGEST) if rows.num_rows < size / 4 else window

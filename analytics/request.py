@@ -1,0 +1,171 @@
+"""What is asked: which cameras, which range, which weekdays, in words that people use."""
+
+from __future__ import annotations
+
+import difflib
+import shlex
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from uuid import UUID
+from zoneinfo import ZoneInfo, available_timezones
+
+from analytics.arrow_client import fetch
+from analytics.ranges import Moment, instant, parsed, quarter, within_reach
+from timeseries import Camera, InvalidInputError
+from timeseries.cameras import unknown_camera
+
+CameraLike = Camera | UUID | str
+Cameras = CameraLike | Iterable[CameraLike] | None
+Weekdays = str | int | Iterable[str | int] | None
+
+NAMES = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
+
+
+@dataclass(frozen=True, slots=True)
+class Lot:
+    """What an answer needs to know of a camera."""
+
+    id: str
+    name: str
+    timezone: str
+    capacity: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """Which cameras (None: all), over which range (None: from the first observation, until now), in which zone (None:
+    the camera's own), in which database (None: that of the environment).
+    """
+
+    cameras: Cameras = None
+    start: Moment = None
+    end: Moment = None
+    timezone: str | None = None
+    url: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """Cameras of one zone, by name, and the range asked of them; `rounded` outwards to quarters of an hour or not."""
+
+    lots: tuple[Lot, ...]
+    timezone: str
+    start: datetime | None
+    end: datetime | None
+    rounded: bool = False
+
+    def parameters(self) -> dict[str, object]:
+        """For the query: the ids, and the range in ISO 8601."""
+        return {
+            "camera_ids": "{" + ",".join(lot.id for lot in self.lots) + "}",
+            "start_at": self.start.isoformat() if self.start else None,
+            "end_at": self.end.isoformat() if self.end else None,
+        }
+
+    def within_reach(self, ahead: timedelta, *, exact: bool = False) -> Scope:
+        """The same without the times of which no answer knows anything, up to `ahead` of now."""
+        start, end = within_reach(self.start, self.end, ahead, exact=exact)
+        return replace(self, start=start, end=end)
+
+
+def scopes(question: Question, *, exact: bool = False) -> list[Scope]:
+    """One scope per time zone, since a date begins at another moment in each; at least one. The range is rounded
+    outwards to quarters of an hour unless it is to be `exact`.
+
+    Raises UnknownCameraError or InvalidInputError.
+    """
+    asked = question.timezone
+    if asked is not None:
+        check_zone(asked)
+    zones: dict[str, list[Lot]] = {}
+    for lot in find_cameras(question.cameras, question.url):
+        zones.setdefault(asked or lot.timezone, []).append(lot)
+    start, end = parsed("start", question.start), parsed("end", question.end)
+    if len(zones) == 1 or any(value and not isinstance(value, datetime) for value in (start, end)):
+        check_stored_zones(zones)
+    found = []
+    for zone, lots in (zones or {asked or "UTC": []}).items():
+        first, last = instant("start", start, zone), instant("end", end, zone)
+        if first is not None and last is not None and first >= last:
+            raise InvalidInputError(
+                f"the range is reversed or empty: start {question.start} is not before end {question.end}; swap them"
+            )
+        wide = (first, last) if exact else (quarter(first, 0), quarter(last, 1))
+        found.append(Scope(tuple(sorted(lots, key=lambda lot: lot.name)), zone, *wide, wide != (first, last)))
+    return found
+
+
+def is_zone(name: str) -> bool:
+    try:
+        ZoneInfo(name)
+    except (KeyError, TypeError, ValueError, OSError):  # it is looked up as a file
+        return False
+    return True
+
+
+def check_zone(name: str) -> None:
+    if not is_zone(name):
+        near = difflib.get_close_matches(str(name), available_timezones(), n=3)
+        hint = f"did you mean {' or '.join(near)}?" if near else "give an IANA name, like Europe/Berlin"
+        raise InvalidInputError(f"time zone {name!r} is unknown; {hint}")
+
+
+def check_stored_zones(zones: dict[str, list[Lot]]) -> None:
+    """PostgreSQL takes more zones than there are names of, and another program may have stored one of them."""
+    for zone, lots in zones.items():
+        if not is_zone(zone):
+            raise InvalidInputError(
+                f"camera {lots[0].name!r} has the time zone {zone!r}, which has no IANA name; mend it with: timeseries"
+                f" camera update {shlex.quote(lots[0].name)} --timezone Europe/Berlin, or ask with a timezone"
+            )
+
+
+def several(cameras: Cameras) -> list[CameraLike] | None:
+    """What was asked for as a list: an iterable may be read only once."""
+    return [cameras] if isinstance(cameras, str | UUID | Camera) else None if cameras is None else list(cameras)
+
+
+def find_cameras(cameras: Cameras, url: str | None) -> list[Lot]:
+    """The cameras asked for, all where None is given; one that is named twice is there once."""
+    query = "SELECT id::text, name::text, timezone, capacity FROM public.cameras ORDER BY name"
+    known = [Lot(**row) for row in fetch(query, {}, url).to_pylist()]
+    wanted = several(cameras)
+    if wanted is None:
+        return known
+    by_key = {lot.id: lot for lot in known} | {lot.name: lot for lot in known}
+    found: dict[str, Lot] = {}
+    for camera in wanted:
+        key = str(camera.id if isinstance(camera, Camera) else camera)
+        lot = by_key.get(key) or by_key.get(spelled_out(key))
+        if lot is None:
+            raise unknown_camera(key, [lot.name for lot in known])
+        found[lot.id] = lot
+    return list(found.values())
+
+
+def spelled_out(key: str) -> str:
+    """An id in the spelling of the database, from any that stands for one; another text as it is."""
+    try:
+        return str(UUID(key))
+    except ValueError:
+        return key
+
+
+def weekday_numbers(weekdays: Weekdays) -> list[int]:
+    """ISO numbers, Monday 1 to Sunday 7, from numbers, names or their first three letters; all for None."""
+    if weekdays is None:
+        return list(range(1, 8))
+    if isinstance(weekdays, str | int):
+        weekdays = [weekdays]
+    return sorted({weekday_number(weekday) for weekday in weekdays})
+
+
+def weekday_number(weekday: str | int) -> int:
+    name = str(weekday).strip().lower()
+    for number, full in enumerate(NAMES, 1):
+        if name == str(number) or (len(name) >= 3 and full.startswith(name)):
+            return number
+    raise InvalidInputError(
+        f"weekday {weekday!r} is unknown; give a name like 'tuesday', or an ISO number from 1 (Monday) to 7 (Sunday)"
+    )

@@ -1,0 +1,96 @@
+"""Another key for the connection strings that are stored, and a look at whether all of them open."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from timeseries.access.keyring import REMEDY, Keyring, key_id_of
+from timeseries.database.connections import Pool, connected
+from timeseries.errors import SecretError
+
+STORED = "SELECT id, connection_string FROM public.cameras WHERE connection_string IS NOT NULL ORDER BY id"
+# What somebody else stored meanwhile is newer than what was read, and stays.
+SWAP = "UPDATE public.cameras SET connection_string = %s WHERE id = %s AND connection_string = %s"
+
+
+@dataclass(frozen=True, slots=True)
+class KeyUse:
+    """A key: how many connection strings need it, whether it is known, and whether it is the one that encrypts."""
+
+    key_id: str
+    cameras: int
+    known: bool
+    encrypts: bool
+
+
+@dataclass(frozen=True, slots=True)
+class KeyCheck:
+    """Every key that is known or needed, and why single connection strings do not open (no reason: all of them do)."""
+
+    keys: tuple[KeyUse, ...]
+    problems: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RotationResult:
+    """How many connection strings were encrypted again, how many were changed meanwhile by somebody else, and why
+    others could not be opened; those are as they were.
+    """
+
+    rotated: int
+    changed_meanwhile: int
+    problems: tuple[str, ...]
+
+
+class Keys:
+    """The keys of a store, and the connection strings that they encrypted."""
+
+    def __init__(self, pool: Pool, keyring: Keyring) -> None:
+        self._pool = pool
+        self._keyring = keyring
+
+    def check(self) -> KeyCheck:
+        """Open every connection string, and show none. Raises ServerUnavailableError or NotMigratedError."""
+        with connected(self._pool) as connection:
+            rows = connection.execute(STORED).fetchall()
+        problems = []
+        for camera_id, ciphertext in rows:
+            try:
+                self._keyring.decrypt(ciphertext, camera_id)
+            except SecretError as error:
+                problems.append(str(error))
+        uses = Counter(key_id_of(ciphertext) for _, ciphertext in rows)
+        keys = [
+            KeyUse(key_id, uses[key_id], key_id in self._keyring.key_ids, key_id in self._keyring.key_ids[:1])
+            for key_id in dict.fromkeys([*self._keyring.key_ids, *uses])
+        ]
+        return KeyCheck(tuple(keys), tuple(problems))
+
+    def rotate(self, *, progress: Callable[[int, int], None] | None = None) -> RotationResult:
+        """Encrypt what older keys encrypted with the first one, each camera in a transaction of its own.
+
+        It can be interrupted and run again, beside services that read: they need both keys until it is through. One
+        that does not open is left as it is, with the reason; the others are rotated.
+
+        Raises SecretError where there is no key, ServerUnavailableError or NotMigratedError.
+        """
+        if not self._keyring.key_ids:
+            raise SecretError(f"there is no key to encrypt with: {REMEDY}")
+        with connected(self._pool) as connection:
+            rows = connection.execute(STORED).fetchall()
+            connection.commit()
+            old = [row for row in rows if key_id_of(row[1]) != self._keyring.key_ids[0]]
+            problems, rotated = [], 0
+            for done, (camera_id, ciphertext) in enumerate(old, 1):
+                try:
+                    renewed = self._keyring.encrypt(self._keyring.decrypt(ciphertext, camera_id), camera_id)
+                except SecretError as error:
+                    problems.append(str(error))
+                    continue
+                with connection.transaction():
+                    rotated += connection.execute(SWAP, [renewed, camera_id, ciphertext]).rowcount
+                if progress is not None:
+                    progress(done, len(old))
+        return RotationResult(rotated, len(old) - rotated - len(problems), tuple(problems))

@@ -1,0 +1,204 @@
+"""Backups of the whole database, by pg_dump, with the counts of the very snapshot that was dumped."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from subprocess import PIPE
+from typing import Any
+
+import psycopg
+from psycopg import sql
+
+from timeseries.atomic_file import draft
+from timeseries.backup.archive import Manifest, write_dump, write_manifest
+from timeseries.backup.programs import find_program, running, target
+from timeseries.database.connections import Connection, conninfo, translated_errors
+from timeseries.database.server import Server, inspect_server
+from timeseries.errors import ServerUnavailableError
+from timeseries.maintenance.jobs import list_jobs, postpone_retention
+from timeseries.settings import Settings
+
+# Before the snapshot: what is locked, retention and compression can no longer take away from under it.
+LOCK = "LOCK TABLE public.cameras, public.occupancy_events, public.health_logs IN ACCESS SHARE MODE"
+UNLIMITED = """
+    SET LOCAL timezone = 'UTC';
+    SET LOCAL lock_timeout = '60s';
+    SET LOCAL statement_timeout = 0;
+    SET LOCAL idle_in_transaction_session_timeout = 0
+"""
+POSTPONED = timedelta(hours=1)
+POSTPONE_EVERY = timedelta(minutes=10)
+
+# Tables, under the names that people know; hypertables as a whole. The last run of retention is in no backup: where its
+# row is missing retention is paused.
+RELATIONS = """
+    SELECT CASE n.nspname WHEN 'public' THEN c.relname::text ELSE n.nspname || '.' || c.relname END,
+           n.nspname::text, c.relname::text
+    FROM pg_catalog.pg_class AS c
+    JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+    WHERE c.relkind IN ('r', 'p') AND n.nspname IN ('public', 'timeseries')
+      AND (n.nspname, c.relname) <> ('timeseries', 'retention_run')
+    ORDER BY 1
+"""
+MATERIALIZATIONS = """
+    SELECT a.user_view_name::text, h.schema_name::text, h.table_name::text
+    FROM _timescaledb_catalog.continuous_agg AS a
+    JOIN _timescaledb_catalog.hypertable AS h ON h.id = a.mat_hypertable_id
+    ORDER BY a.mat_hypertable_id
+"""
+DUMPED_TABLES = """
+    SELECT count(*) FROM pg_catalog.pg_class AS c
+    JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+    WHERE c.relkind = 'r' AND n.nspname <> 'information_schema' AND n.nspname NOT LIKE 'pg\\_%'
+"""
+ROLES = """
+    SELECT DISTINCT r.rolname::text
+    FROM (SELECT nspacl FROM pg_catalog.pg_namespace WHERE nspname IN ('public', 'timeseries')
+          UNION ALL SELECT relacl FROM pg_catalog.pg_class
+          WHERE relnamespace IN (SELECT oid FROM pg_catalog.pg_namespace WHERE nspname IN ('public', 'timeseries'))
+          UNION ALL SELECT proacl FROM pg_catalog.pg_proc
+          WHERE pronamespace IN (SELECT oid FROM pg_catalog.pg_namespace WHERE nspname IN ('public', 'timeseries'))
+         ) AS rights (acl)
+    CROSS JOIN LATERAL aclexplode(rights.acl) AS granted
+    JOIN pg_catalog.pg_roles AS r ON r.oid = granted.grantee
+    WHERE granted.grantee <> granted.grantor
+    ORDER BY 1
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class BackupResult:
+    """A backup that was made: the file and its size, the moment that it shows, and the rows of each relation."""
+
+    path: Path
+    bytes: int
+    created_at: datetime
+    server: Server
+    counts: dict[str, int]
+
+
+def backup(
+    url: str,
+    path: Path,
+    *,
+    settings: Settings | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> BackupResult:
+    """Write the database as it is at one moment into a file, while writers go on.
+
+    The rows are counted in the snapshot that pg_dump reads; `restore` compares. The file is there when it is whole; an
+    older one of this name stays until then. `progress` is called with tables dumped and tables in all.
+
+    Raises:
+        ConfigurationError: there is no pg_dump that is not older than the server.
+        ServerUnavailableError: the server is away, or something holds a lock on the tables.
+        BackupError: pg_dump failed.
+        InvalidInputError: the file cannot be written.
+    """
+    settings = settings or Settings.from_environment()
+    with translated_errors(), draft(path, private=True) as name, psycopg.connect(conninfo(url)) as connection:
+        left_out, at_least = _left_out(connection)
+        program, version = find_program("pg_dump", at_least, settings)
+        postpone_retention(connection, POSTPONED)
+        connection.commit()
+        with _snapshot(connection) as (snapshot, created_at), name.open("r+b") as file:
+            tables = _value(connection, DUMPED_TABLES)
+            database, environment = target(url, connection)
+            words: list[str | Path] = [
+                program, "--format=custom", "--verbose", "--no-password",
+                f"--snapshot={snapshot}", "--lock-wait-timeout=60s", *left_out, database,
+            ]  # fmt: skip
+            done = _Progress(progress, tables)
+            with running(words, environment, stdout=PIPE, on_line=done.look) as process:
+                assert process.stdout is not None  # noqa: S101 - for the type checker
+                size, digest = write_dump(file, process.stdout, _Postponed(url).again)
+            manifest = Manifest(
+                created_at, inspect_server(connection),
+                _value(connection, "SELECT version_num FROM public.alembic_version"),
+                count_rows(connection), tuple(role for (role,) in connection.execute(ROLES).fetchall()),
+                version, size, digest,
+            )  # fmt: skip
+            write_manifest(file, manifest)
+    return BackupResult(path, path.stat().st_size, created_at, manifest.server, manifest.counts)
+
+
+def count_rows(connection: Connection) -> dict[str, int]:
+    """Rows of every table, of what the continuous aggregates have materialized, and background jobs."""
+    relations = connection.execute(RELATIONS).fetchall()
+    if _value(connection, "SELECT to_regclass('_timescaledb_catalog.continuous_agg')"):
+        relations += connection.execute(MATERIALIZATIONS).fetchall()
+    counts = {
+        label: _value(connection, sql.SQL("SELECT count(*) FROM {}").format(sql.Identifier(schema, name)))
+        for label, schema, name in relations
+        if label != "alembic_version"
+    }
+    return counts | {"background jobs": len(list_jobs(connection))}
+
+
+def _left_out(connection: Connection) -> tuple[list[str], int]:
+    """What pg_dump leaves out, and the major version that can. A server has pg_cron in one database only: a copy of it
+    could be restored nowhere else, and its jobs are those of the database that they came from.
+    """
+    options, major = ["--exclude-table-data=timeseries.retention_run"], connection.info.server_version // 10_000
+    if _value(connection, "SELECT EXISTS (SELECT FROM pg_catalog.pg_extension WHERE extname = 'pg_cron')"):
+        return [*options, "--exclude-extension=pg_cron"], max(major, 17)
+    return options, major
+
+
+@contextmanager
+def _snapshot(connection: Connection) -> Iterator[tuple[str, datetime]]:
+    """A transaction whose snapshot others may use while it lasts: its name, and when it was taken."""
+    connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+    connection.read_only = True
+    with connection.transaction():
+        try:
+            connection.execute(UNLIMITED)
+            connection.execute(LOCK)
+        except psycopg.errors.LockNotAvailable as error:
+            raise ServerUnavailableError(
+                "the tables are locked; end the transaction that locks them, and try again"
+            ) from error
+        yield _row(connection, "SELECT pg_export_snapshot(), clock_timestamp()")
+
+
+def _row(connection: Connection, query: Any) -> Any:
+    row = connection.execute(query).fetchone()
+    assert row is not None  # noqa: S101 - a query without condition has one row
+    return row
+
+
+def _value(connection: Connection, query: Any) -> Any:
+    return _row(connection, query)[0]
+
+
+class _Progress:
+    """Counts the tables that pg_dump says it is at."""
+
+    def __init__(self, progress: Callable[[int, int], None] | None, total: int) -> None:
+        self._progress = progress
+        self._total = total
+        self._done = 0
+
+    def look(self, line: str) -> None:
+        if self._progress is not None and "dumping contents of table" in line:
+            self._done += 1
+            self._progress(self._done, max(self._total, self._done))
+
+
+class _Postponed:
+    """Keeps retention from starting as long as the dump takes."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._at = time.monotonic()
+
+    def again(self) -> None:
+        if time.monotonic() - self._at > POSTPONE_EVERY.total_seconds():
+            self._at = time.monotonic()
+            with psycopg.connect(conninfo(self._url)) as connection:
+                postpone_retention(connection, POSTPONED)

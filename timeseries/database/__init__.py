@@ -1,0 +1,1 @@
+"""One server and the connections to it."""

@@ -1,0 +1,264 @@
+"""Export of events, aggregates and cameras as CSV, gzipped CSV or Parquet, streamed in bounded memory."""
+
+from __future__ import annotations
+
+import gzip
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import partial
+from pathlib import Path
+from typing import Any, BinaryIO, Protocol, cast
+from uuid import UUID
+
+import psycopg
+import pyarrow as pa
+import pyarrow.csv as pc
+import pyarrow.parquet as pq
+from psycopg import sql
+
+from timeseries.atomic_file import draft
+from timeseries.cameras import Camera, Cameras
+from timeseries.database.connections import Connection, Pool, connected, transaction
+from timeseries.errors import InvalidInputError
+from timeseries.files.readers import BLOCK_BYTES, is_parquet
+from timeseries.maintenance.policy_rules import RAW
+from timeseries.maintenance.policy_rules import RELATIONS as EVENTS_AND_AGGREGATES
+from timeseries.model.events import microseconds
+
+CAMERAS = "cameras"
+RELATIONS = (*EVENTS_AND_AGGREGATES, CAMERAS)
+SLICE = timedelta(days=7)
+ROW_GROUP = 250_000
+LARGEST_ROW = 16 << 20
+HIDDEN = {"id", "camera_id"}  # an event's number means nothing elsewhere; the camera's id is the second column
+
+CAMERAS_AS_ROWS = sql.SQL("""(
+        SELECT id AS camera_id, timezone, capacity, trim_scale(extract(epoch FROM hold)) || ' seconds' AS hold,
+               zone_config, desired_state, created_at
+        FROM public.cameras
+    )""")
+ROWS = sql.SQL("""
+    COPY (
+        SELECT {columns}
+        FROM {relation} AS a
+        JOIN public.cameras AS c ON c.id = a.camera_id
+        WHERE {condition}
+        ORDER BY {time}, a.camera_id
+    ) TO STDOUT (FORMAT CSV)
+""")
+SPAN = sql.SQL("SELECT min({time}), max({time}) FROM {relation} AS a WHERE {condition}")
+MOMENT = sql.SQL("""to_char({column} AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')""")
+ARROW_TYPES = {
+    "int4": pa.int32(), "int8": pa.int64(), "float8": pa.float64(), "date": pa.date32(),
+    "timestamptz": pa.timestamp("us", tz="UTC"),
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class ExportResult:
+    """The file that was written, and how many rows it has."""
+
+    path: Path
+    rows: int
+
+
+def export(
+    pool: Pool,
+    cameras: Cameras,
+    relation: str,
+    path: Path,
+    *,
+    of: Sequence[Camera | UUID | str] | None = None,
+    start: datetime | None = None,
+    end: datetime | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> ExportResult:
+    """Write `occupancy_events`, `health_logs`, one of the six aggregates, or `cameras` to a file.
+
+    The suffix says what it becomes: `.csv`, `.csv.gz` or `.parquet`. The first columns are `camera` (its name) and
+    `camera_id`, the others those of the relation; times are in UTC, JSON is text. Rows are in order of time, and a file
+    of events can be imported again. `of` chooses cameras, `start` (inclusive) and `end` (exclusive) bound the
+    `timestamp` or the `bucket`; neither bounds `cameras`. Connection strings are never exported.
+
+    Events are read a week at a time, each in a transaction of its own, so that retention waits for none of them long.
+    The file is there when it is whole. `progress` is called with weeks read and weeks in all.
+
+    Raises:
+        InvalidInputError: no such relation or suffix, a naive datetime, or a file that cannot be written.
+        UnknownCameraError: one of the cameras is not there.
+        ServerUnavailableError: the server is away.
+    """
+    if relation not in RELATIONS:
+        raise InvalidInputError(f"cannot export {relation!r:.100}; it must be one of {', '.join(RELATIONS)}")
+    for moment in filter(None, (start, end)):
+        microseconds(moment)
+    chosen = None if of is None else [cameras.get(camera).id for camera in of]
+    rows = 0
+    with draft(path) as name, connected(pool) as connection:
+        columns = _columns(connection, relation)
+        with closing(_writer(path, name, columns)) as writer:
+            slices = list(_slices(connection, relation, chosen, start, end))
+            for done, span in enumerate(slices, 1):
+                with transaction(connection), connection.cursor() as cursor:
+                    connection.execute("SET LOCAL statement_timeout = '1h'")  # a view computes all before its first row
+                    with cursor.copy(*_query(relation, columns, chosen, *span)) as source:
+                        writer.write(_Reader(source))
+                    rows += cursor.rowcount
+                if progress is not None:
+                    progress(done, len(slices))
+    return ExportResult(path, rows)
+
+
+def _columns(connection: Connection, relation: str) -> dict[str, str]:
+    """The columns of the file and their PostgreSQL types."""
+    query = sql.SQL("SELECT * FROM {} AS a LIMIT 0").format(_source(relation))
+    with transaction(connection):
+        description = connection.execute(query).description or ()
+    infos = {column.name: psycopg.adapters.types.get(column.type_code) for column in description}
+    own = {name: info.name if info else "text" for name, info in infos.items() if name not in HIDDEN}
+    return {"camera": "text", "camera_id": "text"} | own
+
+
+def _source(relation: str) -> sql.Composable:
+    return CAMERAS_AS_ROWS if relation == CAMERAS else sql.Identifier("public", relation)
+
+
+def _time(relation: str) -> sql.Identifier:
+    return sql.Identifier("a", "timestamp" if relation in RAW else "created_at" if relation == CAMERAS else "bucket")
+
+
+def _slices(
+    connection: Connection, relation: str, chosen: list[UUID] | None, start: datetime | None, end: datetime | None
+) -> Iterator[tuple[datetime | None, datetime | None]]:
+    """Parts of the range, of events only: an aggregate that is a view would be computed as a whole for each."""
+    if relation not in RAW:
+        yield (None, None) if relation == CAMERAS else (start, end)
+        return
+    condition, values = _condition(relation, chosen, start, end)
+    query = SPAN.format(time=_time(relation), relation=_source(relation), condition=condition)
+    with transaction(connection):
+        first, last = connection.execute(query, values).fetchone() or (None, None)
+    while first is not None and first <= last:
+        yield first, min(first + SLICE, end or first + SLICE)
+        first += SLICE
+
+
+def _condition(
+    relation: str, chosen: list[UUID] | None, start: datetime | None, end: datetime | None
+) -> tuple[sql.Composed, dict[str, Any]]:
+    """Only what is bounded is said, so that the planner sees constants and leaves chunks out."""
+    given = {"cameras": chosen, "start": start, "end": end}
+    parts = {"cameras": "a.camera_id = ANY (%(cameras)s)", "start": "{time} >= %(start)s", "end": "{time} < %(end)s"}
+    said = [sql.SQL(text).format(time=_time(relation)) for key, text in parts.items() if given[key] is not None]
+    return sql.SQL(" AND ").join(said or [sql.SQL("true").format()]), given
+
+
+def _query(
+    relation: str, columns: dict[str, str], chosen: list[UUID] | None, start: datetime | None, end: datetime | None
+) -> tuple[sql.Composed, dict[str, Any]]:
+    condition, values = _condition(relation, chosen, start, end)
+    found = {name: sql.Identifier("a", name) for name in columns} | {"camera": sql.Identifier("c", "name")}
+    shown = [MOMENT.format(column=found[n]) if kind == "timestamptz" else found[n] for n, kind in columns.items()]
+    query = ROWS.format(
+        columns=sql.SQL(", ").join(shown), relation=_source(relation), condition=condition, time=_time(relation)
+    )
+    return query, values
+
+
+class _Reader:
+    """What COPY sends, as a file."""
+
+    closed = False
+
+    def __init__(self, source: psycopg.Copy) -> None:
+        self._source = iter(source)
+        self._rest = b""
+
+    def read(self, size: int) -> bytes:
+        """`size` bytes, or as many as there are."""
+        parts, have = [self._rest], len(self._rest)
+        while have < size and (part := bytes(next(self._source, b""))):
+            parts.append(part)
+            have += len(part)
+        data = b"".join(parts)
+        self._rest = data[size:]
+        return data[:size]
+
+    def is_empty(self) -> bool:
+        self._rest = self._rest or bytes(next(self._source, b""))
+        return not self._rest
+
+    def readable(self) -> bool:
+        return True
+
+    def close(self) -> None:
+        self.closed = True
+
+
+class _Writer(Protocol):
+    def write(self, source: _Reader) -> None: ...
+
+    def close(self) -> None: ...
+
+
+def _writer(path: Path, name: Path, columns: dict[str, str]) -> _Writer:
+    if is_parquet(path):
+        return _Parquet(name, columns)
+    if path.name.endswith((".csv", ".csv.gz")):
+        opener = partial(gzip.open, compresslevel=6) if path.suffix == ".gz" else open
+        return _Csv(cast(BinaryIO, opener(name, "wb")), list(columns))
+    raise InvalidInputError(f"cannot export to {path.name}: its suffix must be .csv, .csv.gz or .parquet")
+
+
+class _Csv:
+    def __init__(self, file: BinaryIO, columns: list[str]) -> None:
+        self._file = file
+        file.write(",".join(columns).encode() + b"\n")
+
+    def write(self, source: _Reader) -> None:
+        while block := source.read(BLOCK_BYTES):
+            self._file.write(block)
+
+    def close(self) -> None:
+        self._file.close()
+
+
+class _Parquet:
+    """Gathers what it is given into row groups of their usual size."""
+
+    def __init__(self, name: Path, columns: dict[str, str]) -> None:
+        self._schema = pa.schema([(column, ARROW_TYPES.get(kind, pa.string())) for column, kind in columns.items()])
+        self._file = pq.ParquetWriter(name, self._schema, compression="zstd")
+        self._waiting: list[pa.RecordBatch] = []
+
+    def write(self, source: _Reader) -> None:
+        if source.is_empty():
+            return  # which the reader of CSV does not take
+        try:
+            batches = pc.open_csv(
+                pa.PythonFile(source, mode="r"),
+                read_options=pc.ReadOptions(column_names=self._schema.names, block_size=LARGEST_ROW, use_threads=False),
+                parse_options=pc.ParseOptions(newlines_in_values=True),
+                convert_options=pc.ConvertOptions(
+                    column_types=self._schema, null_values=[""], strings_can_be_null=True,
+                    quoted_strings_can_be_null=False,
+                ),
+            )  # fmt: skip
+            for batch in batches:
+                self._waiting.append(batch)
+                if sum(waiting.num_rows for waiting in self._waiting) >= ROW_GROUP:
+                    self._flush()
+        except pa.ArrowInvalid as error:
+            raise InvalidInputError(
+                f"a row of more than {LARGEST_ROW:,} bytes cannot be written as Parquet ({error}); export to .csv"
+            ) from error
+
+    def _flush(self) -> None:
+        self._file.write_table(pa.Table.from_batches(self._waiting, self._schema))
+        self._waiting = []
+
+    def close(self) -> None:
+        self._flush()
+        self._file.close()

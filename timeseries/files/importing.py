@@ -1,0 +1,207 @@
+"""Import of files: cameras are created, events stored, rejected rows written beside the input with their reasons."""
+
+from __future__ import annotations
+
+import csv
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import numpy as np
+
+from timeseries.cameras import Cameras
+from timeseries.database.connections import Pool
+from timeseries.errors import InvalidInputError
+from timeseries.files.readers import Block, CountedFile, read_blocks
+from timeseries.ingest import record
+from timeseries.ingest.batches import QUARTER, Batch
+from timeseries.ingest.columns import Unreadable, readable
+from timeseries.ingest.frames import camera_ids, family_of, parse
+from timeseries.model.events import RecordResult
+from timeseries.model.parsing import parse_count, parse_interval, parse_json, parse_zone
+from timeseries.model.relations import Family
+
+_Storing = tuple[Block, dict[int, str], Future[RecordResult]]
+
+
+@dataclass(frozen=True, slots=True)
+class ImportResult:
+    """What became of a file: rows inserted, duplicate and rejected, cameras created, and where the rejected rows
+    went (None where there are none).
+    """
+
+    cameras: int
+    inserted: int
+    duplicates: int
+    rejected: int
+    rejected_file: Path | None
+
+
+def import_file(
+    pool: Pool,
+    cameras: Cameras,
+    path: Path,
+    cameras_path: Path | None = None,
+    *,
+    connections: int = 2,
+    naive_timezone: str | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> ImportResult:
+    """Store a file of events in bounded memory.
+
+    Columns: `camera` (name or id), `timestamp` (ISO 8601 with offset, or a zoned type), then `occupied_count` and
+    perhaps `raw_data` (JSON), or `status` and perhaps `message`. `cameras_path` names a file with a row per camera:
+    `camera` (or `name`), and what is known of `timezone`, `capacity`, `hold`, `connection_string`, `zone_config`;
+    cameras that exist are left as they are. History of any age is welcome: it is in the aggregates when its
+    transaction ends, so retention cannot come in between. While one block is read, `connections` others are
+    being stored. Naive timestamps are rejected, unless `naive_timezone` says whose clocks they are of. `progress` is
+    called with bytes read and bytes in all.
+
+    Raises InvalidInputError where a file is missing, unreadable or lacks columns.
+    """
+    with ExitStack() as stack:
+        source = stack.enter_context(closing(CountedFile(path)))
+        created = import_cameras(cameras, cameras_path) if cameras_path else 0
+        rejected = stack.enter_context(RejectedRows(path))
+        executor = stack.enter_context(ThreadPoolExecutor(connections, "timeseries-import"))
+        zone = parse_zone(naive_timezone) if naive_timezone else None
+        run = Storing(pool, path, camera_ids(cameras), rejected, executor, connections, zone)
+        for block in read_blocks(path, source):
+            for number, reason, values in block.broken:
+                rejected.add(number, reason, values, block.table.schema.names)
+            if block.table.num_rows:
+                run.store(block)
+            if progress is not None:
+                progress(source.position, source.size)
+        run.finish()
+        return ImportResult(
+            created, run.inserted, run.duplicates, rejected.count, rejected.path if rejected.count else None
+        )
+
+
+@dataclass(slots=True)
+class Storing:
+    """A file on its way into the store.
+
+    The rows of the last quarter of an hour of a block wait for the next one: were a quarter split over two
+    transactions, retention could take its first half in between, and the second could not be added to the average.
+    """
+
+    pool: Pool
+    path: Path
+    ids: dict[str, bytes]
+    rejected: RejectedRows
+    executor: Executor
+    connections: int
+    zone: ZoneInfo | None = None
+    storing: deque[_Storing] = field(default_factory=deque)
+    family: Family | None = None
+    held: Block | None = None
+    inserted: int = 0
+    duplicates: int = 0
+
+    def store(self, block: Block) -> None:
+        self.family = self.family or family_of(str(self.path), block.table.schema.names)
+        block = self.held.joined(block) if self.held else block
+        batch, reasons = parse(block.table, self.family, self.ids, self.zone)
+        cut = last_quarter(batch, block.table.num_rows)
+        self.held = block.tail(cut)
+        self._submit(block, batch.take(batch.rows < cut), {row: reasons[row] for row in reasons if row < cut})
+
+    def finish(self) -> None:
+        if self.held is not None and self.family is not None:
+            self._submit(self.held, *parse(self.held.table, self.family, self.ids, self.zone))
+        while self.storing:
+            self._collect()
+
+    def _submit(self, block: Block, batch: Batch, reasons: dict[int, str]) -> None:
+        if len(self.storing) >= self.connections:
+            self._collect()
+        self.storing.append((block, reasons, self.executor.submit(record.store, self.pool, batch)))
+
+    def _collect(self) -> None:
+        block, reasons, future = self.storing.popleft()
+        result = future.result()
+        self.inserted += result.inserted
+        self.duplicates += result.duplicates
+        self.rejected.add_rows(block, reasons | {r.index: r.reason for r in result.rejected})
+
+
+def last_quarter(batch: Batch, rows: int) -> int:
+    """Where the run of rows that share the last row's quarter begins; `rows` where that is more than half of them."""
+    if not len(batch):
+        return rows
+    quarters = batch.times // QUARTER
+    others = np.flatnonzero(quarters != quarters[-1])
+    cut = int(batch.rows[others[-1]]) + 1 if len(others) else 0
+    return cut if cut > rows // 2 else rows
+
+
+def import_cameras(cameras: Cameras, path: Path) -> int:
+    """Create the cameras of a file that do not exist yet; how many were created."""
+    source = CountedFile(path)
+    known = set(cameras.ids())
+    created = 0
+    with closing(source):
+        for block in read_blocks(path, source):
+            for number, reason, _ in block.broken:
+                raise InvalidInputError(f"{path}, row {number}: {reason}")
+            for position, number in enumerate(block.numbers):
+                try:
+                    row = {key: readable(key, value) for key, value in block.row(position).items()}
+                    name = row.get("camera") or row.get("name")
+                    if not name:
+                        raise InvalidInputError("it needs a name in a column camera or name")
+                    if name not in known:
+                        cameras.add(name, **_camera_values(row))
+                        known.add(name)
+                        created += 1
+                except InvalidInputError as error:
+                    raise InvalidInputError(f"{path}, row {number}: {error}") from error
+    return created
+
+
+def _camera_values(row: dict[str, Any]) -> dict[str, Any]:
+    parsers: dict[str, Callable[[Any], Any]] = {
+        "timezone": str, "capacity": parse_count, "hold": parse_interval, "connection_string": str,
+        "zone_config": parse_json, "desired_state": str,
+    }  # fmt: skip
+    return {key: parse(row[key]) for key, parse in parsers.items() if row.get(key) is not None}
+
+
+class RejectedRows:
+    """The file of rejected rows, beside the input; made when the first row comes, an old one is replaced."""
+
+    def __init__(self, source: Path) -> None:
+        stem = source.name.removesuffix(".gz").removesuffix(
+            source.suffix if not source.name.endswith(".gz") else ".csv"
+        )
+        self.path = source.with_name(f"{stem}.rejected.csv")
+        self.count = 0
+        self._file: Any = None
+
+    def __enter__(self) -> RejectedRows:
+        self.path.unlink(missing_ok=True)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._file is not None:
+            self._file.close()
+
+    def add(self, number: int, reason: str, values: Sequence[Any], columns: Sequence[str] = ()) -> None:
+        if self._file is None:
+            self._file = self.path.open("w", newline="", encoding="utf-8", errors="backslashreplace")
+            csv.writer(self._file).writerow(["row", "reason", *columns])
+        csv.writer(self._file).writerow([number, reason, *values])
+        self.count += 1
+
+    def add_rows(self, block: Block, reasons: dict[int, str]) -> None:
+        for position in sorted(reasons):
+            row = block.row(position)
+            values = [value.text if isinstance(value, Unreadable) else value for value in row.values()]
+            self.add(block.numbers[position], reasons[position], values, list(row))

@@ -1,0 +1,192 @@
+"""SQLite databases of a proof of concept, with the same three tables: their cameras, and their events as blocks."""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+import pyarrow as pa
+
+from timeseries.errors import InvalidInputError
+from timeseries.files.readers import BLOCK_ROWS, Block
+from timeseries.model.parsing import in_zone, parse_count, parse_interval, parse_json, parse_timestamp
+from timeseries.model.relations import TABLES, Family
+
+MAGIC = b"SQLite format 3\0"
+SECONDS = re.compile(r"\d{9,}(\.\d+)?")  # shorter ones are dates, like 20260504
+FIELDS = ["table", "camera", "timestamp", "occupied_count", "raw_data", "status", "message"]
+REQUIRED: dict[str, tuple[str, ...]] = {
+    "cameras": ("id", "name"),
+    "occupancy_events": ("camera_id", "timestamp", "occupied_count"),
+    "health_logs": ("camera_id", "timestamp", "status"),
+}
+OPTIONAL: dict[str, tuple[str, ...]] = {
+    "cameras": ("connection_string", "zone_config", "capacity", "desired_state", "timezone", "hold", "created_at"),
+    "occupancy_events": ("raw_data",),
+    "health_logs": ("message",),
+}
+
+
+def is_sqlite(path: Path) -> bool:
+    """Whether a file is a SQLite database, by its first bytes."""
+    try:
+        with path.open("rb") as file:
+            return file.read(len(MAGIC)) == MAGIC
+    except OSError:
+        return False
+
+
+class Database:
+    """A SQLite database, read only and as it is at one moment."""
+
+    def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
+        """Raises InvalidInputError where its tables are not the three that are wanted."""
+        self.path = path
+        self._connection = connection
+        columns = {table: [row[1] for row in connection.execute(f"PRAGMA table_info({table})")] for table in REQUIRED}
+        self.families = tuple(family for family, table in TABLES.items() if columns[table])
+        for table, wanted in REQUIRED.items():
+            missing = [column for column in wanted if column not in columns[table]]
+            if missing and (columns[table] or table == "cameras" or not self.families):
+                raise InvalidInputError(
+                    f"{path} has another layout: its table {table} lacks {', '.join(missing)}; it needs the tables"
+                    " cameras (id, name), occupancy_events (camera_id, timestamp, occupied_count) or health_logs"
+                    " (camera_id, timestamp, status); export the events as CSV and import that"
+                )
+        self._columns = {
+            table: [*REQUIRED[table], *(column for column in OPTIONAL[table] if column in columns[table])]
+            for table in REQUIRED
+        }
+
+    def cameras(self, zone: ZoneInfo | None) -> Iterator[dict[str, Any]]:
+        """What is known of each camera, as `Cameras.add` takes it; the connection string as it stands there, perhaps
+        encrypted. `zone` is that of naive timestamps.
+
+        Raises InvalidInputError that names the camera.
+        """
+        parsers: dict[str, Callable[[Any], Any]] = {
+            "id": parse_id, "name": str, "connection_string": str, "zone_config": parse_json, "capacity": parse_count,
+            "desired_state": lowered, "timezone": str, "hold": parse_hold,
+            "created_at": lambda value: parse_moment(value, zone),
+        }  # fmt: skip
+        columns = self._columns["cameras"]
+        for row in self._connection.execute(f"SELECT {listed(columns)} FROM cameras ORDER BY name"):  # noqa: S608
+            given = {column: value for column, value in zip(columns, row, strict=True) if value is not None}
+            try:
+                if "id" not in given or "name" not in given:
+                    raise InvalidInputError("it needs an id and a name")
+                yield {column: parsers[column](value) for column, value in given.items()}
+            except InvalidInputError as error:
+                raise InvalidInputError(f"{self.path}, camera {given.get('name')!r}: {error}") from error
+
+    def count(self, family: Family) -> int:
+        """How many events of this family there are."""
+        row = self._connection.execute(f"SELECT count(*) FROM {TABLES[family]}").fetchone()  # noqa: S608
+        return int(row[0])
+
+    def blocks(self, family: Family) -> Iterator[Block]:
+        """The events in order of time, as text, with the columns `FIELDS`; the numbers are SQLite's row ids."""
+        table = TABLES[family]
+        columns = self._columns[table]
+        cursor = self._connection.execute(
+            f'SELECT rowid, {listed(columns)} FROM {table} ORDER BY "timestamp", camera_id'  # noqa: S608
+        )
+        while rows := cursor.fetchmany(BLOCK_ROWS):
+            numbers, ids, moments, *others = zip(*rows, strict=True)
+            values = {
+                "table": [table] * len(rows),
+                "camera": map(camera_key, ids),
+                "timestamp": map(moment_text, moments),
+            }
+            values |= {
+                name: map(lowered if name == "status" else plain_text, column)
+                for name, column in zip(columns[2:], others, strict=True)
+            }
+            missing = [None] * len(rows)
+            arrays = [pa.array(list(values.get(name, missing)), pa.string()) for name in FIELDS]
+            yield Block(pa.RecordBatch.from_arrays(arrays, FIELDS), list(numbers))
+
+    def first_timestamp(self, family: Family) -> Any:
+        """The timestamp of some event, None where there is none."""
+        row = self._connection.execute(f'SELECT "timestamp" FROM {TABLES[family]} LIMIT 1').fetchone()  # noqa: S608
+        return row[0] if row else None
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[Database]:
+    """A SQLite database for reading. Raises InvalidInputError where it cannot be read as such."""
+    try:
+        connection = sqlite3.connect(f"file:{quote(str(path.resolve()))}?mode=ro", uri=True, isolation_level=None)
+        try:
+            connection.text_factory = lambda data: data.decode(errors="backslashreplace")
+            connection.execute("BEGIN")
+            yield Database(path, connection)
+        finally:
+            connection.close()
+    except sqlite3.Error as error:
+        raise InvalidInputError(f"{path} cannot be read as a SQLite database: {error}") from error
+
+
+def listed(columns: list[str]) -> str:
+    return ", ".join(f'"{column}"' for column in columns)
+
+
+def parse_id(value: object) -> UUID:
+    """A camera's id: text with or without hyphens, or sixteen bytes."""
+    try:
+        return UUID(bytes=value) if isinstance(value, bytes) else UUID(str(value))
+    except ValueError:
+        raise InvalidInputError(f"the id {value!r:.100} is not a UUID, which a camera's id must be here") from None
+
+
+@lru_cache(maxsize=10_000)
+def camera_key(value: object) -> str:
+    """A camera's id as the store writes it, or what stands there instead."""
+    try:
+        return str(parse_id(value))
+    except InvalidInputError:
+        return str(value)
+
+
+def parse_hold(value: object) -> timedelta:
+    """A number of seconds, or text like `12h`."""
+    return timedelta(seconds=value) if isinstance(value, int | float) else parse_interval(value)
+
+
+def parse_moment(value: object, zone: ZoneInfo | None) -> datetime:
+    return in_zone(parse_timestamp(moment_text(value)), zone)
+
+
+def moment_text(value: object) -> str | None:
+    """ISO 8601: numbers, also those that a column of text has made text, are seconds since 1970 in UTC."""
+    if isinstance(value, str) and SECONDS.fullmatch(value):
+        value = float(value)
+    if isinstance(value, int | float):
+        try:
+            return (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=value)).isoformat()
+        except (OverflowError, ValueError):
+            pass
+    return plain_text(value)
+
+
+def lowered(value: object) -> str | None:
+    """An enum's value; SQLAlchemy writes the names of Python's enums, mostly in capitals."""
+    text = plain_text(value)
+    return text and text.lower()
+
+
+def plain_text(value: object) -> str | None:
+    if value is None or isinstance(value, str):
+        return value
+    if isinstance(value, bytes):
+        return value.decode(errors="backslashreplace")
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)

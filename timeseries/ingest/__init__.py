@@ -1,0 +1,1 @@
+"""Anything that becomes stored rows, in the transaction that stores them."""

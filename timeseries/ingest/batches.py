@@ -1,0 +1,183 @@
+"""Batches of checked events as columns, and the bytes that PostgreSQL's binary COPY wants of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import numpy as np
+import numpy.typing as npt
+
+from timeseries.errors import InvalidInputError
+from timeseries.model.events import (
+    EPOCH,
+    MICROSECOND,
+    Event,
+    OccupancyEvent,
+    Rejection,
+    camera_bytes,
+    count,
+    event_time,
+    json_bytes,
+    status_bytes,
+    text_bytes,
+)
+from timeseries.model.relations import Family
+
+Bytes = list[bytes | None]
+QUARTER = 15 * 60 * 1_000_000
+DAY = 96 * QUARTER
+LARGEST_SPAN = 7 * DAY
+HEADER = b"PGCOPY\n\xff\r\n\0" + bytes(8)
+TRAILER = b"\xff\xff"
+NULL = b"\xff\xff\xff\xff"
+# One row without raw data: number of fields, then length and value of each, big-endian.
+OCCUPANCY_ROW = np.dtype(
+    [("fields", ">i2"), ("l0", ">i4"), ("camera", "V16"), ("l1", ">i4"), ("time", ">i8"),
+     ("l2", ">i4"), ("count", ">i4"), ("l3", ">i4")]
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Events of one family, each column as long as the others: `rows` are their indexes in the input, `cameras` their
+    sixteen-byte ids, `times` microseconds since 2000-01-01 UTC; then counts and raw data, or statuses and messages.
+    """
+
+    family: Family
+    rows: npt.NDArray[np.int64]
+    cameras: npt.NDArray[np.void]
+    times: npt.NDArray[np.int64]
+    counts: npt.NDArray[np.int32] | None = None
+    statuses: Bytes | None = None
+    extra: Bytes | None = None
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def take(self, where: npt.NDArray[Any]) -> Batch:
+        """The events at these positions, in this order."""
+        positions = np.flatnonzero(where) if where.dtype == bool else where
+        return Batch(
+            self.family,
+            self.rows[positions],
+            self.cameras[positions],
+            self.times[positions],
+            None if self.counts is None else self.counts[positions],
+            None if self.statuses is None else [self.statuses[i] for i in positions],
+            None if self.extra is None else [self.extra[i] for i in positions],
+        )
+
+    def keys(self) -> npt.NDArray[np.void]:
+        """Camera and time of each event, comparable for equality."""
+        keys = np.empty(len(self), dtype=[("camera", "V16"), ("time", "i8")])
+        keys["camera"], keys["time"] = self.cameras, self.times
+        return keys
+
+    def ordered(self, *, keep_last: bool = False) -> tuple[Batch, Batch]:
+        """In the order in which every writer locks (time, camera), each key once, its first event or its last; and
+        the repeated ones.
+        """
+        halves = np.ascontiguousarray(self.cameras).view(">u8").reshape(-1, 2)
+        order = np.lexsort((self.rows, halves[:, 1], halves[:, 0], self.times))
+        batch = self.take(order)
+        keys = batch.keys()
+        chosen = np.ones(len(batch), dtype=bool)
+        chosen[slice(None, -1) if keep_last else slice(1, None)] = keys[1:] != keys[:-1]
+        return (batch, batch.take(~chosen)) if chosen.all() else (batch.take(chosen), batch.take(~chosen))
+
+    def slices(self, size: int) -> Iterator[Batch]:
+        """Parts of an ordered batch, bounded in number and in time: no transaction opens thousands of chunks."""
+        start = 0
+        while start < len(self):
+            end = int(np.searchsorted(self.times, self.times[start] // DAY * DAY + LARGEST_SPAN))
+            end = max(min(end, start + size), start + 1)
+            yield self.take(np.arange(start, end))
+            start = end
+
+    def quarters(self) -> tuple[list[UUID], list[datetime]]:
+        """The quarters of an hour that the events touch, each once: camera ids and beginnings."""
+        keys = self.keys()
+        keys["time"] -= keys["time"] % QUARTER
+        unique = dict.fromkeys(keys.tolist())
+        return [UUID(bytes=camera) for camera, _ in unique], [EPOCH + time * MICROSECOND for _, time in unique]
+
+    def copy_payload(self) -> bytes:
+        """The events as binary COPY data for the columns `COLUMNS[family]`."""
+        if self.counts is not None and self.extra is None:
+            rows = np.zeros(len(self), dtype=OCCUPANCY_ROW)
+            rows["fields"], rows["l0"], rows["l1"], rows["l2"], rows["l3"] = 4, 16, 8, 4, -1
+            rows["camera"], rows["time"], rows["count"] = self.cameras, self.times, self.counts
+            return HEADER + rows.tobytes() + TRAILER
+        return HEADER + b"".join(self._rows()) + TRAILER
+
+    def _rows(self) -> Iterator[bytes]:
+        extra = self.extra or [None] * len(self)
+        jsonb = b"\x01" if self.family == "occupancy" else b""
+        if self.counts is not None:
+            values: Sequence[bytes | None] = pieces(self.counts.astype(">i4"))
+        else:
+            values = self.statuses or []
+        times = pieces(self.times.astype(">i8"))
+        for camera, time, value, more in zip(self.cameras.tolist(), times, values, extra, strict=True):
+            assert value is not None  # noqa: S101 - for the type checker
+            yield b"".join((
+                b"\0\x04\0\0\0\x10", camera, b"\0\0\0\x08", time, len(value).to_bytes(4), value,
+                NULL if more is None else (len(jsonb) + len(more)).to_bytes(4) + jsonb + more,
+            ))  # fmt: skip
+
+
+def pieces(column: npt.NDArray[Any]) -> list[bytes]:
+    """The bytes of each element, in the byte order of the column."""
+    data, width = column.tobytes(), column.itemsize
+    return [data[start : start + width] for start in range(0, len(data), width)]
+
+
+def camera_array(ids: Sequence[bytes]) -> npt.NDArray[np.void]:
+    return np.frombuffer(b"".join(ids), dtype="V16")
+
+
+def from_events(events: Sequence[object], first_row: int = 0) -> tuple[list[Batch], list[Rejection]]:
+    """At most one batch a family, and a rejection for each event that is wrong in itself."""
+    rejected: list[Rejection] = []
+    occupancy: tuple[list[int], list[bytes], list[int], list[int], Bytes] = ([], [], [], [], [])
+    health: tuple[list[int], list[bytes], list[int], Bytes, Bytes] = ([], [], [], [], [])
+    for row, event in enumerate(events, first_row):
+        try:
+            if not isinstance(event, Event):
+                raise InvalidInputError(f"{event!r:.100} is neither an OccupancyEvent nor a HealthLog")
+            camera, time = camera_bytes(event.camera_id), event_time(event.timestamp)
+            if isinstance(event, OccupancyEvent):
+                fields = (row, camera, time, count(event.occupied_count), json_bytes(event.raw_data))
+                for column, value in zip(occupancy, fields, strict=True):
+                    column.append(value)  # type: ignore[attr-defined]
+            else:
+                logs = (row, camera, time, status_bytes(event.status), text_bytes(event.message))
+                for column, value in zip(health, logs, strict=True):
+                    column.append(value)  # type: ignore[attr-defined]
+        except InvalidInputError as error:
+            rejected.append(Rejection(row, str(error), event))
+    batches = []
+    if occupancy[0]:
+        rows, cameras, times, counts, raw = occupancy
+        extra = raw if any(value is not None for value in raw) else None
+        batches.append(
+            Batch("occupancy", np.array(rows), camera_array(cameras), np.array(times, dtype=np.int64),
+                  counts=np.array(counts, dtype=np.int32), extra=extra)
+        )  # fmt: skip
+    if health[0]:
+        rows, cameras, times, statuses, messages = health
+        batches.append(
+            Batch(
+                "health",
+                np.array(rows),
+                camera_array(cameras),
+                np.array(times, dtype=np.int64),
+                statuses=statuses,
+                extra=messages,
+            )
+        )
+    return batches, rejected

@@ -1,0 +1,158 @@
+"""Storing events: exactly once, every one accounted for, and in every average as soon as it is committed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from datetime import datetime
+from functools import partial
+from itertools import islice
+from typing import Any, Literal, get_args
+
+import numpy as np
+import psycopg
+from psycopg import sql
+
+from timeseries.database.connections import Connection, Pool, connected, transaction
+from timeseries.errors import InvalidInputError
+from timeseries.ingest.batches import DAY, QUARTER, Batch, camera_array, from_events
+from timeseries.ingest.staging import copy, store_staged
+from timeseries.model.events import EPOCH, MICROSECOND, RecordResult, Rejection, microseconds
+from timeseries.model.relations import TABLES
+
+BATCH_SIZE = 50_000
+ATTEMPTS = 4
+
+TOO_OLD = (
+    "the raw rows of this quarter of an hour were removed by retention and only its average is kept;"
+    " an event cannot be added to it"
+)
+
+OnConflict = Literal["ignore", "replace"]
+
+
+def record(pool: Pool, events: Iterable[object], on_conflict: OnConflict = "ignore") -> RecordResult:
+    """Store events of both kinds; committed on return.
+
+    Each batch of events is one transaction or a few, bounded in size and in time. Storing an event again stores
+    nothing: after an error the same call can be made again. With "replace", an event takes the place of a stored one
+    of the same camera and time, and the aggregates follow.
+
+    Raises ServerUnavailableError where the server is away, NotMigratedError where it lacks the schema, and
+    InvalidInputError where `events` is a single one.
+    """
+    if not isinstance(events, Iterable):
+        raise InvalidInputError(f"{events!r} is not a collection of events; give a list of them, [event] for one")
+    result = RecordResult()
+    offset = 0
+    for chunk in chunked(events, BATCH_SIZE):
+        batches, rejected = from_events(chunk, offset)
+        for batch in batches:
+            stored = store(pool, batch, on_conflict)
+            rejected += [Rejection(r.index, r.reason, chunk[r.index - offset]) for r in stored.rejected]
+            result += replace(stored, rejected=())
+        result += RecordResult(rejected=tuple(sorted(rejected, key=lambda rejection: rejection.index)))
+        offset += len(chunk)
+    return result
+
+
+def chunked(events: Iterable[object], size: int) -> Iterator[list[object]]:
+    iterator = iter(events)
+    while chunk := list(islice(iterator, size)):
+        yield chunk
+
+
+def store(pool: Pool, batch: Batch, on_conflict: OnConflict = "ignore") -> RecordResult:
+    """Store one batch, whatever its size and span."""
+    if on_conflict not in get_args(OnConflict):
+        raise InvalidInputError(f"on_conflict {on_conflict!r} must be 'ignore' or 'replace'")
+    batch, repeated = batch.ordered(keep_last=on_conflict == "replace")
+    stored = RecordResult()
+    for part in batch.slices(BATCH_SIZE):
+        stored += store_isolating(pool, part, on_conflict)
+    return stored + fate_of_repeated(repeated, batch, stored)
+
+
+def store_isolating(pool: Pool, batch: Batch, on_conflict: OnConflict) -> RecordResult:
+    """Store a slice; one that the server refuses for its data is halved until what it refuses stands alone."""
+    try:
+        with connected(pool) as connection:
+            return store_slice(connection, batch, on_conflict)
+    except InvalidInputError as error:
+        if len(batch) == 1:
+            return rejections(batch, np.array([True]), str(error))
+        first = np.arange(len(batch)) < len(batch) // 2
+        return store_isolating(pool, batch.take(first), on_conflict) + store_isolating(
+            pool, batch.take(~first), on_conflict
+        )
+
+
+def fate_of_repeated(repeated: Batch, batch: Batch, stored: RecordResult) -> RecordResult:
+    """An event that repeats a stored one is a duplicate, one that repeats a rejected one is rejected as well."""
+    if not stored.rejected:
+        return RecordResult(duplicates=len(repeated))
+    reasons = {rejection.index: rejection.reason for rejection in stored.rejected}
+    refused = {key: reasons.get(row) for key, row in zip(batch.keys().tolist(), batch.rows.tolist(), strict=True)}
+    fates = [refused[key] for key in repeated.keys().tolist()]
+    rejected = tuple(Rejection(int(row), why) for row, why in zip(repeated.rows, fates, strict=True) if why)
+    return RecordResult(duplicates=len(repeated) - len(rejected), rejected=rejected)
+
+
+def store_slice(connection: Connection, batch: Batch, on_conflict: OnConflict) -> RecordResult:
+    """Store an ordered slice: by COPY, or through a staging table where the server refuses that."""
+    straight = True
+    for attempt in range(1, ATTEMPTS + 1):
+        try:
+            with transaction(connection) as now:
+                kept, result = without_sealed(connection, batch, now)
+                way_in = store_straight if straight else partial(store_staged, replace=on_conflict == "replace")
+                stored = way_in(connection, kept)
+                refused = {rejection.index for rejection in stored.rejected}
+                if stored.inserted or stored.replaced:
+                    materialize(connection, kept.take(np.array([row not in refused for row in kept.rows.tolist()])))
+                return result + stored
+        except psycopg.IntegrityError:  # a duplicate or an unknown camera; at the last, one that was just removed
+            straight = False
+            if attempt == ATTEMPTS:
+                raise
+        except (psycopg.errors.DeadlockDetected, psycopg.errors.LockNotAvailable):
+            if attempt == ATTEMPTS:
+                raise
+    raise AssertionError("unreachable")
+
+
+def store_straight(connection: Connection, batch: Batch) -> RecordResult:
+    """All or nothing."""
+    copy(connection, sql.Identifier("public", TABLES[batch.family]), batch)
+    return RecordResult(inserted=len(batch))
+
+
+def without_sealed(connection: Connection, batch: Batch, now: datetime) -> tuple[Batch, RecordResult]:
+    """Leave out what falls into a quarter whose raw rows are gone; nothing younger than a day can, by the server's
+    clock: that of a small computer beside a camera may have no battery.
+    """
+    if not len(batch) or batch.times[0] > microseconds(now) - DAY:
+        return batch, RecordResult()
+    rows = connection.execute(
+        "SELECT camera_id, quarter FROM timeseries.sealed(%s, %s, %s)", [batch.family, *batch.quarters()]
+    ).fetchall()
+    if not rows:
+        return batch, RecordResult()
+    keys = batch.keys()
+    keys["time"] -= keys["time"] % QUARTER
+    sealed = np.empty(len(rows), dtype=keys.dtype)
+    sealed["camera"] = camera_array([camera.bytes for camera, _ in rows])
+    sealed["time"] = [(quarter - EPOCH) // MICROSECOND for _, quarter in rows]
+    known = set(sealed.tolist())
+    hit = np.array([key in known for key in keys.tolist()])
+    return batch.take(~hit), rejections(batch, hit, TOO_OLD)
+
+
+def materialize(connection: Connection, batch: Batch) -> None:
+    """Bring the aggregates up to date for what lies behind their watermarks."""
+    if len(batch):
+        connection.execute("SELECT timeseries.materialize(%s, %s, %s)", [batch.family, *batch.quarters()])
+
+
+def rejections(batch: Batch, where: np.ndarray[Any, np.dtype[np.bool_]], reason: str) -> RecordResult:
+    return RecordResult(rejected=tuple(Rejection(int(row), reason) for row in batch.rows[where]))

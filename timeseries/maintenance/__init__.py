@@ -1,0 +1,1 @@
+"""What keeps a store in order: refresh, retention, columnstore, and the jobs that run them."""

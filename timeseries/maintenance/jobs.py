@@ -1,0 +1,209 @@
+"""Background jobs, TimescaleDB's or the store's own retention: which there are, pausing and resuming them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from datetime import timedelta
+
+import psycopg
+
+from timeseries.database.connections import Connection, Pool, connected
+from timeseries.errors import InvalidInputError
+from timeseries.maintenance.policy_rules import SOURCES
+from timeseries.maintenance.refresh import refresh_view
+
+# Jobs below 1000 are TimescaleDB's own housekeeping, of a server rather than of a store, and are in no backup.
+JOBS = """
+    SELECT j.job_id, j.proc_name::text, coalesce(a.view_name, j.hypertable_name)::text, j.scheduled
+    FROM timescaledb_information.jobs AS j
+    LEFT JOIN timescaledb_information.continuous_aggregates AS a
+        ON a.materialization_hypertable_name = j.hypertable_name
+    WHERE j.job_id >= 1000
+    ORDER BY j.job_id
+"""
+# Where TimescaleDB runs no policies the store prunes by itself, which shows as one job with the number 0.
+RETENTION = """
+    SELECT 0, 'retention', NULL, coalesce((SELECT scheduled FROM timeseries.retention_run), false)
+    WHERE to_regclass('timeseries.occupancy_kept') IS NOT NULL
+"""
+PAUSE_RETENTION = "UPDATE timeseries.retention_run SET scheduled = false"
+RESUME_RETENTION = """
+    INSERT INTO timeseries.retention_run DEFAULT VALUES
+    ON CONFLICT (only_row) DO UPDATE SET scheduled = true, since = now(), error = NULL
+"""
+SCHEDULE = "SELECT public.alter_job(job_id, scheduled => %s) FROM unnest(%s::integer[]) AS job_id"
+POSTPONE = """
+    SELECT public.alter_job(job_id, next_start => greatest(next_start, now() + %s))
+    FROM timescaledb_information.jobs
+    WHERE proc_name = 'policy_retention' AND scheduled
+"""
+# From where an aggregate ends to where its policy would begin no refresh comes by itself.
+BEHIND = """
+    SELECT format('%%I.%%I', a.user_view_schema, a.user_view_name), w.watermark,
+           now() - (j.config ->> 'end_offset')::interval
+    FROM timescaledb_information.jobs AS j
+    JOIN _timescaledb_catalog.continuous_agg AS a ON a.mat_hypertable_id = (j.config ->> 'mat_hypertable_id')::integer
+    CROSS JOIN LATERAL (
+        SELECT _timescaledb_functions.to_timestamp(_timescaledb_functions.cagg_watermark(a.mat_hypertable_id))
+    ) AS w (watermark)
+    WHERE j.job_id = ANY (%s) AND w.watermark < now() - (j.config ->> 'start_offset')::interval
+    ORDER BY a.mat_hypertable_id
+"""
+
+# Background jobs run as the role that made them, with its settings: none of them, retention above all, may queue for a
+# lock for long, since writers would queue behind it.
+BOUND_LOCKS = """
+    DO $$
+    BEGIN
+        IF current_setting('lock_timeout') = '0'
+           AND EXISTS (SELECT FROM pg_extension WHERE extname = 'timescaledb') THEN
+            EXECUTE format('ALTER ROLE CURRENT_USER IN DATABASE %I SET lock_timeout = %L', current_database(), '3s');
+        END IF;
+    END
+    $$
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A background job: what it does to which relation, and whether it is scheduled or paused."""
+
+    job_id: int
+    name: str
+    relation: str | None
+    scheduled: bool
+
+
+def list_jobs(connection: Connection) -> tuple[Job, ...]:
+    """The jobs of this database."""
+    found = connection.execute(RETENTION).fetchall()
+    if connection.execute("SELECT to_regclass('timescaledb_information.jobs') IS NOT NULL").fetchone() == (True,):
+        found += connection.execute(JOBS).fetchall()
+    return tuple(Job(*row) for row in found)
+
+
+def pause(connection: Connection, job_ids: Collection[int] | None = None) -> tuple[Job, ...]:
+    """Pause these jobs, or all, in the caller's transaction; which of them were scheduled until now.
+
+    Raises InvalidInputError where there is no such job, or where retention would go on without the refresh that reads
+    the rows first.
+    """
+    found = [job for job in _chosen(connection, job_ids, scheduled=False) if job.scheduled]
+    _schedule(connection, found, scheduled=False)
+    return tuple(found)
+
+
+def resume(connection: Connection, job_ids: Collection[int] | None = None) -> tuple[Job, ...]:
+    """Let these paused jobs run again, or all, and commit; which ones were paused until now.
+
+    A refresh policy looks back as far as its `start_offset`. Where its aggregate ends before that, because the jobs
+    were paused for long or an old backup was restored, what lies between is refreshed first: else it would be in no
+    average. The raw rows of that time are there, since retention was paused as well.
+
+    Raises InvalidInputError where there is no such job, or where retention would run without the refresh that reads
+    the rows first; ServerUnavailableError where another refresh does not end.
+    """
+    found = [job for job in _chosen(connection, job_ids, scheduled=True) if not job.scheduled]
+    ids = [job.job_id for job in found if job.job_id]
+    behind = connection.execute(BEHIND, [ids]).fetchall() if ids else []
+    connection.commit()
+    connection.autocommit = True  # a refresh has transactions of its own
+    try:
+        for view, watermark, end in behind:
+            refresh_view(connection, view, watermark, end)
+        _schedule(connection, found, scheduled=True)
+    finally:
+        connection.autocommit = False
+    return tuple(found)
+
+
+def _schedule(connection: Connection, jobs: Collection[Job], *, scheduled: bool) -> None:
+    if ids := [job.job_id for job in jobs if job.job_id]:
+        connection.execute(SCHEDULE, [scheduled, ids])
+    if len(ids) < len(jobs):
+        connection.execute(RESUME_RETENTION if scheduled else PAUSE_RETENTION)
+
+
+class Jobs:
+    """The background jobs of a store: TimescaleDB's, or as job 0 the store's own retention, where no policy runs."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+
+    def list(self) -> tuple[Job, ...]:
+        """The jobs, by number."""
+        with connected(self._pool) as connection:
+            return list_jobs(connection)
+
+    def pause(self, job_ids: Collection[int] | None = None) -> tuple[Job, ...]:
+        """Pause these jobs, or all; which of them were scheduled until now.
+
+        Raises InvalidInputError where there is no such job, or where retention would go on without the refresh that
+        reads the rows first.
+        """
+        with connected(self._pool) as connection:
+            return pause(connection, job_ids)
+
+    def resume(self, job_ids: Collection[int] | None = None) -> tuple[Job, ...]:
+        """Let these paused jobs run again, or all; which ones were paused until now. What they missed and would not
+        look back for is brought into the averages first.
+
+        Raises InvalidInputError where there is no such job, or where retention would run without the refresh that reads
+        the rows first; ServerUnavailableError where another refresh does not end.
+        """
+        with connected(self._pool) as connection:
+            return resume(connection, job_ids)
+
+
+def postpone_retention(connection: Connection, by: timedelta) -> None:
+    """Keep the retention jobs from starting for a while, without pausing them: should this process die, they run later.
+
+    For long readers. A retention job that waits for one would keep every writer waiting behind it.
+    """
+    if any(job.name == "policy_retention" for job in list_jobs(connection)):
+        # A standby runs no job; a role that may not alter jobs reads all the same.
+        with suppress(psycopg.errors.InsufficientPrivilege, psycopg.errors.ReadOnlySqlTransaction):
+            connection.execute(POSTPONE, [by])
+
+
+def unread(jobs: Collection[Job]) -> dict[str, str]:
+    """Relations whose retention runs while the refresh that reads them is paused, each with what is to be done: their
+    rows may go before they are in any average.
+    """
+    found = {}
+    retention = {job.relation: job for job in jobs if job.name == "policy_retention" and job.scheduled}
+    for aggregate, source in SOURCES.items():
+        refreshes = [j for j in jobs if (j.name, j.relation) == ("policy_refresh_continuous_aggregate", aggregate)]
+        if source in retention and refreshes and not any(job.scheduled for job in refreshes):
+            found[source] = (
+                f"retention of {source} (job {retention[source].job_id}) runs while the refresh of {aggregate}"
+                f" (job {refreshes[0].job_id}) is paused, and removes rows that are in no average: pause both"
+                f" or let both run (timeseries jobs pause {retention[source].job_id},"
+                f" or timeseries jobs resume {refreshes[0].job_id})"
+            )
+    return found
+
+
+def _chosen(connection: Connection, job_ids: Collection[int] | None, *, scheduled: bool) -> list[Job]:
+    """The jobs that are to be paused or scheduled, where that makes sense for all of them together."""
+    jobs = list_jobs(connection)
+    if job_ids is None:
+        return list(jobs)
+    unknown = set(job_ids) - {job.job_id for job in jobs}
+    if unknown:
+        raise InvalidInputError(
+            f"there is no job {', '.join(map(str, sorted(unknown)))}; timeseries jobs list shows them all"
+        )
+    after = [replace(job, scheduled=scheduled) if job.job_id in job_ids else job for job in jobs]
+    known = unread(jobs)
+    if new := [problem for relation, problem in unread(after).items() if relation not in known]:
+        raise InvalidInputError("not done, since then " + "; ".join(new))
+    return [job for job in jobs if job.job_id in job_ids]
+
+
+def bound_lock_waits(connection: Connection) -> None:
+    """Let background jobs of this role in this database wait three seconds for a lock, where nothing else is set."""
+    connection.execute(BOUND_LOCKS)
+    connection.commit()

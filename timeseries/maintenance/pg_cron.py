@@ -1,0 +1,69 @@
+"""Retention by pg_cron, where an operator has installed it: a job that calls `timeseries.retain_all` once an hour."""
+
+from __future__ import annotations
+
+import logging
+
+import psycopg
+from psycopg.conninfo import make_conninfo
+
+from timeseries.database.connections import conninfo
+from timeseries.database.server import ServerKind, inspect_server
+
+log = logging.getLogger("timeseries.migrations")
+# The one database of a server that pg_cron works from; no row where it is not preloaded. Its name is for superusers and
+# pg_read_all_settings to read: others find the extension in their own database, or look where it is by default.
+HOME = """
+    SELECT coalesce(
+               (SELECT setting FROM pg_settings WHERE name = 'cron.database_name'),
+               (SELECT current_database() FROM pg_extension WHERE extname = 'pg_cron'), 'postgres'),
+           current_database()
+    WHERE EXISTS (SELECT FROM pg_settings WHERE name LIKE 'cron.%')
+"""
+USABLE = """
+    SELECT EXISTS (
+        SELECT FROM pg_extension AS e
+        JOIN pg_namespace AS n ON n.nspname = 'cron' AND has_schema_privilege(n.oid, 'USAGE')
+        JOIN pg_proc AS p ON p.pronamespace = n.oid AND p.proname = 'schedule_in_database'
+            AND has_function_privilege(p.oid, 'EXECUTE')
+        WHERE e.extname = 'pg_cron')
+"""
+HOURLY = "23 * * * *"
+CALL = "CALL timeseries.retain_all('pg_cron')"
+SCHEDULE = "SELECT cron.schedule_in_database(%s, %s, %s, %s)"
+UNSCHEDULE = "SELECT cron.unschedule(jobid) FROM cron.job WHERE jobname = %s AND username = current_user"
+RECORD = "UPDATE timeseries.retention_run SET cron_job = %s WHERE cron_job IS DISTINCT FROM %s"
+MIGRATED = "SELECT to_regprocedure('timeseries.retain_all(text)') IS NOT NULL"
+
+
+def settle(url: str) -> str | None:
+    """Give retention to pg_cron where it can do it, and take it away where it need not or no longer can; the name of
+    the job. It can where it is preloaded, its extension is made in the database that it works from, and this role may
+    call `cron.schedule_in_database` there. What goes wrong is logged: processes of the store prune as well.
+    """
+    with psycopg.connect(conninfo(url), autocommit=True) as connection:
+        home, database = connection.execute(HOME).fetchone() or (None, "")
+        wanted = (
+            connection.execute(MIGRATED).fetchone() == (True,)
+            and inspect_server(connection).kind is not ServerKind.COMMUNITY
+        )
+        job = _arrange(url, home, database, wanted=wanted) if home else None
+        if connection.execute("SELECT to_regclass('timeseries.retention_run') IS NOT NULL").fetchone() == (True,):
+            connection.execute(RECORD, [job, job])
+    return job
+
+
+def _arrange(url: str, home: str, database: str, *, wanted: bool) -> str | None:
+    name = f"timeseries retention of {database}"
+    try:
+        with psycopg.connect(make_conninfo(conninfo(url), dbname=home), autocommit=True) as cron:
+            if cron.execute(USABLE).fetchone() != (True,):
+                log.info("pg_cron is preloaded, but this role may not use it in the database %s", home)
+                return None
+            if wanted:
+                cron.execute(SCHEDULE, [name, HOURLY, CALL, database])
+                return name
+            cron.execute(UNSCHEDULE, [name])
+    except psycopg.Error as error:
+        log.info("pg_cron cannot be used from the database %s: %s", home, error)
+    return None

@@ -1,0 +1,120 @@
+"""Refresh by hand: the aggregates of a range computed again from the raw rows that are left, and nothing erased."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import psycopg
+
+from timeseries.database.connections import Connection, Pool, connected
+from timeseries.database.server import ServerKind, inspect_server
+from timeseries.errors import InvalidInputError, ServerUnavailableError
+from timeseries.maintenance.policy_rules import RAW, SOURCES, RelationPolicies
+
+ATTEMPTS = 5
+STEP = timedelta(days=10)
+# Whole days with raw rows, up to now: beyond that there is nothing to compute from.
+RANGE = """
+    SELECT greatest(date_trunc('day', %(start)s::timestamptz, 'UTC'), min(range_start)),
+           least(%(end)s::timestamptz, max(range_end), now()), now()
+    FROM timescaledb_information.chunks
+    WHERE hypertable_schema = 'public' AND hypertable_name = %(events)s
+"""
+FLOOR = "SELECT date_bin(%s, %s, 'epoch'), date_bin(%s, %s, 'epoch')"
+
+
+@dataclass(frozen=True, slots=True)
+class Refreshed:
+    """One aggregate and the range, in whole buckets, that was computed again."""
+
+    aggregate: str
+    start: datetime
+    end: datetime
+
+
+def refresh(
+    pool: Pool,
+    start: datetime | None = None,
+    end: datetime | None = None,
+    *,
+    progress: Callable[[int, int], None] | None = None,
+) -> tuple[Refreshed, ...]:
+    """Compute the aggregates of [start, end) again: quarters, then hours and days. Open bounds are welcome.
+
+    The range is widened to whole buckets and clipped to the days that have raw rows and to what is over by now. An
+    aggregate whose raw rows are gone stays as it is, wherever the bounds lie. It can be interrupted and repeated.
+    Where the aggregates are views nothing needs to be done: the result is empty.
+
+    Raises:
+        InvalidInputError: a naive bound, or a range that ends before it begins.
+        NotAllowedError: the role does not own the aggregates.
+        ServerUnavailableError: the server is away, or other refreshes of the range did not end.
+    """
+    for name, bound in (("start", start), ("end", end)):
+        if bound is not None and bound.tzinfo is None:
+            raise InvalidInputError(f"{name} {bound!r} is naive; give it a time zone, for example tzinfo=UTC")
+    if start is not None and end is not None and end <= start:
+        raise InvalidInputError(f"the range ends at {end.isoformat()}, not after it begins at {start.isoformat()}")
+    with connected(pool) as connection:
+        if inspect_server(connection).kind is not ServerKind.COMMUNITY:
+            return ()
+        found = [part for events in RAW for part in _ranges(connection, events, start, end)]
+        connection.commit()
+        steps = [step for part in found for step in _steps(part)]
+        connection.autocommit = True
+        try:
+            for done, step in enumerate(steps, 1):
+                _refresh(connection, step)
+                if progress is not None:
+                    progress(done, len(steps))
+        finally:
+            connection.autocommit = False
+    return tuple(found)
+
+
+def _ranges(connection: Connection, events: str, start: datetime | None, end: datetime | None) -> Iterator[Refreshed]:
+    row = connection.execute(RANGE, {"start": start, "end": end, "events": events}).fetchone()
+    if row is None or row[0] is None:
+        return
+    first, last, now = row
+    for aggregate in SOURCES:
+        if aggregate.startswith(events.split("_")[0]):
+            bucket = RelationPolicies(aggregate).bucket
+            widened = last + bucket - timedelta(microseconds=1)
+            floors = connection.execute(FLOOR, [bucket, first, bucket, min(widened, now)]).fetchone()
+            if floors is not None and floors[0] < floors[1]:
+                yield Refreshed(aggregate, *floors)
+
+
+def _steps(whole: Refreshed) -> Iterator[Refreshed]:
+    """One transaction each."""
+    start = whole.start
+    while start < whole.end:
+        yield Refreshed(whole.aggregate, start, min(start + STEP, whole.end))
+        start += STEP
+
+
+def _refresh(connection: Connection, step: Refreshed) -> None:
+    refresh_view(connection, f"public.{step.aggregate}", step.start, step.end)
+
+
+def refresh_view(connection: Connection, view: str, start: datetime, end: datetime) -> None:
+    """Refresh a continuous aggregate by its qualified name, on a connection in autocommit, since it has transactions of
+    its own. Another refresh of the same range, as a background job's, is waited for.
+
+    Raises ServerUnavailableError where that does not end.
+    """
+    for attempt in range(1, ATTEMPTS + 1):
+        try:
+            connection.execute(
+                "CALL public.refresh_continuous_aggregate(%s::regclass, %s::timestamptz, %s::timestamptz)",
+                [view, start, end],
+            )
+            return
+        except (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected) as error:
+            if attempt == ATTEMPTS:
+                raise ServerUnavailableError(f"another refresh of {view} does not end; try again") from error
+            time.sleep(attempt)

@@ -1,0 +1,81 @@
+"""Retention by a process that runs anyway: a thread that prunes once a day and is in nobody's way."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from contextlib import suppress
+from datetime import timedelta
+
+import psycopg
+
+from timeseries.database.connections import Connection, conninfo
+
+log = logging.getLogger(__name__)
+EVERY = 3600.0  # seconds between two looks, of which the database lets one a day through
+LAST_WAIT = 3.0  # seconds for the day that is being pruned when the store closes
+# Asked beforehand, because the server's log would show an error for each call of a role that may not.
+MAY_RETAIN = """
+    SELECT EXISTS (
+        SELECT FROM pg_proc AS p
+        JOIN pg_namespace AS n ON n.oid = p.pronamespace
+        WHERE n.nspname = 'timeseries' AND p.proname = 'retain' AND has_schema_privilege(n.oid, 'USAGE')
+          AND has_function_privilege(p.oid, 'EXECUTE') AND current_setting('transaction_read_only') = 'off')
+"""
+RETAIN = "SELECT timeseries.retain(%s, %s)"
+
+
+class Retainer:
+    """Prunes what is due, day by day, on a connection of its own; `timeseries.retain` in the database decides what is
+    due, and that one process at a time does it. `keep` can only lengthen what the database records.
+    """
+
+    def __init__(self, url: str, keep: timedelta | None = None) -> None:
+        self._conninfo = conninfo(url, target_session_attrs="read-write")
+        self._keep = keep
+        self._stop = threading.Event()
+        self._starting = threading.Lock()
+        self._thread: threading.Thread | None = None
+        self._connection: Connection | None = None
+
+    def start(self, what: str) -> None:
+        """Begin, unless it has begun; `what` is recorded as who pruned."""
+        with self._starting:
+            if self._thread is None and not self._stop.is_set():
+                self._thread = threading.Thread(target=self._run, args=[what], name="timeseries-retention", daemon=True)
+                self._thread.start()
+
+    def close(self) -> None:
+        """Stop after the day that is being pruned; one that takes longer than three seconds is rolled back."""
+        self._stop.set()
+        thread = self._thread
+        if thread is None:
+            return
+        thread.join(LAST_WAIT)
+        connection = self._connection
+        if thread.is_alive() and connection is not None:
+            with suppress(psycopg.Error):
+                connection.cancel()
+            thread.join(1.0)
+
+    def _run(self, what: str) -> None:
+        while True:
+            try:
+                self._look(what)
+            except psycopg.Error as error:  # the server is away, or is being moved up: the next look is in an hour
+                log.debug("retention: %s", error)
+            if self._stop.wait(EVERY):
+                return
+
+    def _look(self, what: str) -> None:
+        """Prune until nothing is due: a day at least, where the store closes at once."""
+        with psycopg.connect(self._conninfo, autocommit=True, prepare_threshold=None) as connection:
+            self._connection = connection
+            try:
+                if connection.execute(MAY_RETAIN).fetchone() != (True,):
+                    return
+                while connection.execute(RETAIN, [what, self._keep]).fetchone() == (True,):
+                    if self._stop.is_set():
+                        return
+            finally:
+                self._connection = None

@@ -1,0 +1,1 @@
+"""What things are: events, cameras, zones and the relations of the schema. Pure Python: no driver, no I/O."""

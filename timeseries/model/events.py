@@ -1,0 +1,174 @@
+"""The two kinds of event, and what is wrong with one that cannot be stored."""
+
+from __future__ import annotations
+
+import json
+import operator
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from numbers import Real
+from typing import Any
+from uuid import UUID
+
+from timeseries.errors import InvalidInputError
+from timeseries.model.relations import HEALTH_STATUSES
+
+EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
+MICROSECOND = timedelta(microseconds=1)
+FIRST = (datetime(1970, 1, 1, tzinfo=UTC) - EPOCH) // MICROSECOND  # the tables hold nothing older
+LARGEST_COUNT = 2**31 - 1
+LARGEST_LOOKED_AT = 10**30  # beyond, numbers take long to make or to print
+NUL_IN_JSON = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
+
+
+@dataclass(frozen=True, slots=True)
+class OccupancyEvent:
+    """`occupied_count` cars were seen by a camera at `timestamp`, an aware datetime; `raw_data` is any JSON."""
+
+    camera_id: UUID | str
+    timestamp: datetime
+    occupied_count: int
+    raw_data: Any = None
+
+
+@dataclass(frozen=True, slots=True)
+class HealthLog:
+    """A camera is `healthy`, `degraded` or `disconnected` from `timestamp` on, an aware datetime."""
+
+    camera_id: UUID | str
+    timestamp: datetime
+    status: str
+    message: str | None = None
+
+
+Event = OccupancyEvent | HealthLog
+
+
+@dataclass(frozen=True, slots=True)
+class Rejection:
+    """An event that was not stored: its index in the input, the reason, and the event itself."""
+
+    index: int
+    reason: str
+    event: object = None
+
+
+@dataclass(frozen=True, slots=True)
+class RecordResult:
+    """What became of a batch: every event is inserted, a duplicate of a stored one, rejected, or, where that was asked
+    for, replaced a stored one.
+    """
+
+    inserted: int = 0
+    duplicates: int = 0
+    rejected: tuple[Rejection, ...] = ()
+    replaced: int = 0
+
+    def __add__(self, other: RecordResult) -> RecordResult:
+        return RecordResult(
+            self.inserted + other.inserted,
+            self.duplicates + other.duplicates,
+            self.rejected + other.rejected,
+            self.replaced + other.replaced,
+        )
+
+
+def camera_bytes(camera_id: object) -> bytes:
+    """The sixteen bytes of a camera's id."""
+    if isinstance(camera_id, UUID):
+        return camera_id.bytes
+    try:
+        return UUID(camera_id).bytes  # type: ignore[arg-type]
+    except (ValueError, AttributeError, TypeError):
+        raise InvalidInputError(f"camera_id {camera_id!r:.100} is not a UUID; use Camera.id") from None
+
+
+def microseconds(timestamp: object) -> int:
+    """Microseconds since 2000-01-01 in UTC, as PostgreSQL counts them."""
+    if not isinstance(timestamp, datetime):
+        raise InvalidInputError(f"timestamp {timestamp!r:.100} is not a datetime")
+    try:
+        return operator.index((timestamp - EPOCH) // MICROSECOND)
+    except TypeError:  # a float comes of pandas.NaT, which is a datetime by its class
+        pass
+    except (OverflowError, ValueError):
+        raise InvalidInputError(f"timestamp {timestamp!r:.100} is no moment that can be stored") from None
+    raise InvalidInputError(
+        f"timestamp {timestamp!r} is naive or not a time; give it a time zone, for example tzinfo=UTC"
+    )
+
+
+def event_time(timestamp: object) -> int:
+    """The `microseconds` of an event, which no clock that was ever set puts before 1970."""
+    time = microseconds(timestamp)
+    if time < FIRST:
+        raise InvalidInputError(f"timestamp {timestamp!s:.100} is before 1970: a clock that was never set?")
+    return time
+
+
+def whole(value: object) -> int | None:
+    """A number without a fraction as an int, None for all else; pandas makes 3 a 3.0 where a neighbour is missing."""
+    if isinstance(value, bool):
+        return None
+    try:
+        return operator.index(value)  # type: ignore[arg-type]
+    except TypeError:
+        pass
+    number: Any = value if isinstance(value, Real | Decimal) else 0.5
+    try:
+        return int(number) if abs(number) < LARGEST_LOOKED_AT and number == int(number) else None
+    except ArithmeticError:  # a decimal NaN
+        return None
+
+
+def count(value: object) -> int:
+    """A number of cars: whole, not negative, and not beyond what an integer column holds."""
+    number = whole(value)
+    if number is None:
+        raise InvalidInputError(f"occupied_count {value!r:.100} is not a whole number")
+    if number < 0:
+        raise InvalidInputError(f"occupied_count {max(number, -LARGEST_LOOKED_AT)} is negative")
+    if number > LARGEST_COUNT:
+        raise InvalidInputError(f"occupied_count {min(number, LARGEST_LOOKED_AT)} is beyond {LARGEST_COUNT}")
+    return number
+
+
+def json_bytes(value: object) -> bytes | None:
+    """JSON in UTF-8, as `jsonb` accepts it: no NaN, no NUL, no lone surrogate."""
+    if value is None:
+        return None
+    try:
+        text = json.dumps(value, allow_nan=False, ensure_ascii=False)
+        if NUL_IN_JSON.search(text):
+            raise InvalidInputError("raw_data holds a NUL character, which PostgreSQL cannot store; remove it")
+        return text.encode()
+    except InvalidInputError:
+        raise
+    except UnicodeEncodeError:
+        raise InvalidInputError("raw_data holds a lone surrogate, which is no text; remove it") from None
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InvalidInputError(f"raw_data cannot be written as JSON: {error}") from None
+
+
+def status_bytes(value: object) -> bytes:
+    """One of the three statuses."""
+    for status in HEALTH_STATUSES if isinstance(value, str) else ():
+        if value == status:
+            return status.encode()
+    raise InvalidInputError(f"status {value!r:.100} is unknown; it must be one of {', '.join(HEALTH_STATUSES)}")
+
+
+def text_bytes(value: object) -> bytes | None:
+    """Text in UTF-8 without NUL."""
+    if value is None:
+        return None
+    if not isinstance(value, str):
+        raise InvalidInputError(f"message {value!r:.100} is not a text")
+    if "\0" in value:
+        raise InvalidInputError("message holds a NUL character, which PostgreSQL cannot store; remove it")
+    try:
+        return value.encode()
+    except UnicodeEncodeError:
+        raise InvalidInputError("message holds a lone surrogate, which is no text; remove it") from None

@@ -1,0 +1,97 @@
+"""The schema's version: Alembic's migrations, run from the installed package or a checkout."""
+
+from __future__ import annotations
+
+import psycopg
+from alembic import command
+from alembic.config import Config
+from alembic.operations import Operations
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, pool
+
+from timeseries.database.connections import conninfo, create_engine
+from timeseries.database.server import inspect_server
+from timeseries.errors import ConfigurationError, InvalidInputError
+from timeseries.maintenance import pg_cron
+from timeseries.maintenance.jobs import bound_lock_waits
+from timeseries.schema.guard import alone, explained_errors, require_nothing_lost
+from timeseries.schema.revisions import current, migrations_folder
+
+
+def alembic_config() -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(migrations_folder()).replace("%", "%%"))
+    return config
+
+
+def migrate(url: str, revision: str = "head", *, discard_data: bool = False) -> str | None:
+    """Bring the schema up to `revision`, or down to it where it is an older one ("base": no schema). Returns the
+    revision that the database has afterwards, None for no schema.
+
+    With "head", a database whose server has been given TimescaleDB, or its Community licence, since is moved up: tables
+    become hypertables and views continuous aggregates, with all rows and averages. Interrupted, it can be run again.
+    Of two at once, in threads or processes, the second waits.
+
+    Raises:
+        InvalidInputError: no such revision, or the way down to it would remove rows and `discard_data` is not given.
+        ConfigurationError: the server cannot work as it is set up, or the database is not what its revision says.
+        NotAllowedError: the database role may not make, change or remove tables here.
+        ServerUnavailableError: the server is away, or somebody holds a lock.
+    """
+    config = alembic_config()
+    script = ScriptDirectory.from_config(config)
+    known = [step.revision for step in script.walk_revisions()]  # newest first
+    if revision not in ("head", "base", *known):
+        raise InvalidInputError(
+            f"there is no revision {revision!r}; there are head, {', '.join(known)} and base (no schema)"
+        )
+    with explained_errors(url):
+        with psycopg.connect(conninfo(url)) as probe:
+            inspect_server(probe)
+        with alone(url):
+            undone = _undone(current(url), revision, known)
+            if undone and not discard_data:
+                with psycopg.connect(conninfo(url)) as connection:
+                    require_nothing_lost(connection, undone, revision)
+            _run(url, config, script, revision, downwards=revision == "base" or bool(undone))
+            if revision == "head":
+                with psycopg.connect(conninfo(url)) as operator:
+                    bound_lock_waits(operator)
+            pg_cron.settle(url)
+    return current(url)
+
+
+def _undone(found: str | None, wanted: str, known: list[str]) -> list[str]:
+    """The steps of the way down, newest first; none where it goes up. Raises ConfigurationError for a schema that a
+    newer version of this package made.
+    """
+    if found is None:
+        return []
+    if found not in known:
+        raise ConfigurationError(
+            f"the database is at revision {found}, which this version of the package does not know; it knows"
+            f" {', '.join(known)}: update the package"
+        )
+    newer = known[: len(known) if wanted == "base" else known.index(known[0] if wanted == "head" else wanted)]
+    return newer[known.index(found) :]
+
+
+def _run(url: str, config: Config, script: ScriptDirectory, revision: str, *, downwards: bool) -> None:
+    engine = create_engine(url, poolclass=pool.NullPool)
+    with engine.connect() as connection:
+        config.attributes["connection"] = connection
+        (command.downgrade if downwards else command.upgrade)(config, revision)
+        if revision == "head":
+            _move_up(connection, script)
+
+
+def _move_up(connection: Connection, script: ScriptDirectory) -> None:
+    """What the migrations would have made on the server as it is now, where it was a lesser one when they ran."""
+    connection.commit()  # so that each step can have a transaction of its own
+    context = MigrationContext.configure(connection)
+    for step in reversed(list(script.walk_revisions())):
+        move_up = getattr(step.module, "move_up", None)
+        if move_up is not None:
+            with Operations.context(context), context.begin_transaction():
+                move_up()

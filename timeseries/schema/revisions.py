@@ -1,0 +1,71 @@
+"""Which revision of the schema this package needs, and which one a database has: asked without Alembic."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import psycopg
+
+from timeseries.database.connections import conninfo, translated_errors
+from timeseries.database.server import ServerKind, inspect_server
+from timeseries.errors import NotMigratedError
+
+HYPERTABLES = """
+    SELECT count(*) = 2 FROM timescaledb_information.hypertables
+    WHERE hypertable_schema = 'public' AND hypertable_name IN ('occupancy_events', 'health_logs')
+"""
+
+
+def migrations_folder() -> Path:
+    """Inside the installed package, or beside it in a checkout."""
+    package = Path(__file__).parent.parent
+    installed = package / "migrations"
+    return installed if installed.is_dir() else package.parent / "migrations"
+
+
+def head() -> str:
+    """The revision that this version of the package works with: that of the last migration, by its number."""
+    *_, last = sorted(file.stem for file in (migrations_folder() / "versions").glob("[0-9]*.py"))
+    return last.partition("_")[0]
+
+
+def current(url: str) -> str | None:
+    """The revision of the database, None where there is no schema."""
+    with translated_errors(), psycopg.connect(conninfo(url)) as connection:
+        return revision_of(connection)
+
+
+def revision_of(connection: psycopg.Connection[Any]) -> str | None:
+    """The same of the database behind a connection."""
+    try:
+        with connection.transaction():
+            row = connection.execute("SELECT version_num FROM public.alembic_version").fetchone()
+    except psycopg.errors.UndefinedTable:
+        return None
+    return row[0] if row else None
+
+
+def require_current(connection: psycopg.Connection[Any]) -> None:
+    """Raises NotMigratedError where the database has another version of the schema than this package, or was made on a
+    lesser kind of server than it has now; ConfigurationError where the server's licence forbids what it holds.
+    """
+    server = inspect_server(connection)
+    found, wanted = revision_of(connection), head()
+    if found != wanted:
+        raise NotMigratedError(
+            f"the database {'has no schema' if found is None else f'is at revision {found}'}, this package needs"
+            f" revision {wanted}; run: timeseries migrate"
+        )
+    if not _is_built_for(connection, server.kind):
+        raise NotMigratedError(
+            f"the database was made on a lesser server than {server}; to move it up, run: timeseries migrate"
+        )
+
+
+def _is_built_for(connection: psycopg.Connection[Any], kind: ServerKind) -> bool:
+    if kind is ServerKind.POSTGRESQL:
+        return True
+    hypertables = connection.execute(HYPERTABLES).fetchone() == (True,)
+    kept = connection.execute("SELECT to_regclass('timeseries.occupancy_kept') IS NOT NULL").fetchone() == (True,)
+    return hypertables and (kind is ServerKind.APACHE or not kept)

@@ -1,0 +1,1 @@
+"""The background writer: queue, spool, retries. It knows no database."""

@@ -1,0 +1,81 @@
+"""One batch on its way into the store, however long that takes, and what became of all batches before it."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Iterator, Sequence
+
+from timeseries.model.events import Event, RecordResult, Rejection
+from timeseries.writer.backoff import delays
+
+log = logging.getLogger(__name__)
+Record = Callable[[Sequence[Event]], RecordResult]
+
+
+class Delivery:
+    """Stores batches of events by `record`: tries again, isolates events that are at fault themselves, and counts."""
+
+    def __init__(self, record: Record, on_rejected: Callable[[Rejection], None] | None) -> None:
+        self.stored = self.duplicates = self.rejected = self.retries = 0
+        self.last_error: str | None = None
+        self._record, self._on_rejected = record, on_rejected
+        self._counting = threading.Lock()
+        self._stop = threading.Event()
+
+    @property
+    def stopped(self) -> bool:
+        return self._stop.is_set()
+
+    def stop(self) -> None:
+        """Try nothing again; a try that is under way ends by itself."""
+        self._stop.set()
+
+    def deliver(self, events: list[Event]) -> bool:
+        """Store events; False where it was stopped before."""
+        pauses = delays()
+        while True:
+            try:
+                result = self._record(events)
+            except ValueError as error:  # not from the store, which isolates by itself; no try can help
+                self._remember(error)
+                return self._isolate(events, error)
+            except Exception as error:  # it passes, or an operator mends it
+                if not self.wait(error, pauses, len(events)):
+                    return False
+            else:
+                self.stored += result.inserted
+                self.duplicates += result.duplicates
+                for rejection in result.rejected:
+                    self.reject(Rejection(rejection.index, rejection.reason, events[rejection.index]))
+                return True
+
+    def wait(self, error: Exception, pauses: Iterator[float], number: int) -> bool:
+        """Pause before another try for as many events; False where it was stopped."""
+        self._remember(error)
+        self.retries += 1
+        pause = next(pauses)
+        log.warning("%d events wait, next try in %.1f s: %s", number, pause, self.last_error)
+        return not self._stop.wait(pause)
+
+    def _remember(self, error: Exception) -> None:
+        self.last_error = f"{type(error).__name__}: {error}".splitlines()[0]
+
+    def _isolate(self, events: list[Event], error: Exception) -> bool:
+        """Halve a batch that is refused for good until the event that is refused stands alone."""
+        if len(events) == 1:
+            self.reject(Rejection(0, f"it was refused: {error}", events[0]))
+            return True
+        middle = len(events) // 2
+        return self.deliver(events[:middle]) and self.deliver(events[middle:])
+
+    def reject(self, rejection: Rejection) -> None:
+        """Count an event that cannot be stored, and give it to whoever asked for such."""
+        with self._counting:
+            self.rejected += 1
+        log.warning("rejected: %s", rejection.reason)
+        if self._on_rejected is not None:
+            try:
+                self._on_rejected(rejection)
+            except Exception:
+                log.exception("on_rejected failed")

@@ -1,0 +1,224 @@
+"""Events on disk that are not stored yet, so that what was accepted survives a crash: SQLite in WAL mode.
+
+An append returns when its record is synced; appends of several threads share a commit. Each record has a checksum, and
+a mark beside the file says which positions were accepted: what is damaged or missing is counted. What SQLite finds torn
+at the end of its log, and the mark does not know, was never accepted.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import secrets
+import sqlite3
+import threading
+import zlib
+from datetime import datetime
+from itertools import count
+from pathlib import Path
+from uuid import UUID
+
+from timeseries.errors import ConfigurationError, SpoolError
+from timeseries.model.events import Event, HealthLog, OccupancyEvent
+from timeseries.writer.checkpoint import Mark
+
+log = logging.getLogger(__name__)
+SCHEMA = "CREATE TABLE IF NOT EXISTS events (position INTEGER PRIMARY KEY AUTOINCREMENT, checksum INTEGER, event BLOB)"
+# What lies beyond the last accepted position is left of a commit that was interrupted.
+ADD = "INSERT OR REPLACE INTO events (position, checksum, event) VALUES (?, ?, ?)"
+WAITING = """
+    SELECT position, checksum, event FROM events WHERE position > ? AND position <= ? ORDER BY position LIMIT ?
+"""
+COUNT = """
+    SELECT count(*), count(*) FILTER (WHERE position <= ?), coalesce(max(position), 0) FROM events WHERE position > ?
+"""
+Row = tuple[int, int, bytes]
+
+
+class Spool:
+    """A queue of events in one file; one writer at a time."""
+
+    def __init__(self, path: Path) -> None:
+        """Raises ConfigurationError where the file is no spool, cannot be written, or another writer has it."""
+        self.path = path
+        self._mark = Mark(path.with_name(path.name + ".mark"))
+        self._tickets = count(1)
+        self._buffer: dict[int, tuple[int, bytes]] = {}  # records on their way to disk, by ticket
+        self._buffering = threading.Lock()
+        self._using = threading.Lock()
+        self._closed = False
+        try:
+            self._file = connect(path)
+            self._identity, marked, self._delivered = self._identify()
+            rows, known, last = self._file.execute(COUNT, [marked, self._delivered]).fetchone()
+        except sqlite3.Error as error:
+            raise ConfigurationError(
+                f"cannot use the spool {path}: {error}; if another writer has it, give each writer its own file"
+            ) from error
+        self._top: int = max(marked, self._delivered, last)
+        self._skipped: int = self._top - rows  # positions below the top that do not count
+        self._settled = 0
+        self._taken = self._delivered, 0
+        self.damaged = max(0, marked - self._delivered - known)
+        if self.damaged:
+            log.error("the spool %s was damaged, %d accepted events are missing", path, self.damaged)
+
+    def _identify(self) -> tuple[int, int, int]:
+        """The mark, unless it belongs to another file that had this name."""
+        identity, marked, delivered = self._mark.read()
+        (own,) = self._file.execute("PRAGMA user_version").fetchone()
+        if own not in (0, identity):
+            return own, 0, 0
+        identity = identity or secrets.randbelow(2**31 - 1) + 1
+        if not own:
+            self._file.execute(f"PRAGMA user_version = {identity}")
+        return identity, marked, delivered
+
+    @property
+    def accepted(self) -> int:
+        """Events found at the opening and accepted since."""
+        return self._top - self._skipped
+
+    def __len__(self) -> int:
+        return self.accepted - self._settled
+
+    def append(self, event: Event) -> None:
+        """Accept an event; it is on disk on return. Raises SpoolError where the disk refuses: it is not accepted."""
+        record = encode(event)
+        ticket = next(self._tickets)
+        with self._buffering:
+            self._buffer[ticket] = record
+        try:
+            with self._using:
+                if ticket in self._buffer:  # else another thread's commit took it along
+                    self._commit()
+        except BaseException as error:
+            with self._using, self._buffering:
+                self._buffer.pop(ticket, None)
+            if isinstance(error, sqlite3.Error | OSError):
+                raise SpoolError(f"the spool {self.path} did not take the event: {error}") from error
+            raise
+
+    def _commit(self) -> None:
+        """Write the buffer. A record leaves it only when it is accepted, so that whatever interrupts the thread of one
+        record leaves those of others to another thread, which writes them again in the same place.
+        """
+        with self._buffering:
+            records = list(self._buffer.items())
+        rows = [(self._top + i, *record) for i, (_, record) in enumerate(records, 1)]
+        try:
+            self._write(ADD, rows)
+        except sqlite3.Error:
+            if len(self) or self._closed:
+                raise
+            self._renew()
+            self._write(ADD, rows)
+        top = self._top + len(rows)
+        self._mark.write(self._identity, top, self._delivered)
+        self._top = top
+        with self._buffering:
+            for ticket, _ in records:
+                del self._buffer[ticket]
+
+    def take(self, number: int) -> tuple[int, list[Event]]:
+        """The oldest records, up to this many: how many they are, and the events of those that can be read. They stay
+        until `remove`. Raises SpoolError where the disk refuses.
+        """
+        try:
+            with self._using:
+                number = min(number, len(self))
+                rows = self._file.execute(WAITING, [self._delivered, self._top, number]).fetchall()
+                self._taken = (rows[-1][0] if len(rows) == number > 0 else self._top), number
+        except sqlite3.Error as error:
+            raise SpoolError(f"the spool {self.path} cannot be read: {error}") from error
+        events = [event for row in rows if (event := self._read(row)) is not None]
+        if missing := number - len(rows):
+            log.error("%d records of the spool %s are missing", missing, self.path)
+        self.damaged += number - len(events)
+        return number, events
+
+    def _read(self, row: Row) -> Event | None:
+        position, checksum, text = row
+        try:
+            if zlib.crc32(text) == checksum:
+                return decode(text)
+            reason = "its checksum does not match"
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            reason = str(error)
+        log.error("record %d of the spool %s is damaged and skipped: %s", position, self.path, reason)
+        return None
+
+    def remove(self) -> None:
+        """Forget what was taken last, for it is stored. Where the disk refuses, the records stay behind the mark, and
+        the next call removes them.
+        """
+        with self._using:
+            self._delivered, number = self._taken
+            self._settled += number
+            self._taken = self._delivered, 0
+            self._mark.write(self._identity, self._top, self._delivered, sync=True)
+            try:
+                self._write("DELETE FROM events WHERE position <= ?", [(self._delivered,)])
+            except sqlite3.Error as error:
+                log.warning("the spool %s keeps events that are stored, for now: %s", self.path, error)
+
+    def _write(self, statement: str, rows: list[Row] | list[tuple[int]]) -> None:
+        self._file.execute("BEGIN IMMEDIATE")
+        try:
+            self._file.executemany(statement, rows)
+            self._file.execute("COMMIT")
+        except BaseException:
+            if self._file.in_transaction:
+                self._file.execute("ROLLBACK")
+            raise
+
+    def _renew(self) -> None:
+        """Begin with an empty file, for nothing waits: a full disk leaves SQLite no room to delete what is stored.
+
+        The file goes before its log, and both while it is locked: at every moment SQLite would find an empty spool.
+        """
+        os.truncate(self.path, 0)
+        os.truncate(f"{self.path}-wal", 0)
+        self._file.close()
+        self._file = connect(self.path)
+        self._file.execute(f"PRAGMA user_version = {self._identity}")
+
+    def close(self) -> None:
+        """Give the file back."""
+        with self._using:
+            self._closed = True
+            self._file.close()
+
+
+def connect(path: Path) -> sqlite3.Connection:
+    """A connection that has the file to itself."""
+    file = sqlite3.connect(path, timeout=0, isolation_level=None, check_same_thread=False)
+    try:
+        for setting in ("locking_mode = EXCLUSIVE", "journal_mode = WAL", "synchronous = FULL"):
+            file.execute(f"PRAGMA {setting}")
+        file.execute("BEGIN IMMEDIATE")
+        file.execute(SCHEMA)
+        file.execute("COMMIT")
+    except BaseException:
+        file.close()
+        raise
+    return file
+
+
+def encode(event: Event) -> tuple[int, bytes]:
+    """Checksum and JSON of a checked event."""
+    fields = [str(event.camera_id), event.timestamp.isoformat()]
+    values = (
+        ["occupancy", *fields, int(event.occupied_count), event.raw_data]
+        if isinstance(event, OccupancyEvent)
+        else ["health", *fields, event.status, event.message]
+    )
+    text = json.dumps(values, ensure_ascii=False).encode()
+    return zlib.crc32(text), text
+
+
+def decode(text: bytes) -> Event:
+    family, camera_id, timestamp, *values = json.loads(text)
+    at = datetime.fromisoformat(timestamp)
+    return (OccupancyEvent if family == "occupancy" else HealthLog)(UUID(camera_id), at, *values)
