@@ -40,14 +40,14 @@ commands: $(READY)  ## write the reference of the command line again
 	$(BIN)/python docs/commands.py
 
 bench: $(READY)  ## ratios, measured side by side; BENCH="--help"
-	$(BIN)/python tests/bench.py $(BENCH)
+	$(BIN)/python -m tests.bench $(BENCH)
 
 images: $(READY)  ## the images of compose and tests: pulled, or stand-ins from Debian's packages
-	$(BIN)/python tests/images.py
+	$(BIN)/python -m tests.machines.images
 
 # FRESH="--debian 12 --user parking --network on" for one of them
 fresh:  ## the README's two commands on machines that have nothing but Python
-	$(PYTHON) tests/fresh.py $(FRESH)
+	$(PYTHON) -m tests.machines.fresh $(FRESH)
 
 # Random passwords for docker compose; what is there already stays.
 .env:

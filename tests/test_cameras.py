@@ -8,9 +8,9 @@ from typing import Any
 
 import psycopg
 import pytest
-from conftest import SECRET_KEY
-from proxy import Proxy
 
+from tests.support.keys import SECRET_KEY
+from tests.support.proxy import Proxy
 from timeseries import (
     CameraExistsError,
     CameraInUseError,
@@ -84,7 +84,7 @@ def test_the_database_refuses_plaintext_and_a_changed_id_without_showing_the_row
     lot = store.cameras.add("North Lot")
     for change in ("connection_string = %s", "connection_string = %s, name = 'x'"):
         with psycopg.connect(store.url) as other, pytest.raises(psycopg.errors.CheckViolation) as error:
-            other.execute(f"UPDATE cameras SET {change}", [RTSP])  # type: ignore[arg-type]
+            other.execute(f"UPDATE cameras SET {change}", [RTSP])
         assert "hunter2" not in str(error.value)
     with psycopg.connect(store.url) as other, pytest.raises(psycopg.errors.RestrictViolation):
         other.execute("UPDATE cameras SET id = gen_random_uuid() WHERE id = %s", [lot.id])

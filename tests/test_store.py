@@ -8,9 +8,10 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from conftest import SECRET_KEY, RunningServer
 
 import timeseries
+from tests.support.keys import SECRET_KEY
+from tests.support.servers import RunningServer
 from timeseries import ConfigurationError, NotStoredError, OccupancyEvent, ServerKind, Store, Writer, generate_key
 from timeseries.schema import revisions
 from timeseries.settings import Settings

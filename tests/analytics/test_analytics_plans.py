@@ -1,0 +1,90 @@
+"""What an answer reads: a month of one camera is a month of one camera, however much lies around it."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import psycopg
+import pytest
+
+from timeseries import HealthLog, OccupancyEvent, ServerKind, Store
+
+FUNCTIONS = (
+    "occupancy_hours", "occupancy_days", "occupancy_weekdays", "occupancy_profile", "health_hours", "health_weekdays",
+    "health_uptime", "health_states",
+)  # fmt: skip
+END = datetime(2026, 11, 1, tzinfo=UTC)
+FILL = {
+    "occupancy_events": "occupied_count) SELECT c.id, at, 7",
+    "health_logs": "status) SELECT c.id, at, 'degraded'",
+}
+
+
+def record(store: Store, numbers: range, start: datetime, end: datetime) -> None:
+    """Every hour a count and a status of each lot, in the order of time."""
+    ids = [store.cameras.add(f"lot {number}", timezone="Europe/Berlin").id for number in numbers]
+    moments = [start + i * timedelta(hours=1) for i in range((end - start) // timedelta(hours=1))]
+    counts = [OccupancyEvent(lot, at, i % 50) for i, at in enumerate(moments) for lot in ids]
+    assert store.record(counts).rejected == ()
+    assert store.record([HealthLog(lot, at, "healthy") for at in moments for lot in ids]).rejected == ()
+    vacuum(store)
+
+
+def fill(store: Store, cameras: int, start: datetime) -> None:
+    """So many lots in all, and for each of them a row a week since then, on one day of all."""
+    with psycopg.connect(store.url, autocommit=True) as connection:
+        connection.execute(
+            "INSERT INTO public.cameras (id, name, timezone) SELECT gen_random_uuid(), 'more ' || i, 'Europe/Berlin'"
+            " FROM generate_series(1, %s - (SELECT count(*) FROM public.cameras)) AS i",
+            [cameras],
+        )
+        for table, columns in FILL.items():
+            connection.execute(
+                f'INSERT INTO public.{table} (camera_id, "timestamp", {columns}'
+                " FROM public.cameras AS c, generate_series(%s, %s, interval '7 days') AS at ORDER BY at, c.id",
+                [start + timedelta(minutes=1), END],
+            )
+            (rows,) = connection.execute(f"SELECT count(*) FROM public.{table}").fetchone()  # type: ignore[misc]
+            assert rows > cameras * ((END - start) // timedelta(days=7))
+    vacuum(store)
+
+
+def vacuum(store: Store) -> None:
+    with psycopg.connect(store.url, autocommit=True) as connection:
+        connection.execute("VACUUM ANALYZE")
+
+
+def read(store: Store, function: str, camera: Any) -> int:
+    """Pages touched by the answer of one month, when the catalogs are in the session's caches."""
+    query = f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) SELECT * FROM public.{function}(%s, %s, %s)"
+    with psycopg.connect(store.url, autocommit=True) as connection:
+        for _ in range(3):
+            row = connection.execute(
+                query, [[camera.id], END - timedelta(days=90), END - timedelta(days=60)]
+            ).fetchone()
+    assert row is not None
+    (plan,) = row[0] if isinstance(row[0], list) else json.loads(row[0])
+    return int(plan["Plan"]["Shared Hit Blocks"] + plan["Plan"]["Shared Read Blocks"])
+
+
+def test_a_month_of_one_camera_is_read_alike_in_five_years_of_two_hundred_cameras(store: Store) -> None:
+    record(store, range(3), END - timedelta(days=120), END)
+    camera = store.cameras.get("lot 1")
+    small = {function: read(store, function, camera) for function in FUNCTIONS}
+    fill(store, 200, END - timedelta(days=5 * 365))
+    large = {function: read(store, function, camera) for function in FUNCTIONS}
+    assert {f: (small[f], large[f]) for f in FUNCTIONS if large[f] > 1.5 * small[f]} == {}
+
+
+@pytest.mark.kinds(ServerKind.COMMUNITY)
+def test_an_answer_of_materialized_days_reads_no_raw_row(store: Store) -> None:
+    record(store, range(1), END - timedelta(days=30), END)
+    query = "SELECT * FROM public.occupancy_weekdays(NULL, %s, %s)"
+    with psycopg.connect(store.url, autocommit=True) as connection:
+        ask = [END - timedelta(days=28), END]
+        before = connection.execute(query, ask).fetchall()
+        connection.execute("TRUNCATE public.occupancy_events")
+        assert connection.execute(query, ask).fetchall() == before
+        assert len(before) == 7

@@ -1,0 +1,154 @@
+"""The analytics rows of `make bench`: each figure a ratio to a reference that is asked in turns with it."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import psycopg
+import pyarrow as pa
+from adbc_driver_postgresql import dbapi
+
+import analytics
+from tests.support.servers import RunningServer
+from timeseries import Store
+from timeseries.database.connections import create_engine
+from timeseries.settings import Settings
+
+ZONE = "Europe/Berlin"
+MINUTES = timedelta(minutes=1)
+ROWS = 500_000  # of an aggregate, into one frame
+
+
+def alternate(rounds: int, *ways: Callable[[], Any]) -> list[list[float]]:
+    """Seconds of each way in each round, in turns; the first round warms caches and does not count."""
+    seconds: list[list[float]] = [[] for _ in ways]
+    for _ in range(rounds + 1):
+        for way, found in zip(ways, seconds, strict=True):
+            begin = time.perf_counter()
+            way()
+            found.append(time.perf_counter() - begin)
+    return [found[1:] for found in seconds]
+
+
+def figure(what: str, own: list[float], reference: list[float]) -> dict[str, Any]:
+    """How many times as fast as the reference: the median over the rounds."""
+    ratio = statistics.median(other / mine for mine, other in zip(own, reference, strict=True))
+    return {"what": what, "seconds": round(statistics.median(own), 4), "ratio": round(ratio, 2)}
+
+
+def midnight(days_ago: int) -> datetime:
+    return datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(days=days_ago)
+
+
+def feed(store: Store, names: list[str], days: int, step: timedelta) -> tuple[datetime, datetime]:
+    """Counts of the last `days` for each camera, one each `step`; where they begin and end."""
+    end = midnight(2)
+    start = end - timedelta(days=days)
+    chance = np.random.default_rng(7)
+    for first in pd.date_range(start, end, freq="40D", inclusive="left"):
+        last = min(first + timedelta(days=40), pd.Timestamp(end))
+        times = pd.date_range(first, last, freq=step, inclusive="left")
+        rows = len(times) * len(names)
+        store.record_frame(
+            pa.table(
+                {
+                    "camera": pa.array(np.repeat(names, len(times))),
+                    "timestamp": pa.array(np.tile(times.to_numpy(), len(names)), pa.timestamp("us", "UTC")),
+                    "occupied_count": chance.integers(0, 90, rows, dtype=np.int32),
+                }
+            )
+        )
+    with psycopg.connect(store.url, autocommit=True) as connection:
+        connection.execute("VACUUM ANALYZE")
+    return start, end
+
+
+def weekdays(store: Store, rounds: int) -> list[dict[str, Any]]:
+    """The weekday average of one camera over two years of one-minute events, from summaries and from raw rows."""
+    camera = store.cameras.add("two years", timezone=ZONE)
+    start, end = feed(store, ["two years"], 730, MINUTES)
+    raw = """
+        SELECT extract(isodow FROM timestamp AT TIME ZONE 'Europe/Berlin'), sum(occupied_count * s) / sum(s) FROM (
+            SELECT timestamp, occupied_count, date_part('epoch', lead(timestamp, 1, %(end)s) OVER (ORDER BY timestamp)
+                   - timestamp) AS s
+            FROM occupancy_events WHERE camera_id = %(camera)s AND timestamp >= %(start)s AND timestamp < %(end)s
+        ) AS e GROUP BY 1 ORDER BY 1
+    """
+    with psycopg.connect(store.url, autocommit=True) as connection:
+
+        def slow() -> list[tuple[Any, ...]]:
+            return connection.execute(raw, {"camera": camera.id, "start": start, "end": end}).fetchall()
+
+        def quick() -> pd.DataFrame:
+            return analytics.weekday_averages(camera.id, start=start, end=end, url=store.url)
+
+        assert np.allclose([float(row[1]) for row in slow()], quick()["occupied_avg"], rtol=1e-9)
+        own, reference = alternate(rounds, quick, slow)
+    return [figure("weekday average over two years, against raw rows", own, reference)]
+
+
+def frames(store: Store, rounds: int) -> list[dict[str, Any]]:
+    """Rows of an aggregate into a frame, against the two other ways to get them."""
+    names = [f"lot {i}" for i in range(60)]
+    for name in names:
+        store.cameras.add(name)
+    feed(store, names, -(-ROWS // 60 // 24) + 1, timedelta(hours=1))
+    query = "SELECT camera_id, bucket, samples, occupied_min, occupied_max, occupied_avg FROM public.occupancy_hourly"
+    engine = create_engine(store.url)
+    with dbapi.connect(store.url, autocommit=True) as connection, connection.cursor() as cursor:
+
+        def own() -> pd.DataFrame:
+            return analytics.aggregate_rows("occupancy_hourly", timezone="UTC", url=store.url)
+
+        def bare() -> pa.Table:
+            cursor.execute(query)
+            return cursor.fetch_arrow_table()
+
+        def read_sql() -> pd.DataFrame:
+            return pd.read_sql(query, engine)
+
+        assert len(own()) == bare().num_rows >= ROWS
+        ours, arrow, objects = alternate(rounds, own, bare, read_sql)
+    engine.dispose()
+    what = f"{ROWS:,} rows of an aggregate into a frame, against"
+    return [figure(f"{what} pandas.read_sql", ours, objects), figure(f"{what} a bare ADBC fetch", ours, arrow)]
+
+
+def months(store: Store, rounds: int) -> list[dict[str, Any]]:
+    """A month of hours of one camera, among more and more history: the first is the reference of the others."""
+    grown = (
+        ("a month of one camera, in one year of ten cameras", range(10), 365, timedelta(hours=1)),
+        ("the same, in five years of ten cameras", range(10), 5 * 365, timedelta(hours=6)),
+        ("the same, in five years of two hundred cameras", range(10, 200), 5 * 365, timedelta(days=1)),
+    )
+    found: list[dict[str, Any]] = []
+    reference: list[float] = []
+    for what, numbers, days, step in grown:
+        names = [f"lot {i}" for i in numbers]
+        for name in set(names) - {camera.name for camera in store.cameras.list()}:
+            store.cameras.add(name, timezone=ZONE)
+        feed(store, names, days, step)
+        (own,) = alternate(
+            rounds * 3,
+            lambda: analytics.hourly_averages("lot 3", start=midnight(200), end=midnight(170), url=store.url),
+        )
+        reference = reference or own
+        found.append(figure(what, [statistics.median(own)], [statistics.median(reference)]))
+    return found
+
+
+def rows(server: RunningServer, rounds: int) -> list[dict[str, Any]]:
+    """Each in a database of its own, on the server that is measured."""
+    found: list[dict[str, Any]] = []
+    for measure in (weekdays, frames, months):
+        url = server.copy()
+        with Store.open(url, settings=Settings()) as store:
+            found += measure(store, rounds)
+        server.drop()
+    return found
