@@ -149,11 +149,18 @@ def count(stack: Stack, table: str = "occupancy_events") -> int:
     return row[0]  # type: ignore[no-any-return]
 
 
+def assert_needs_no_operator(stack: Stack) -> None:
+    """`status` ends with 0, after the prune that cron does where the server has no jobs."""
+    if stack.given["TIMESERIES_DATABASE_IMAGE"] != IMAGES[ServerKind.COMMUNITY]:
+        stack.done("run", "--rm", "cli", "prune")
+    status = stack.compose("run", "--rm", "cli", "status")
+    assert status.returncode == 0, status.stdout + status.stderr
+
+
 def test_up_from_nothing_ends_with_the_sample_data_and_a_store_that_needs_no_operator(stack: Stack) -> None:
     assert "North Lot" in stack.logs("demo")
     assert count(stack) > 50_000
-    status = stack.compose("run", "--rm", "cli", "status")
-    assert status.returncode == 0, status.stdout + status.stderr
+    assert_needs_no_operator(stack)
     assert "North Lot" in stack.done("run", "--rm", "cli", "camera", "list")
 
 
@@ -187,7 +194,7 @@ def test_down_keeps_the_data_and_up_finds_it_again(stack: Stack) -> None:
     assert stack.of_project("volume") != []
     stack.up()
     assert count(stack) >= before
-    assert stack.compose("run", "--rm", "cli", "status").returncode == 0
+    assert_needs_no_operator(stack)
 
 
 def test_down_with_volumes_removes_the_data(small: Stack) -> None:
