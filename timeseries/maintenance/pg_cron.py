@@ -11,14 +11,16 @@ from timeseries.database.connections import conninfo
 from timeseries.database.server import ServerKind, inspect_server
 
 log = logging.getLogger("timeseries.migrations")
-# The one database of a server that pg_cron works from; no row where it is not preloaded. Its name is for superusers and
-# pg_read_all_settings to read: others find the extension in their own database, or look where it is by default.
+# The one database of a server that pg_cron works from; no row where it is not preloaded. Its settings show to superusers
+# and pg_read_all_settings only: others find the extension in their own database, or look where it is by default.
 HOME = """
     SELECT coalesce(
                (SELECT setting FROM pg_settings WHERE name = 'cron.database_name'),
                (SELECT current_database() FROM pg_extension WHERE extname = 'pg_cron'), 'postgres'),
            current_database()
-    WHERE EXISTS (SELECT FROM pg_settings WHERE name LIKE 'cron.%')
+    WHERE EXISTS (SELECT FROM pg_settings WHERE name = 'cron.database_name')
+       OR NOT pg_has_role('pg_read_all_settings', 'USAGE')
+          AND EXISTS (SELECT FROM pg_available_extensions WHERE name = 'pg_cron')
 """
 USABLE = """
     SELECT EXISTS (
@@ -58,7 +60,7 @@ def _arrange(url: str, home: str, database: str, *, wanted: bool) -> str | None:
     try:
         with psycopg.connect(make_conninfo(conninfo(url), dbname=home), autocommit=True) as cron:
             if cron.execute(USABLE).fetchone() != (True,):
-                log.info("pg_cron is preloaded, but this role may not use it in the database %s", home)
+                log.info("pg_cron is not there, or not for this role, in the database %s", home)
                 return None
             if wanted:
                 cron.execute(SCHEDULE, [name, HOURLY, CALL, database])
