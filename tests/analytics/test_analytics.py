@@ -128,7 +128,7 @@ def test_rows_are_ordered_by_the_name_of_the_camera_whatever_was_asked_first(lot
 def test_a_camera_may_be_asked_for_by_name_by_id_or_itself(lots: Store) -> None:
     camera = lots.cameras.get("North Lot")
     frames = [
-        analytics.daily_averages(asked, start="2026-08-03", end="2026-08-10", url=lots.url)
+        analytics.daily_averages(asked, start="2026-08-03", end="2026-08-10", url=lots.url)  # type: ignore[arg-type]
         for asked in ("North Lot", camera, camera.id, str(camera.id), [camera, "North Lot"])
     ]
     for frame in frames:
@@ -160,7 +160,7 @@ def test_two_ranges_are_compared_by_weekday(lots: Store) -> None:
     assert list(frame.index) == [1, 2, 3]
     assert (frame.loc[2, "difference"], frame.loc[2, "change"]) == (0, 0)
     assert (frame.loc[1, "coverage_before"], frame.loc[1, "coverage_after"]) == (1, 0)
-    assert pd.isna(frame.loc[3, "change"])
+    assert pd.isna(frame.loc[3, "change"])  # type: ignore[arg-type]
 
 
 def test_fill_gives_a_row_for_what_is_not_known(lots: Store) -> None:

@@ -17,7 +17,7 @@ from tests.support.brute_force import QUARTER
 from tests.support.sample_year import YEAR, ZONES, Lot, Year, opened, ranges
 from tests.support.servers import RunningServer
 from timeseries import ServerKind
-from timeseries.schema.orm import HEALTH_STATUSES
+from timeseries.model.relations import HEALTH_STATUSES
 
 
 @pytest.fixture(scope="module")
@@ -169,8 +169,8 @@ def test_outages_are_the_unbroken_times_that_are_not_healthy(year: Year) -> None
             found = year.ask(analytics.outages, lot, start, end)
             wanted = brute_force.outages(lot.logs, start=start, end=end, hold=lot.camera.hold, now=year.asked_at)
             rows = [
-                (row.start.to_pydatetime(), None if pd.isna(row.end) else row.end.to_pydatetime(), row.status,
-                 None if pd.isna(row.message) else row.message)
+                (row.start.to_pydatetime(), None if pd.isna(row.end) else row.end.to_pydatetime(), row.status,  # type: ignore[arg-type]
+                 None if pd.isna(row.message) else row.message)  # type: ignore[arg-type]
                 for row in found.reset_index().itertuples()
             ]  # fmt: skip
             assert [(a.astimezone(UTC), b and b.astimezone(UTC), s, m) for a, b, s, m in rows] == wanted
@@ -195,9 +195,12 @@ def test_events_come_back_as_they_were_recorded_in_order_and_in_small_frames(yea
     frames = list(analytics.events(lot.camera, start=start, end=end, batch_size=3, url=year.store.url))
     assert max(len(frame) for frame in frames) == 3
     found = pd.concat(frames)
-    assert list(zip(found.index.to_pydatetime(), found["occupied_count"], strict=True)) == [
-        (pd.Timestamp(at), count) for at, count in lot.counts[100:900]
-    ]
+    assert (
+        list(zip(found.index.to_pydatetime(), found["occupied_count"], strict=True))
+        == [  # type: ignore[attr-defined]
+            (pd.Timestamp(at), count) for at, count in lot.counts[100:900]
+        ]
+    )
     everything = pd.concat(list(analytics.events(timezone="UTC", batch_size=333, url=year.store.url)))
     assert len(everything) == sum(len(lot.counts) for lot in year.lots)
     assert everything.index.is_monotonic_increasing

@@ -56,7 +56,7 @@ def test_an_export_for_programs_is_json(store: Store, tmp_path: Path) -> None:
 
 def test_what_is_missing_is_null(capsys: pytest.CaptureFixture[str]) -> None:
     frame = pd.DataFrame(
-        {"a": [1.5, np.nan], "b": pd.array([1, None], "Int32"), "c": pd.to_datetime(["2026-08-04", None])}
+        {"a": [1.5, np.nan], "b": pd.array([1, None], "Int32"), "c": pd.to_datetime(["2026-08-04", None])}  # type: ignore[arg-type]
     )
     first, second = records(frame)
     assert (first["a"], first["b"], second) == (1.5, 1, {"a": None, "b": None, "c": None})

@@ -39,7 +39,9 @@ def test_a_time_limit_is_named_with_the_remedy_and_not_asked_for_twice(
     asked: list[str] = []
     once = arrow_client.Source._fetch
     monkeypatch.setattr(
-        arrow_client.Source, "_fetch", lambda self, query, _: asked.append(query) or once(self, query, _)
+        arrow_client.Source,
+        "_fetch",
+        lambda self, query, _: asked.append(query) or once(self, query, _),  # type: ignore[func-returns-value]
     )
     with pytest.raises(QueryCancelledError, match=r"statement_timeout of 300ms.*shorter range.*higher"):
         arrow_client.fetch(SLOW, {}, url)

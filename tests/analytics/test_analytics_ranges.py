@@ -118,6 +118,6 @@ def test_a_stored_zone_that_has_no_name_is_named_where_it_matters(lot: Store) ->
         )
     for question in ({"start": "2026-08-03"}, {"cameras": "O'Hare"}):
         with pytest.raises(InvalidInputError, match=r"'EDT'.*timeseries camera update .*O'"):
-            analytics.daily_averages(**question, url=lot.url)
+            analytics.daily_averages(**question, url=lot.url)  # type: ignore[call-overload]
     assert len(analytics.daily_averages("O'Hare", start="2026-08-03", timezone="UTC", url=lot.url)) == 0
     assert analytics.daily_averages(url=lot.url)["camera"].unique().tolist() == ["North Lot"]

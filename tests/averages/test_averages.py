@@ -69,7 +69,7 @@ def check(
     ask = ([camera], start, end)
     hours = [brute_force.hour_label(quarter, local) for quarter in grid]
     wanted = brute_force.answer(times, counts, start=start, end=end, labels=hours, hold=hold)
-    found = {brute_force.hour_label(max(row[0], start), local): row[1:] for row in connection.execute(HOURS, ask)}
+    found = {brute_force.hour_label(max(row[0], start), local): row[1:] for row in connection.execute(HOURS, ask)}  # type: ignore[call-overload]
     compare(found, wanted)
     for average, _, _, least, most in found.values():
         assert average is None or least - 1e-6 <= average <= most + 1e-6

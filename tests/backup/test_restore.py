@@ -45,7 +45,7 @@ def test_a_backup_can_be_restored_without_this_package(filled: Store, server: Ru
             connection.execute("SELECT timescaledb_pre_restore()")
     program, _ = find_program("pg_restore", 18, Settings())
     words = [program, "--exit-on-error", "--no-owner", "--dbname", target, tmp_path / "database.dump"]
-    run(words, check=True, capture_output=True)
+    run(words, check=True, capture_output=True)  # type: ignore[arg-type]
     if timescale:
         with psycopg.connect(target) as connection:
             connection.execute("SELECT timescaledb_post_restore()")
@@ -60,7 +60,7 @@ def test_a_dump_of_the_tables_alone_is_found_out(filled: Store, server: RunningS
     made = filled.backup(tmp_path / "store.backup")
     program, _ = find_program("pg_dump", 18, Settings())
     words = [program, "-Fc", "-t", "public.occupancy_events", "-f", tmp_path / "partial.dump", filled.url]
-    run(words, check=True, capture_output=True)
+    run(words, check=True, capture_output=True)  # type: ignore[arg-type]
     partial = tmp_path / "partial.backup"
     with (
         opened(made.path) as (manifest, _),

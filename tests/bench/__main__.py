@@ -146,7 +146,7 @@ class Bench:
         engine = create_engine(self.url)
         with Session(engine) as session:
             rows = [{key: getattr(event, key) for key in COLUMNS["occupancy"][:3]} for event in self.events[:SLOW]]
-            session.execute(OccupancyEventRow.__table__.insert(), rows)
+            session.execute(OccupancyEventRow.__table__.insert(), rows)  # type: ignore[attr-defined]
             session.commit()
         engine.dispose()
         return SLOW

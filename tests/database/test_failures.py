@@ -115,12 +115,12 @@ def test_only_the_fault_of_the_data_is_refused_for_good() -> None:
     for error in (errors.NumericValueOutOfRange(), errors.CheckViolation(), errors.StatementTooComplex(),
                   errors.ProgramLimitExceeded(), psycopg.DataError()):  # fmt: skip
         assert meant(error) is InvalidInputError
-    for error in (errors.OutOfMemory(), errors.DiskFull(), errors.ConfigurationLimitExceeded(), errors.IoError(),
+    for error in (errors.OutOfMemory(), errors.DiskFull(), errors.ConfigurationLimitExceeded(), errors.IoError(),  # type: ignore[assignment]
                   errors.DeadlockDetected(), errors.LockNotAvailable(), errors.AdminShutdown(),
                   errors.ConfigFileError(), psycopg.OperationalError()):  # fmt: skip
         assert meant(error) is ServerUnavailableError
     assert meant(errors.UndefinedTable()) is meant(errors.UndefinedColumn()) is NotMigratedError
-    for error in (errors.FeatureNotSupported(), errors.InternalError_(), errors.RaiseException(), errors.SyntaxError()):
+    for error in (errors.FeatureNotSupported(), errors.InternalError_(), errors.RaiseException(), errors.SyntaxError()):  # type: ignore[assignment]
         assert meant(error) is type(error)
 
 

@@ -142,7 +142,7 @@ def test_every_code_block_of_a_page_is_of_a_language_that_is_run() -> None:
 
 def reference() -> dict[str, list[tuple[str, str]]]:
     """Names and types of the columns that docs/aggregates.md lists, by relation or function."""
-    found = {}
+    found = {}  # type: ignore[var-annotated]
     parts = re.split(r"^##+ (.+)$", (ROOT / "docs/aggregates.md").read_text(), flags=re.MULTILINE)[1:]
     for heading, text in zip(parts[::2], parts[1::2], strict=True):
         columns = re.findall(r"^\| `(\w+)` \| ([\w ]+) \|", text, re.MULTILINE)

@@ -147,7 +147,7 @@ def test_a_spool_that_cannot_be_read_is_read_later(tmp_path: Path) -> None:
             if self.faults and "SELECT" in statement:
                 self.faults -= 1
                 raise sqlite3.OperationalError("disk I/O error")
-            return self.file.execute(statement, *values)
+            return self.file.execute(statement, *values)  # type: ignore[arg-type]
 
         def __getattr__(self, name: str) -> object:
             return getattr(self.file, name)

@@ -36,7 +36,7 @@ from timeseries.settings import Settings
 
 START = datetime(2026, 5, 4, tzinfo=UTC)
 NAMES = ('Lot "A", north', "b\nsecond line", "ünï", "NULL")
-EXTRAS = [
+EXTRAS = [  # type: ignore[var-annotated]
     None, {}, {"boxes": [[1, 2.5], None, True]}, [], "text", "", 5, 1e300, False, 'a,"b"\r\n', "\\N", "é\u2028", "NULL"
 ]  # fmt: skip
 MESSAGES = [None, "", "RTSP timeout", 'a,"b"\r\nc', "\\N", "NULL", " ", "é\u2028", "nan"]

@@ -86,7 +86,7 @@ def test_each_bad_event_comes_back_with_index_and_reason_and_the_others_are_stor
     mixed: list[Any] = []
     for (_, change, _), event in zip(BAD, good, strict=False):
         fields = {"camera_id": camera, "timestamp": AT - timedelta(days=1), "occupied_count": 1} | change
-        mixed += [event, OccupancyEvent(**fields)]
+        mixed += [event, OccupancyEvent(**fields)]  # type: ignore[arg-type]
     mixed += [good[-1], "nonsense"]
     result = store.record(mixed)
     assert result.inserted == len(good) - 3 * position

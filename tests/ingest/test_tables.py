@@ -159,7 +159,7 @@ def test_a_frame_of_objects_is_stored_as_record_does(store: Store) -> None:
     lot = store.cameras.add("lot").id
     given = frame(4, timestamp=[AT, NAIVE, AT + timedelta(seconds=1), AT + timedelta(seconds=2)],
                   occupied_count=[1, 2, "x", 4.0], raw_data=[{"a": 1}, None, None, [{"b": [2]}]])  # fmt: skip
-    given = given.assign(camera_id=[lot] * 4).drop(columns="camera")
+    given = given.assign(camera_id=[lot] * 4).drop(columns="camera")  # type: ignore[list-item]
     result = store.record_frame(given.set_index(["camera_id", "timestamp"]))
     assert (result.inserted, [rejection.index for rejection in result.rejected]) == (2, [1, 2])
     assert store.record_frame(given).duplicates == 2

@@ -96,8 +96,8 @@ def outcomes(machine: Machine, commands: list[str], bundle: Path, logs: Path) ->
 
 def execute(container: str, machine: Machine, command: str, logs: Path) -> Outcome:
     name = command.rpartition("&& ")[2]
-    words = f"debian {machine.version} {machine.user} {machine.network} {name}"
-    log = logs / (re.sub(r"\W+", "-", words) + ".log")
+    title = f"debian {machine.version} {machine.user} {machine.network} {name}"
+    log = logs / (re.sub(r"\W+", "-", title) + ".log")
     begin = time.monotonic()
     with log.open("w") as output:
         words = ["docker", "exec", "--user", machine.user, container, "bash", "-lc", command]

@@ -16,16 +16,16 @@ import psycopg
 import pytest
 from click.testing import CliRunner
 
+from tests.support.clusters import Cluster, is_root
 from tests.support.faults import opened
 from tests.support.histories import add_cameras, answers, events_of, same
 from tests.support.roles import ingest, make_role, reader, refusal
-from tests.support.servers import APACHE_ROOT, Cluster, RunningServer, is_root, make_cluster
+from tests.support.servers import APACHE_ROOT, RunningServer, make_cluster
 from timeseries import ConfigurationError, InvalidInputError, OccupancyEvent, ServerKind, Store
 from timeseries.access.roles import grant
 from timeseries.backup.restore import restore
 from timeseries.cli.main import main
 from timeseries.database.embedded import installations, wheel_bin_folder
-from timeseries.maintenance import jobs
 from timeseries.maintenance.retainer import Retainer
 from timeseries.maintenance.retention_record import Record, read_record
 from timeseries.monitoring.status import read_status
@@ -254,7 +254,7 @@ def test_an_old_backup_is_not_pruned_until_the_operator_resumes(
         assert "retention is paused" in "\n".join(read_status(copy.pool).problems)
         assert read_status(copy.pool).retention.by == "nobody"
         assert record(target).keep == 80 * DAY
-        assert [job.job_id for job in jobs.resume(copy.pool)] == [0]
+        assert [job.job_id for job in copy.jobs.resume()] == [0]
         assert read_status(copy.pool).retention.by == "store"
     execute(target, DUE)
     with retaining(target):
@@ -306,11 +306,12 @@ def servers_with_cron() -> Iterator[tuple[ServerKind, Path, Path]]:
                 yield ServerKind.APACHE, Path("/") / folder.relative_to(APACHE_ROOT), APACHE_ROOT
 
 
-CRON = list(servers_with_cron())
+CRON: list[tuple[ServerKind, Path, Path] | None] = list(servers_with_cron())
 
 
 @pytest.fixture(
-    params=CRON or [None], ids=[f"{kind.value} {folder.parent.name}" for kind, folder, _ in CRON] or ["none"]
+    params=CRON or [None],
+    ids=[f"{kind.value} {folder.parent.name}" for kind, folder, _ in CRON] or ["none"],  # type: ignore[misc]
 )
 def cron(request: pytest.FixtureRequest) -> Iterator[Cluster]:
     """A server with pg_cron, which works from the database `postgres`, and an owner of the store who may use it."""
@@ -319,7 +320,7 @@ def cron(request: pytest.FixtureRequest) -> Iterator[Cluster]:
     kind, folder, root = request.param
     libraries = "pg_cron" if kind is ServerKind.POSTGRESQL else "timescaledb,pg_cron"
     cluster = make_cluster(
-        kind, folder, root, **{"shared_preload_libraries": libraries, "cron.use_background_workers": "on"}
+        kind, folder, root, seed=None, **{"shared_preload_libraries": libraries, "cron.use_background_workers": "on"}
     )
     try:
         cluster.start()

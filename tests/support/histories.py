@@ -51,7 +51,7 @@ def same(found: dict[str, Rows], wanted: dict[str, Rows]) -> bool:
 
     def equal(one: object, other: object) -> bool:
         numbers = isinstance(one, float) and isinstance(other, float)
-        return one == other or (numbers and math.isclose(one, other, rel_tol=1e-9, abs_tol=1e-12))
+        return one == other or (numbers and math.isclose(one, other, rel_tol=1e-9, abs_tol=1e-12))  # type: ignore[arg-type]
 
     return found.keys() == wanted.keys() and all(
         len(rows) == len(wanted[name])

@@ -18,7 +18,7 @@ from analytics import arrow_client, query
 from tests.support.brute_force import QUARTER
 from tests.support.keys import SECRET_KEY
 from timeseries import Camera, HealthLog, OccupancyEvent, Store
-from timeseries.schema.orm import HEALTH_STATUSES
+from timeseries.model.relations import HEALTH_STATUSES
 from timeseries.settings import Settings
 
 ZONES = (

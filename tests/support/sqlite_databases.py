@@ -64,7 +64,7 @@ def old(tmp_path: Path) -> Path:
         {"camera_id": str(NORTH), "status": ["healthy", "DEGRADED"][i % 2], "message": "RTSP timeout",
          "timestamp": (START + timedelta(hours=7 * i)).timestamp()} for i in range(100)
     ]  # fmt: skip
-    return database(tmp_path / "old.sqlite", LAYOUT, cameras=cameras, occupancy_events=occupancy, health_logs=health)
+    return database(tmp_path / "old.sqlite", LAYOUT, cameras=cameras, occupancy_events=occupancy, health_logs=health)  # type: ignore[arg-type]
 
 
 def ask(store: Store, query: str) -> list[tuple[Any, ...]]:

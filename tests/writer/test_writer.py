@@ -157,7 +157,7 @@ def test_a_full_writer_raises_or_blocks_as_it_was_told() -> None:
 
     held = Held()
     writer = Writer(held, batch_size=5, max_pending=10)
-    thread = threading.Thread(target=lambda: [writer.record(event) for event in events])
+    thread = threading.Thread(target=lambda: [writer.record(event) for event in events])  # type: ignore[func-returns-value]
     thread.start()
     thread.join(0.2)
     assert thread.is_alive()

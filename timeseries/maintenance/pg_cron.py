@@ -11,8 +11,8 @@ from timeseries.database.connections import conninfo
 from timeseries.database.server import ServerKind, inspect_server
 
 log = logging.getLogger("timeseries.migrations")
-# The one database of a server that pg_cron works from; no row where it is not preloaded. Its settings show to superusers
-# and pg_read_all_settings only: others find the extension in their own database, or look where it is by default.
+# The one database of a server that pg_cron works from; no row where it is not preloaded. Its settings are shown to
+# superusers and pg_read_all_settings only: others find the extension in their own database, or where it is by default.
 HOME = """
     SELECT coalesce(
                (SELECT setting FROM pg_settings WHERE name = 'cron.database_name'),

@@ -6,8 +6,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from timeseries.events import HealthLog
-from timeseries.sample import LOTS, SampleLot, events
+from timeseries.model.events import HealthLog
+from timeseries.sample_data import LOTS, SampleLot, events
 
 END = datetime(2026, 10, 1, tzinfo=UTC)
 
