@@ -196,10 +196,8 @@ def test_events_come_back_as_they_were_recorded_in_order_and_in_small_frames(yea
     assert max(len(frame) for frame in frames) == 3
     found = pd.concat(frames)
     assert (
-        list(zip(found.index.to_pydatetime(), found["occupied_count"], strict=True))
-        == [  # type: ignore[attr-defined]
-            (pd.Timestamp(at), count) for at, count in lot.counts[100:900]
-        ]
+        list(zip(found.index.to_pydatetime(), found["occupied_count"], strict=True))  # type: ignore[attr-defined]
+        == [(pd.Timestamp(at), count) for at, count in lot.counts[100:900]]
     )
     everything = pd.concat(list(analytics.events(timezone="UTC", batch_size=333, url=year.store.url)))
     assert len(everything) == sum(len(lot.counts) for lot in year.lots)
