@@ -206,9 +206,8 @@ def quiet_server(kind: ServerKind) -> RunningServer:
     """The server of the URL, else one on which nothing but the measured work happens."""
     found = discover(kind, refused_by_docker())
     if found.cluster is not None and found.origins[0][0] != URL:
-        found = replace(
-            found, origins=((str(found.own), partial(start_cluster, partial(found.cluster, on_disk=True, **SETTINGS))),)
-        )
+        quiet = partial(found.cluster, on_disk=True, **SETTINGS)
+        found = replace(found, origins=((str(found.own), partial(start_cluster, quiet)),))
     server, failures = start(found)
     if server is None:
         raise SystemExit(f"no {kind.label}: {'; '.join((*found.refused, *failures))}")
