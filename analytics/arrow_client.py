@@ -24,7 +24,7 @@ BIND = """
     FROM unnest($1::text[], $2::text[]) AS s (name, text)
 """
 _lock = threading.Lock()
-_sources: dict[tuple[int, str], Source] = {}
+_clients: dict[tuple[int, str], ArrowClient] = {}
 _defaults: dict[tuple[Settings, Path], str] = {}
 
 
@@ -39,10 +39,10 @@ def fetch(query: str, parameters: dict[str, object], url: str | None = None) -> 
         ServerUnavailableError, NotMigratedError; NotAllowedError where the role lacks a right, InvalidInputError where
         the server cannot use a value, QueryCancelledError where it ended the query.
     """
-    return _source(url).fetch(query, parameters)
+    return _client(url).fetch(query, parameters)
 
 
-class Source:
+class ArrowClient:
     """A connection to one database. Questions to it wait for each other."""
 
     def __init__(self, url: str) -> None:
@@ -118,11 +118,11 @@ def said(error: adbc_driver_manager.Error) -> str:
     return str(error) if found is None else str(found, "utf-8")
 
 
-def _source(url: str | None) -> Source:
+def _client(url: str | None) -> ArrowClient:
     with _lock:
         url = url or _default_url()
         # A forked process must not talk on its parent's connection.
-        return _sources.setdefault((os.getpid(), url), Source(url))
+        return _clients.setdefault((os.getpid(), url), ArrowClient(url))
 
 
 def _default_url() -> str:
@@ -139,15 +139,15 @@ def _environment() -> tuple[Settings, Path]:
 
 
 def close(url: str | None = None) -> None:
-    """Close the connection to a database; the next question opens another."""
+    """Close the connection to a database; the next request opens another."""
     with _lock:
-        source = _sources.pop((os.getpid(), url or _defaults.get(_environment(), "")), None)
-    if source is not None:
-        source.close()
+        client = _clients.pop((os.getpid(), url or _defaults.get(_environment(), "")), None)
+    if client is not None:
+        client.close()
 
 
 @atexit.register
 def _close_all() -> None:
-    for process, url in list(_sources):
+    for process, url in list(_clients):
         if process == os.getpid():
             close(url)

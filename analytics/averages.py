@@ -8,14 +8,14 @@ import pandas as pd
 import pyarrow as pa
 
 from analytics.frames import DtypeBackend
-from analytics.query import Answer, Filled, ask
+from analytics.query import Filled, QuerySpec, run
 from analytics.ranges import Moment
-from analytics.request import Cameras, Question
+from analytics.request import Cameras, Request
 
 MEASURES = ("occupied_avg", "occupied_share", "occupied_min", "occupied_max", "samples", "coverage")
 BUCKETS = ("camera", "camera_id", "bucket", *MEASURES)
 
-QUARTERS = Answer(
+QUARTERS = QuerySpec(
     """
     SELECT a.*
     FROM public.occupancy_quarters($camera_ids::uuid[], $start_at::timestamptz, $end_at::timestamptz, $time_zone) AS a
@@ -24,7 +24,7 @@ QUARTERS = Answer(
     BUCKETS,
     ("camera", "bucket"),
 )
-HOURS = Answer(
+HOURS = QuerySpec(
     """
     SELECT a.*
     FROM public.occupancy_hours($camera_ids::uuid[], $start_at::timestamptz, $end_at::timestamptz, $time_zone) AS a
@@ -33,7 +33,7 @@ HOURS = Answer(
     BUCKETS,
     ("camera", "bucket"),
 )
-DAYS = Answer(
+DAYS = QuerySpec(
     """
     SELECT a.*
     FROM public.occupancy_days($camera_ids::uuid[], $start_at::timestamptz, $end_at::timestamptz, $time_zone) AS a
@@ -89,8 +89,8 @@ def hourly_averages(
         QueryCancelledError: the server cancelled the query, mostly at its `statement_timeout`.
         NotMigratedError: the database lacks the schema.
     """
-    question = Question(cameras, start, end, timezone, url)
-    return ask(HOURS, question, as_arrow=as_arrow, dtype_backend=dtype_backend, fill=fill)
+    request = Request(cameras, start, end, timezone, url)
+    return run(HOURS, request, as_arrow=as_arrow, dtype_backend=dtype_backend, fill=fill)
 
 
 @overload
@@ -113,8 +113,8 @@ def quarter_hourly_averages(
     url: str | None = None,
 ) -> Any:
     """The same per quarter of an hour; arguments, columns and errors are those of `hourly_averages`."""
-    question = Question(cameras, start, end, timezone, url)
-    return ask(QUARTERS, question, as_arrow=as_arrow, dtype_backend=dtype_backend, fill=fill)
+    request = Request(cameras, start, end, timezone, url)
+    return run(QUARTERS, request, as_arrow=as_arrow, dtype_backend=dtype_backend, fill=fill)
 
 
 @overload
@@ -138,5 +138,5 @@ def daily_averages(
 
     `bucket` is the midnight at which the day begins; one more column, local_date, has it on the wall, without a zone.
     """
-    question = Question(cameras, start, end, timezone, url)
-    return ask(DAYS, question, as_arrow=as_arrow, dtype_backend=dtype_backend, fill=fill)
+    request = Request(cameras, start, end, timezone, url)
+    return run(DAYS, request, as_arrow=as_arrow, dtype_backend=dtype_backend, fill=fill)

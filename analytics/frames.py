@@ -12,7 +12,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from analytics.request import Lot, Scope
+from analytics.request import CameraInfo, ZoneSelection
 from timeseries import InvalidInputError
 from timeseries.model.relations import HEALTH_STATUSES
 
@@ -63,21 +63,21 @@ NULLABLE = {pa.int32(): pd.Int32Dtype()}
 
 def table(
     parts: Sequence[pa.Table],
-    asked: Sequence[Scope],
+    asked: Sequence[ZoneSelection],
     columns: Sequence[str],
     keys: Sequence[str],
     attrs: dict[str, Any],
 ) -> pa.Table:
-    """One Arrow table of the answers to several scopes: the columns in this order, always of the same types, cameras
-    as dictionaries by name, rows in the order of `keys`. `attrs` go into the metadata of its schema.
+    """One Arrow table of the answers to several selections: the columns in this order, always of the same types,
+    cameras as dictionaries by name, rows in the order of `keys`. `attrs` go into the metadata of its schema.
     """
-    lots = sorted((lot for scope in asked for lot in scope.lots), key=lambda lot: lot.name)
+    cameras = sorted((camera for selection in asked for camera in selection.cameras), key=lambda camera: camera.name)
     rows = pa.concat_tables(parts).combine_chunks()
-    positions = camera_positions(rows["camera_id"], lots)
-    if np.any(positions < 0):  # cameras that were added after the question had been understood
+    positions = camera_positions(rows["camera_id"], cameras)
+    if np.any(positions < 0):  # cameras that were added after the request had been understood
         rows, positions = rows.filter(pa.array(positions >= 0)), positions[positions >= 0]
     zone = attrs["timezone"] or "UTC"
-    arrays = [column(name, rows, positions, lots, zone) for name in columns]
+    arrays = [column(name, rows, positions, cameras, zone) for name in columns]
     schema = pa.schema(
         [pa.field(name, array.type) for name, array in zip(columns, arrays, strict=True)],
         metadata={"timeseries": json.dumps(attrs)},
@@ -107,16 +107,16 @@ def frame(found: pa.Table, attrs: dict[str, Any], dtype_backend: DtypeBackend | 
     return result
 
 
-def attributes(asked: Sequence[Scope], unit: str) -> dict[str, Any]:
-    """What was asked: the range after rounding, in ISO 8601, and whether it was rounded; what differs between scopes is
-    None. JSON knows all of it, and so do files that keep it.
+def attributes(asked: Sequence[ZoneSelection], unit: str) -> dict[str, Any]:
+    """What was asked: the range after rounding, in ISO 8601, and whether it was rounded; what differs between
+    selections is None. JSON knows all of it, and so do files that keep it.
     """
     zones, starts, ends = ({getattr(s, name) for s in asked} for name in ("timezone", "start", "end"))
     start, end = (moments.pop() if len(moments) == 1 else None for moments in (starts, ends))
     return {
         "start": start.isoformat() if start else None,
         "end": end.isoformat() if end else None,
-        "rounded": any(scope.rounded for scope in asked),
+        "rounded": any(selection.rounded for selection in asked),
         "timezone": zones.pop() if len(zones) == 1 else None,
         "unit": unit,
     }
@@ -126,22 +126,22 @@ def arrow_dtype(kind: pa.DataType) -> Any:
     return None if pa.types.is_dictionary(kind) else pd.ArrowDtype(kind)
 
 
-def camera_positions(ids: pa.ChunkedArray, lots: Sequence[Lot]) -> np.ndarray[Any, np.dtype[np.int32]]:
+def camera_positions(ids: pa.ChunkedArray, cameras: Sequence[CameraInfo]) -> np.ndarray[Any, np.dtype[np.int32]]:
     """Which of the cameras each row is of, -1 for none of them."""
     chunk = ids.combine_chunks() if isinstance(ids, pa.ChunkedArray) else ids
     encoded = getattr(chunk, "storage", chunk).dictionary_encode()
-    place = {UUID(lot.id).bytes: position for position, lot in enumerate(lots)}
+    place = {UUID(camera.id).bytes: position for position, camera in enumerate(cameras)}
     known = np.array([place.get(value, -1) for value in encoded.dictionary.to_pylist()], dtype=np.int32)
     result: np.ndarray[Any, np.dtype[np.int32]] = known[encoded.indices.to_numpy(zero_copy_only=False)]
     return result
 
 
-def column(name: str, rows: pa.Table, positions: Any, lots: Sequence[Lot], zone: str) -> pa.Array:
+def column(name: str, rows: pa.Table, positions: Any, cameras: Sequence[CameraInfo], zone: str) -> pa.Array:
     if name in ("camera", "camera_id"):
-        texts = pa.array([lot.name if name == "camera" else lot.id for lot in lots], pa.string())
+        texts = pa.array([camera.name if name == "camera" else camera.id for camera in cameras], pa.string())
         return pa.DictionaryArray.from_arrays(pa.array(positions), texts)
     if name == "occupied_share":
-        capacities = np.array([lot.capacity or np.nan for lot in lots], dtype=float)
+        capacities = np.array([camera.capacity or np.nan for camera in cameras], dtype=float)
         return pc.divide(rows["occupied_avg"].combine_chunks(), pa.array(capacities[positions], from_pandas=True))
     kind = TYPES.get(name) or next(kind for suffix, kind in DEFAULT_TYPES.items() if name.endswith(suffix))
     values = rows[name].combine_chunks()

@@ -8,18 +8,18 @@ import pandas as pd
 import pyarrow as pa
 
 from analytics.frames import DtypeBackend
-from analytics.query import Answer, Asked, ask
-from analytics.ranges import YEAR, Moment
-from analytics.request import Cameras, Question
+from analytics.query import Asked, QuerySpec, run
+from analytics.ranges import TOTAL_AHEAD, Moment
+from analytics.request import Cameras, Request
 
-UPTIME = Answer(
+UPTIME = QuerySpec(
     "SELECT a.* FROM public.health_uptime($camera_ids::uuid[], $start_at::timestamptz, $end_at::timestamptz) AS a",
     ("camera", "camera_id", "healthy_share", "degraded_share", "disconnected_share", "samples", "coverage"),
     ("camera",),
     unit="share of the known time",
-    ahead=YEAR,
+    ahead=TOTAL_AHEAD,
 )
-STATES = Answer(
+STATES = QuerySpec(
     """
     SELECT a.camera_id, a.start_at AS start, a.end_at AS "end", (a.seconds * 1000000)::bigint AS duration,
            a.status, a.message
@@ -30,7 +30,7 @@ STATES = Answer(
     ("camera", "start"),
     "status",
 )
-LATEST = Answer(
+LATEST = QuerySpec(
     """
     SELECT a.camera_id, a.occupied_count, a.occupied_count::double precision AS occupied_avg, a.counted_at,
            (date_part('epoch', a.count_age) * 1000000)::bigint AS count_age, a.status, a.status_at,
@@ -64,8 +64,8 @@ def uptime(
         time that is known, together 1; NaN where nothing is), samples (logs) and coverage (the share of the range that
         is known).
     """
-    question = Question(cameras, start, end, timezone, url)
-    return ask(UPTIME, question, as_arrow=as_arrow, dtype_backend=dtype_backend)
+    request = Request(cameras, start, end, timezone, url)
+    return run(UPTIME, request, as_arrow=as_arrow, dtype_backend=dtype_backend)
 
 
 @overload
@@ -91,8 +91,8 @@ def states(
         where it lasts to the end of the range, or now), duration, status and message (the first one). A status that no
         log renews ends with the camera's hold; between rows nothing is known.
     """
-    question = Question(cameras, start, end, timezone, url)
-    return ask(STATES, question, as_arrow=as_arrow, dtype_backend=dtype_backend, exact=True, healthy=True)
+    request = Request(cameras, start, end, timezone, url)
+    return run(STATES, request, as_arrow=as_arrow, dtype_backend=dtype_backend, exact=True, healthy=True)
 
 
 @overload
@@ -110,8 +110,8 @@ def outages(
     url: str | None = None,
 ) -> Any:
     """Unbroken times in a status that is not healthy: the rows of `states` but those that are well."""
-    question = Question(cameras, start, end, timezone, url)
-    return ask(STATES, question, as_arrow=as_arrow, dtype_backend=dtype_backend, exact=True, healthy=False)
+    request = Request(cameras, start, end, timezone, url)
+    return run(STATES, request, as_arrow=as_arrow, dtype_backend=dtype_backend, exact=True, healthy=False)
 
 
 @overload
@@ -142,4 +142,4 @@ def latest(
         UnknownCameraError: no camera has this name or id.
         TimeseriesError: what else `hourly_averages` raises.
     """
-    return ask(LATEST, Question(cameras, url=url), as_arrow=as_arrow, dtype_backend=dtype_backend)
+    return run(LATEST, Request(cameras, url=url), as_arrow=as_arrow, dtype_backend=dtype_backend)

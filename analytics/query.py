@@ -1,4 +1,4 @@
-"""From a question to its answer: the scopes, the query of each, one frame or table."""
+"""From a request to its answer: a selection of cameras per time zone, the query of each, one frame or table."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import Any, TypedDict
 
 from analytics.arrow_client import fetch
 from analytics.frames import DtypeBackend, attributes, frame, table
-from analytics.ranges import DECADE, SOON, Moment, check_filled
-from analytics.request import Question, Scope, scopes
+from analytics.ranges import LOOKAHEAD, MAX_FILL_AHEAD, Moment, check_filled
+from analytics.request import Request, ZoneSelection, by_zone
 
 
 class Asked(TypedDict, total=False):
-    """What every question of a range takes, for type checkers."""
+    """What every request of a range takes, for type checkers."""
 
     start: Moment
     end: Moment
@@ -29,28 +29,29 @@ class Filled(Asked, total=False):
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """A query, the columns of its frame in order, those by which its rows are ordered, and how far ahead of now its
-    range may go: where rows are sums over a range the future in it counts, as time of which nothing is known.
+class QuerySpec:
+    """A query and the shape of its result: column order, sort keys, unit, and `ahead`, how far into the future its
+    range may reach. Future time matters to answers that total a range (weekday averages, uptime): it lowers their
+    coverage.
     """
 
     query: str
     columns: tuple[str, ...]
     keys: tuple[str, ...] = ("camera",)
     unit: str = "cars"
-    ahead: timedelta = SOON
+    ahead: timedelta = LOOKAHEAD
 
-    def sent(self, scope: Scope, *, fill: bool, exact: bool) -> Scope:
+    def sent(self, selection: ZoneSelection, *, fill: bool, exact: bool) -> ZoneSelection:
         """What the server is asked: with `fill` all the future there is to be rows of."""
         filled = fill and "bucket" in self.columns
         if filled:
-            check_filled(scope.end)
-        return scope.within_reach(DECADE if filled else self.ahead, exact=exact)
+            check_filled(selection.end)
+        return selection.clamp_to_observable(MAX_FILL_AHEAD if filled else self.ahead, exact=exact)
 
 
-def ask(
-    answer: Answer,
-    question: Question,
+def run(
+    answer: QuerySpec,
+    request: Request,
     *,
     as_arrow: bool,
     dtype_backend: DtypeBackend | None,
@@ -62,10 +63,10 @@ def ask(
 
     Raises UnknownCameraError, InvalidInputError, ServerUnavailableError, QueryCancelledError or NotMigratedError.
     """
-    asked = scopes(question, exact=exact)
-    sent = [answer.sent(scope, fill=fill, exact=exact) for scope in asked]
-    parameters |= {"time_zone": question.timezone, "fill": fill}
-    parts = [fetch(answer.query, scope.parameters() | parameters, question.url) for scope in sent]
+    asked = by_zone(request, exact=exact)
+    sent = [answer.sent(selection, fill=fill, exact=exact) for selection in asked]
+    parameters |= {"time_zone": request.timezone, "fill": fill}
+    parts = [fetch(answer.query, selection.parameters() | parameters, request.url) for selection in sent]
     attrs = attributes(asked, answer.unit)
     found = table(parts, asked, answer.columns, answer.keys, attrs)
     return found if as_arrow else frame(found, attrs, dtype_backend)

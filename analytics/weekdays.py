@@ -9,12 +9,12 @@ import pyarrow as pa
 
 from analytics.averages import MEASURES
 from analytics.frames import DtypeBackend
-from analytics.query import Answer, Asked, Filled, ask
-from analytics.ranges import YEAR, Moment
-from analytics.request import Cameras, Question, Weekdays, weekday_numbers
+from analytics.query import Asked, Filled, QuerySpec, run
+from analytics.ranges import TOTAL_AHEAD, Moment
+from analytics.request import Cameras, Request, Weekdays, weekday_numbers
 from timeseries import InvalidInputError
 
-WEEKDAYS = Answer(
+WEEKDAYS = QuerySpec(
     """
     SELECT a.*
     FROM public.occupancy_weekdays($camera_ids::uuid[], $start_at::timestamptz, $end_at::timestamptz, $time_zone) AS a
@@ -22,9 +22,9 @@ WEEKDAYS = Answer(
     """,
     ("camera", "camera_id", "weekday", *MEASURES),
     ("camera", "weekday"),
-    ahead=YEAR,
+    ahead=TOTAL_AHEAD,
 )
-PROFILE = Answer(
+PROFILE = QuerySpec(
     """
     SELECT k.camera_id, k.weekday, k.hour, p.occupied_avg, p.occupied_min, p.occupied_max,
            coalesce(p.samples, 0) AS samples, coalesce(p.coverage, 0) AS coverage
@@ -39,9 +39,9 @@ PROFILE = Answer(
     """,
     ("camera", "camera_id", "weekday", "hour", *MEASURES),
     ("camera", "weekday", "hour"),
-    ahead=YEAR,
+    ahead=TOTAL_AHEAD,
 )
-PEAKS = Answer(
+PEAKS = QuerySpec(
     """
     SELECT a.*, row_number() OVER (PARTITION BY a.camera_id ORDER BY a.occupied_avg DESC, a.bucket) AS place
     FROM public.occupancy_peaks(
@@ -90,8 +90,8 @@ def weekday_averages(
         TimeseriesError: what else `hourly_averages` raises.
     """
     numbers = "{" + ",".join(map(str, weekday_numbers(weekdays))) + "}"
-    question = Question(cameras, start, end, timezone, url)
-    return ask(WEEKDAYS, question, as_arrow=as_arrow, dtype_backend=dtype_backend, fill=fill, weekdays=numbers)
+    request = Request(cameras, start, end, timezone, url)
+    return run(WEEKDAYS, request, as_arrow=as_arrow, dtype_backend=dtype_backend, fill=fill, weekdays=numbers)
 
 
 @overload
@@ -117,8 +117,8 @@ def weekday_profile(
     with `fill` each camera has all 168. `profile.pivot(index="weekday", columns="hour", values="occupied_avg")` makes
     a matrix of 7 by 24 of one camera; `analytics.plot.heat_map` draws it.
     """
-    question = Question(cameras, start, end, timezone, url)
-    return ask(PROFILE, question, as_arrow=as_arrow, dtype_backend=dtype_backend, fill=fill)
+    request = Request(cameras, start, end, timezone, url)
+    return run(PROFILE, request, as_arrow=as_arrow, dtype_backend=dtype_backend, fill=fill)
 
 
 @overload
@@ -146,5 +146,5 @@ def peaks(
     """
     if number < 1:
         raise InvalidInputError(f"number {number!r}: it must be at least 1")
-    question = Question(cameras, start, end, timezone, url)
-    return ask(PEAKS, question, as_arrow=as_arrow, dtype_backend=dtype_backend, number=int(number))
+    request = Request(cameras, start, end, timezone, url)
+    return run(PEAKS, request, as_arrow=as_arrow, dtype_backend=dtype_backend, number=int(number))
