@@ -13,8 +13,9 @@ import pandas as pd
 import pyarrow as pa
 
 from analytics.arrow_client import fetch
+from analytics.docstrings import documented
 from analytics.frames import DtypeBackend, attributes, frame, table
-from analytics.query import Asked, QuerySpec, run
+from analytics.query import QuerySpec, Ranged, run
 from analytics.ranges import EPOCH, Moment
 from analytics.request import Cameras, Request, ZoneSelection, by_zone
 from timeseries import InvalidInputError
@@ -101,7 +102,9 @@ def rows_of(family: str, level: str, request: Request, *, summary: bool) -> Quer
     names = ", ".join(f"a.{name}" for name in ("camera_id", *columns))
     where = " AND ".join(conditions) or "true"
     query = f"SELECT {names} FROM public.{family}_{level} AS a WHERE {where}"  # noqa: S608 - names of our own
-    return QuerySpec(query, ("camera", "camera_id", *columns), ("camera", "bucket", *LEVELS[level][:1]), UNITS[family])
+    return QuerySpec(
+        query, ("camera", "camera_id", *columns), ("camera", "bucket", *LEVELS[level][:1]), UNITS[family], exact=True
+    )
 
 
 AGGREGATES = {f"{family}_{level}": (family, level) for family in MEASURES for level in LEVELS}
@@ -109,13 +112,14 @@ AGGREGATES = {f"{family}_{level}": (family, level) for family in MEASURES for le
 
 @overload
 def aggregate_rows(
-    name: str, cameras: Cameras = None, *, as_arrow: Literal[True], summary: bool = False, **asked: Unpack[Asked]
+    name: str, cameras: Cameras = None, *, as_arrow: Literal[True], summary: bool = False, **asked: Unpack[Ranged]
 ) -> pa.Table: ...
 @overload
 def aggregate_rows(
     name: str, cameras: Cameras = None, *, as_arrow: Literal[False] = False, summary: bool = False,
-    **asked: Unpack[Asked],
+    **asked: Unpack[Ranged],
 ) -> pd.DataFrame: ...  # fmt: skip
+@documented(exact=True)
 def aggregate_rows(
     name: str,
     cameras: Cameras = None,
@@ -131,32 +135,32 @@ def aggregate_rows(
     """The rows of an aggregate, such as `occupancy_hourly`, as they are: buckets aligned in UTC, only those with
     observations, nothing carried in. Millions of them arrive in seconds.
 
-    Arguments and errors are those of `hourly_averages`; a bucket belongs to the range in which it begins. The columns
-    are those of the aggregate, beside camera and camera_id; with `summary` also those from which rows can be merged.
+    Args:
+        name: occupancy_ or health_, and quarter_hourly, hourly or weekday.
+        summary: also the columns from which rows can be merged, such as first_at and known_seconds.
+
+    Returns:
+        A row per camera and bucket, by camera and time, indexed by `bucket`; a bucket belongs to the range in which it
+        begins. The columns are those of the aggregate, after camera and camera_id.
     """
     if name not in AGGREGATES:
         raise InvalidInputError(f"aggregate {name!r} is unknown; give one of {', '.join(AGGREGATES)}")
     request = Request(cameras, start, end, timezone, url)
-    family, level = AGGREGATES[name]
-    return run(
-        rows_of(family, level, request, summary=summary),
-        request,
-        as_arrow=as_arrow,
-        dtype_backend=dtype_backend,
-        exact=True,
-    )
+    spec = rows_of(*AGGREGATES[name], request, summary=summary)
+    return run(spec, request, as_arrow=as_arrow, dtype_backend=dtype_backend)
 
 
 @overload
 def events(
     cameras: Cameras = None, *, kind: Kind = "occupancy", batch_size: int = 100_000, as_arrow: Literal[True],
-    **asked: Unpack[Asked],
+    **asked: Unpack[Ranged],
 ) -> Iterator[pa.Table]: ...  # fmt: skip
 @overload
 def events(
     cameras: Cameras = None, *, kind: Kind = "occupancy", batch_size: int = 100_000, as_arrow: Literal[False] = False,
-    **asked: Unpack[Asked],
+    **asked: Unpack[Ranged],
 ) -> Iterator[pd.DataFrame]: ...  # fmt: skip
+@documented(exact=True)
 def events(
     cameras: Cameras = None,
     *,
@@ -171,11 +175,15 @@ def events(
 ) -> Iterator[Any]:
     """Raw rows, a frame of at most `batch_size` at a time: memory is bounded, and no transaction stays open between.
 
-    The other arguments and the errors are those of `hourly_averages`; the range is taken exactly. Rows come in the
-    order of time; of cameras in several time zones, one zone after another, and then in UTC. Frames are indexed by
-    `timestamp`, with the columns camera, camera_id and, of `kind` "occupancy", occupied_count and raw_data (JSON as
-    text), of "health", status and message. All of them have the same types and categories, and where there is no row
-    there is one frame without rows: `pd.concat` puts them together.
+    Args:
+        kind: "occupancy" or "health".
+        batch_size: the most rows of one frame, at least 1.
+
+    Returns:
+        An iterator of frames, in the order of time; of cameras in several time zones, one zone after another. A row per
+        event, indexed by `timestamp`. Columns: camera, camera_id and, of occupancy, occupied_count and raw_data (JSON
+        as text), of health, status and message. All frames have the same types and categories, and where there is no
+        row there is one frame without rows: `pd.concat` puts them together.
     """
     if kind not in RAW:
         raise InvalidInputError(f"kind {kind!r} is unknown; give 'occupancy' or 'health'")
