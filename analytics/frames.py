@@ -22,40 +22,22 @@ CAMERA = pa.dictionary(pa.int32(), pa.string())
 STATUS = pa.dictionary(pa.int8(), pa.string())
 MOMENT = pa.timestamp("us", "UTC")
 # One name, one type, in every answer. Moments get the zone of the answer.
-TYPES = {
-    "camera": CAMERA,
-    "camera_id": CAMERA,
-    "bucket": MOMENT,
-    "start": MOMENT,
-    "end": MOMENT,
-    "timestamp": MOMENT,
-    "counted_at": MOMENT,
-    "status_at": MOMENT,
-    "first_at": MOMENT,
-    "last_at": MOMENT,
-    "local_date": pa.timestamp("us"),
-    "weekday": pa.int8(),
-    "hour": pa.int8(),
-    "occupied_avg": pa.float64(),
-    "occupied_share": pa.float64(),
-    "occupied_min": pa.int32(),
-    "occupied_max": pa.int32(),
-    "occupied_count": pa.int32(),
-    "first_count": pa.int32(),
-    "last_count": pa.int32(),
-    "place": pa.int64(),
-    "samples": pa.int64(),
-    "coverage": pa.float64(),
-    "status": STATUS,
-    "first_status": STATUS,
-    "last_status": STATUS,
-    "message": pa.string(),
-    "raw_data": pa.string(),
-    "duration": pa.duration("us"),
-    "count_age": pa.duration("us"),
-    "status_age": pa.duration("us"),
-}
-DEFAULT_TYPES = {"_share": pa.float64(), "_seconds": pa.float64(), "_samples": pa.int64()}
+NAMES_OF_TYPES = {
+    CAMERA: ("camera", "camera_id"),
+    STATUS: ("status", "first_status", "last_status"),
+    MOMENT: ("bucket", "start", "end", "timestamp", "counted_at", "status_at", "first_at", "last_at"),
+    pa.timestamp("us"): ("local_date",),
+    pa.duration("us"): ("duration", "count_age", "status_age"),
+    pa.int8(): ("weekday", "hour"),
+    pa.int32(): ("occupied_min", "occupied_max", "occupied_count", "first_count", "last_count"),
+    pa.int64(): ("place", "samples", "healthy_samples", "degraded_samples", "disconnected_samples"),
+    pa.float64(): (
+        "occupied_avg", "occupied_share", "coverage", "healthy_share", "degraded_share", "disconnected_share",
+        "car_seconds", "known_seconds", "healthy_seconds", "degraded_seconds", "disconnected_seconds",
+    ),
+    pa.string(): ("message", "raw_data"),
+}  # fmt: skip
+TYPES = {name: kind for kind, names in NAMES_OF_TYPES.items() for name in names}
 INDEXES = ("bucket", "start", "timestamp")  # the first of these that an answer has is the index of its frame
 # Whole numbers that can be unknown are pandas' nullable ones; a count of samples is always known.
 NULLABLE = {pa.int32(): pd.Int32Dtype()}
@@ -143,8 +125,7 @@ def column(name: str, rows: pa.Table, positions: Any, cameras: Sequence[CameraIn
     if name == "occupied_share":
         capacities = np.array([camera.capacity or np.nan for camera in cameras], dtype=float)
         return pc.divide(rows["occupied_avg"].combine_chunks(), pa.array(capacities[positions], from_pandas=True))
-    kind = TYPES.get(name) or next(kind for suffix, kind in DEFAULT_TYPES.items() if name.endswith(suffix))
-    values = rows[name].combine_chunks()
+    kind, values = TYPES[name], rows[name].combine_chunks()
     if kind == STATUS:
         codes = pc.index_in(values, pa.array(HEALTH_STATUSES)).cast(pa.int8())
         return pa.DictionaryArray.from_arrays(codes, pa.array(HEALTH_STATUSES))
@@ -164,23 +145,8 @@ def numbers(values: pa.ChunkedArray) -> Any:
 def order_of(keys: Sequence[Any]) -> Any:
     """The places of the rows in the order of the keys, the first one before the others; None where they have it.
 
-    Where the keys fit into one whole number the rows are sorted by it, and where that has at most 32 bits, as for
-    buckets of years, in two passes over 16 bits each, for which NumPy has a radix sort.
+    A radix sort of keys packed into one number is no gain: of half a million rows of an hourly aggregate, as the server
+    sends them, it saved 6 of 300 ms.
     """
-    if len(keys[0]) == 0:
-        return None
-    rank, ranks = np.zeros(len(keys[0]), dtype=np.int64), 1
-    for key in keys:
-        steps = key.astype(np.int64) - int(key.min())
-        steps //= int(np.gcd.reduce(steps)) or 1
-        span = int(steps.max()) + 1
-        ranks *= span
-        if ranks >= 2**63:
-            return np.lexsort(keys[::-1])
-        rank = rank * span + steps
-    if np.all(rank[1:] >= rank[:-1]):
-        return None
-    if ranks > 2**32:
-        return np.argsort(rank, kind="stable")
-    order = np.argsort(rank.astype(np.uint16), kind="stable")
-    return order[np.argsort((rank >> 16).astype(np.uint16)[order], kind="stable")]
+    order = np.lexsort(keys[::-1])
+    return None if np.all(order[1:] > order[:-1]) else order
