@@ -52,8 +52,8 @@ def occupancy(lot: SampleLot, at: datetime, noise: float) -> int:
 
 
 def events(lot: SampleLot, start: datetime, end: datetime) -> Iterator[OccupancyEvent | HealthLog]:
-    """Events of [start, end), about in order of time; the same for the same arguments. An outage may last beyond the
-    end: then it has no end yet.
+    """Events of [start, end), about in order of time; the same for the same arguments. The last outage is over some
+    hours before the end, because a lot that is silent on arrival would look like a fault of the demonstration.
     """
     return (event for event in _reports(lot, start, end) if event.timestamp < end)
 
@@ -61,14 +61,14 @@ def events(lot: SampleLot, start: datetime, end: datetime) -> Iterator[Occupancy
 def _reports(lot: SampleLot, start: datetime, end: datetime) -> Iterator[OccupancyEvent | HealthLog]:
     chance = random.Random(f"{lot.name} {start.isoformat()}")  # noqa: S311 - not a secret
     noise, last = 0.0, -1
-    down_until = start
+    down_until, last_outage = start, end - HEALTH_INTERVAL
     yield HealthLog(lot.id, start.astimezone(UTC), "healthy")
     at = start
     while at < end:
         noise = 0.9 * noise + chance.gauss(0, 0.4)
         number = occupancy(lot, at, noise)
-        if lot.feed == "outages" and at >= down_until and chance.random() < 0.0008:
-            down_until = at + timedelta(hours=chance.uniform(2, 60))
+        if lot.feed == "outages" and down_until <= at < last_outage and chance.random() < 0.0008:
+            down_until = min(at + timedelta(hours=chance.uniform(2, 60)), last_outage)
             yield HealthLog(lot.id, at + timedelta(seconds=20), "disconnected", "RTSP timeout")
             yield HealthLog(lot.id, down_until, "healthy", "reconnected")
         if start < at >= down_until and (at - start) % HEALTH_INTERVAL < timedelta(minutes=5):

@@ -19,7 +19,7 @@ from click.testing import CliRunner
 from tests.support.clusters import Cluster, is_root
 from tests.support.faults import opened
 from tests.support.histories import add_cameras, answers, events_of, same
-from tests.support.roles import ingest, make_role, reader, refusal
+from tests.support.roles import as_role, ingest, make_role, reader, refusal
 from tests.support.servers import APACHE_ROOT, RunningServer, make_cluster
 from timeseries import ConfigurationError, InvalidInputError, OccupancyEvent, ServerKind, Store
 from timeseries.access.roles import grant
@@ -182,18 +182,18 @@ def test_a_role_that_may_not_prune_leaves_it_without_an_error_in_the_servers_log
     try:
         cluster.start()
         migrations.migrate(cluster.url())
-        execute(cluster.url(), "CREATE ROLE dashboard LOGIN", "CREATE ROLE stranger LOGIN")
+        execute(cluster.url(), *(f"CREATE ROLE {role} LOGIN PASSWORD 'secret'" for role in ("dashboard", "stranger")))
         grant(cluster.url(), readers=["dashboard"])
         with opened(cluster.url()) as store:
             fill(store)
         execute(cluster.url(), DUE)
         rows, errors = old_rows(cluster.url()), cluster.log.read_text().count("ERROR")
         for role in ("dashboard", "stranger"):
-            with retaining(cluster.url().replace("postgres@", f"{role}@")):
+            with retaining(as_role(cluster.url(), role)):
                 time.sleep(0.5)
         assert old_rows(cluster.url()) == rows
         assert cluster.log.read_text().count("ERROR") == errors
-        assert refusal(cluster.url().replace("postgres@", "dashboard@"), "SELECT timeseries.retain('x')") == "42501"
+        assert refusal(as_role(cluster.url(), "dashboard"), "SELECT timeseries.retain('x')") == "42501"
     finally:
         cluster.remove()
 
@@ -330,7 +330,10 @@ def cron(request: pytest.FixtureRequest) -> Iterator[Cluster]:
     try:
         cluster.start()
         execute(
-            cluster.url(), "CREATE EXTENSION pg_cron", "CREATE ROLE owner LOGIN", "GRANT USAGE ON SCHEMA cron TO owner"
+            cluster.url(),
+            "CREATE EXTENSION pg_cron",
+            "CREATE ROLE owner LOGIN PASSWORD 'secret'",
+            "GRANT USAGE ON SCHEMA cron TO owner",
         )
         yield cluster
     finally:
@@ -365,9 +368,10 @@ def test_pg_cron_prunes_where_an_operator_has_installed_it(cron: Cluster, databa
         assert (record(url).done_by, record(url).error) == ("pg_cron as postgres", None)
         found = read_status(store.pool)
         assert (found.retention.by, found.problems) == ("pg_cron", ())
-        made = store.backup(tmp_path / "store.backup")
-        execute(home, "CREATE DATABASE copy")
-        assert [job.job_id for job in restore(cron.url("copy"), made.path).paused] == [0]
+        if store.server().postgresql >= "17":  # of older ones, pg_dump cannot leave pg_cron out
+            made = store.backup(tmp_path / "store.backup")
+            execute(home, "CREATE DATABASE copy")
+            assert [job.job_id for job in restore(cron.url("copy"), made.path).paused] == [0]
         execute(url, "UPDATE timeseries.retention_run SET finished_at = now() - interval '27 hours', started_at = NULL")
         execute(home, "UPDATE cron.job SET active = false")
         store.record([OccupancyEvent(store.cameras.add("late").id, NOW - 95 * DAY, 1)])
@@ -381,7 +385,7 @@ def test_pg_cron_prunes_where_an_operator_has_installed_it(cron: Cluster, databa
 def test_an_owner_who_may_not_use_pg_cron_does_without(cron: Cluster) -> None:
     execute(cron.url(), "CREATE DATABASE parking OWNER owner")
     grant(cron.url("parking"), owner="owner")
-    owner = cron.url("parking").replace("postgres@", "owner@")
+    owner = as_role(cron.url("parking"), "owner")
     migrations.migrate(owner)
     assert record(owner).cron_job is None
     execute(cron.url(), "GRANT EXECUTE ON FUNCTION cron.schedule_in_database TO owner")
