@@ -19,6 +19,7 @@ from tests.support.peak_memory import peak_memory
 from tests.support.servers import RunningServer
 from timeseries import HealthLog, InvalidInputError, OccupancyEvent, ServerKind, ServerUnavailableError, Store
 from timeseries.ingest.batches import DAY, Batch, camera_array, from_events
+from timeseries.model.relations import OCCUPANCY
 from timeseries.settings import Settings
 
 AT = datetime(2026, 9, 1, 12, 0, tzinfo=UTC)
@@ -254,7 +255,7 @@ def test_an_enum_of_statuses_and_a_whole_float_are_stored(store: Store) -> None:
 
 def test_slices_come_to_an_end_whatever_the_times_are() -> None:
     times: Any = np.array([math.nan, math.nan])
-    batch = Batch("occupancy", np.arange(2), camera_array([bytes(16)] * 2), times, np.array([1, 2], dtype=np.int32))
+    batch = Batch(OCCUPANCY, np.arange(2), camera_array([bytes(16)] * 2), times, np.array([1, 2], dtype=np.int32))
     assert [len(part) for part, _ in zip(batch.slices(10), range(5), strict=False)] == [1, 1]
 
 

@@ -16,6 +16,7 @@ from timeseries import InvalidInputError, Store
 from timeseries.ingest.batches import Batch
 from timeseries.ingest.frames import columns_of, family_of, parse, part
 from timeseries.model.events import EPOCH, MICROSECOND
+from timeseries.model.relations import OCCUPANCY
 
 AT = datetime(2026, 9, 1, 12, tzinfo=UTC)
 LOT = uuid.UUID(int=7)
@@ -131,7 +132,7 @@ def test_a_camera_is_known_by_its_name_and_its_id(cameras: Any) -> None:
     columns, rows = columns_of(given)
     assert rows == 2
     columns["camera"] = columns.pop("camera_id")
-    batch, reasons = parse(part(columns, 0, rows), "occupancy", IDS)
+    batch, reasons = parse(part(columns, 0, rows), OCCUPANCY, IDS)
     assert reasons == {}
     assert batch.cameras.tolist() == [LOT.bytes] * 2
 

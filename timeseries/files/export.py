@@ -23,12 +23,11 @@ from timeseries.cameras import Camera, Cameras
 from timeseries.database.connections import Connection, Pool, connected, transaction
 from timeseries.errors import InvalidInputError
 from timeseries.files.readers import BLOCK_BYTES, is_parquet
-from timeseries.maintenance.policy_rules import RAW
-from timeseries.maintenance.policy_rules import RELATIONS as EVENTS_AND_AGGREGATES
 from timeseries.model.events import microseconds
+from timeseries.model.relations import AGGREGATES, RAW_TABLES, RELATIONS
 
 CAMERAS = "cameras"
-RELATIONS = (*EVENTS_AND_AGGREGATES, CAMERAS)
+EXPORTABLE = (*RELATIONS, CAMERAS)
 SLICE = timedelta(days=7)
 ROW_GROUP = 250_000
 LARGEST_ROW = 16 << 20
@@ -90,8 +89,8 @@ def export(
         UnknownCameraError: one of the cameras is not there.
         ServerUnavailableError: the server is away.
     """
-    if relation not in RELATIONS:
-        raise InvalidInputError(f"cannot export {relation!r:.100}; it must be one of {', '.join(RELATIONS)}")
+    if relation not in EXPORTABLE:
+        raise InvalidInputError(f"cannot export {relation!r:.100}; it must be one of {', '.join(EXPORTABLE)}")
     for moment in filter(None, (start, end)):
         microseconds(moment)
     chosen = None if of is None else [cameras.get(camera).id for camera in of]
@@ -126,14 +125,15 @@ def _source(relation: str) -> sql.Composable:
 
 
 def _time(relation: str) -> sql.Identifier:
-    return sql.Identifier("a", "timestamp" if relation in RAW else "created_at" if relation == CAMERAS else "bucket")
+    column = "timestamp" if relation in RAW_TABLES else "bucket" if relation in AGGREGATES else "created_at"
+    return sql.Identifier("a", column)
 
 
 def _slices(
     connection: Connection, relation: str, chosen: list[UUID] | None, start: datetime | None, end: datetime | None
 ) -> Iterator[tuple[datetime | None, datetime | None]]:
     """Parts of the range, of events only: an aggregate that is a view would be computed as a whole for each."""
-    if relation not in RAW:
+    if relation not in RAW_TABLES:
         yield (None, None) if relation == CAMERAS else (start, end)
         return
     condition, values = _condition(relation, chosen, start, end)

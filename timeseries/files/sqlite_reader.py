@@ -19,20 +19,18 @@ import pyarrow as pa
 from timeseries.errors import InvalidInputError
 from timeseries.files.readers import BLOCK_ROWS, Block
 from timeseries.model.parsing import in_zone, parse_count, parse_interval, parse_json, parse_timestamp
-from timeseries.model.relations import TABLES, Family
+from timeseries.model.relations import FAMILIES, Family
 
 MAGIC = b"SQLite format 3\0"
 SECONDS = re.compile(r"\d{9,}(\.\d+)?")  # shorter ones are dates, like 20260504
-FIELDS = ["table", "camera", "timestamp", "occupied_count", "raw_data", "status", "message"]
+FIELDS = ["table", "camera", "timestamp", *(name for family in FAMILIES for name in (family.value, family.extra))]
 REQUIRED: dict[str, tuple[str, ...]] = {
     "cameras": ("id", "name"),
-    "occupancy_events": ("camera_id", "timestamp", "occupied_count"),
-    "health_logs": ("camera_id", "timestamp", "status"),
+    **{family.table: family.columns[:3] for family in FAMILIES},
 }
 OPTIONAL: dict[str, tuple[str, ...]] = {
     "cameras": ("connection_string", "zone_config", "capacity", "desired_state", "timezone", "hold", "created_at"),
-    "occupancy_events": ("raw_data",),
-    "health_logs": ("message",),
+    **{family.table: (family.extra,) for family in FAMILIES},
 }
 
 
@@ -53,7 +51,7 @@ class Database:
         self.path = path
         self._connection = connection
         columns = {table: [row[1] for row in connection.execute(f"PRAGMA table_info({table})")] for table in REQUIRED}
-        self.families = tuple(family for family, table in TABLES.items() if columns[table])
+        self.families = tuple(family for family in FAMILIES if columns[family.table])
         for table, wanted in REQUIRED.items():
             missing = [column for column in wanted if column not in columns[table]]
             if missing and (columns[table] or table == "cameras" or not self.families):
@@ -90,12 +88,12 @@ class Database:
 
     def count(self, family: Family) -> int:
         """How many events of this family there are."""
-        row = self._connection.execute(f"SELECT count(*) FROM {TABLES[family]}").fetchone()  # noqa: S608
+        row = self._connection.execute(f"SELECT count(*) FROM {family.table}").fetchone()  # noqa: S608
         return int(row[0])
 
     def blocks(self, family: Family) -> Iterator[Block]:
         """The events in order of time, as text, with the columns `FIELDS`; the numbers are SQLite's row ids."""
-        table = TABLES[family]
+        table = family.table
         columns = self._columns[table]
         cursor = self._connection.execute(
             f'SELECT rowid, {listed(columns)} FROM {table} ORDER BY "timestamp", camera_id'  # noqa: S608
@@ -117,7 +115,7 @@ class Database:
 
     def first_timestamp(self, family: Family) -> Any:
         """The timestamp of some event, None where there is none."""
-        row = self._connection.execute(f'SELECT "timestamp" FROM {TABLES[family]} LIMIT 1').fetchone()  # noqa: S608
+        row = self._connection.execute(f'SELECT "timestamp" FROM {family.table} LIMIT 1').fetchone()  # noqa: S608
         return row[0] if row else None
 
 

@@ -25,7 +25,7 @@ from timeseries.model.events import (
     status_bytes,
     text_bytes,
 )
-from timeseries.model.relations import Family
+from timeseries.model.relations import HEALTH, OCCUPANCY, Family
 
 Bytes = list[bytes | None]
 QUARTER = 15 * 60 * 1_000_000
@@ -106,7 +106,7 @@ class Batch:
         return [UUID(bytes=camera) for camera, _ in unique], [EPOCH + time * MICROSECOND for _, time in unique]
 
     def copy_payload(self) -> bytes:
-        """The events as binary COPY data for the columns `COLUMNS[family]`."""
+        """The events as binary COPY data for the columns `family.columns`."""
         if self.counts is not None and self.extra is None:
             rows = np.zeros(len(self), dtype=OCCUPANCY_ROW)
             rows["fields"], rows["l0"], rows["l1"], rows["l2"], rows["l3"] = 4, 16, 8, 4, -1
@@ -116,7 +116,7 @@ class Batch:
 
     def _rows(self) -> Iterator[bytes]:
         extra = self.extra or [None] * len(self)
-        jsonb = b"\x01" if self.family == "occupancy" else b""
+        jsonb = b"\x01" if self.family is OCCUPANCY else b""
         if self.counts is not None:
             values: Sequence[bytes | None] = pieces(self.counts.astype(">i4"))
         else:
@@ -165,14 +165,14 @@ def from_events(events: Sequence[object], first_row: int = 0) -> tuple[list[Batc
         rows, cameras, times, counts, raw = occupancy
         extra = raw if any(value is not None for value in raw) else None
         batches.append(
-            Batch("occupancy", np.array(rows), camera_array(cameras), np.array(times, dtype=np.int64),
+            Batch(OCCUPANCY, np.array(rows), camera_array(cameras), np.array(times, dtype=np.int64),
                   counts=np.array(counts, dtype=np.int32), extra=extra)
         )  # fmt: skip
     if health[0]:
         rows, cameras, times, statuses, messages = health
         batches.append(
             Batch(
-                "health",
+                HEALTH,
                 np.array(rows),
                 camera_array(cameras),
                 np.array(times, dtype=np.int64),

@@ -19,19 +19,15 @@ from timeseries.ingest.batches import Batch, Bytes
 from timeseries.ingest.columns import Column, Columns
 from timeseries.model.events import RecordResult, Rejection, json_bytes, status_bytes, text_bytes
 from timeseries.model.parsing import parse_json
-from timeseries.model.relations import Family
+from timeseries.model.relations import FAMILIES, HEALTH, OCCUPANCY, Family
 
-EVENT_COLUMNS: dict[Family, tuple[str, ...]] = {
-    "occupancy": ("camera", "timestamp", "occupied_count"),
-    "health": ("camera", "timestamp", "status"),
-}
-EXTRA = {"occupancy": "raw_data", "health": "message"}
+REQUIRED = {family: ("camera", "timestamp", family.value) for family in FAMILIES}
 EXTRA_PARSERS: dict[Family, Callable[[Any], bytes | None]] = {
-    "occupancy": lambda value: json_bytes(parse_json(value)),
-    "health": text_bytes,
+    OCCUPANCY: lambda value: json_bytes(parse_json(value)),
+    HEALTH: text_bytes,
 }
 Whole: TypeAlias = "pa.ChunkedArray | pa.Array | list[Any] | None"
-USED = {"camera_id", *EXTRA.values(), *(name for names in EVENT_COLUMNS.values() for name in names)}
+USED = {"camera", *(name for family in FAMILIES for name in family.columns)}
 
 
 def record_table(pool: Pool, cameras: Cameras, frame: Any, on_conflict: record.OnConflict = "ignore") -> RecordResult:
@@ -109,12 +105,12 @@ def camera_ids(cameras: Cameras) -> dict[str, bytes]:
 
 def family_of(source: str, columns: list[str]) -> Family:
     """Which events a file holds, by its columns. Raises InvalidInputError where some are missing."""
-    for family, wanted in EVENT_COLUMNS.items():
+    for family, wanted in REQUIRED.items():
         if set(wanted) <= set(columns):
             return family
     raise InvalidInputError(
         f"{source} has the columns {', '.join(columns)};"
-        f" it needs {' or '.join(', '.join(wanted) for wanted in EVENT_COLUMNS.values())}"
+        f" it needs {' or '.join(', '.join(wanted) for wanted in REQUIRED.values())}"
     )
 
 
@@ -127,12 +123,12 @@ def parse(
     columns = Columns(table if isinstance(table, dict) else dict(zip(table.schema.names, table.columns, strict=True)))
     cameras, times = columns.cameras(ids), columns.times(zone)
     counts = statuses = None
-    if family == "occupancy":
+    if family is OCCUPANCY:
         counts = columns.counts()
     else:
         statuses = columns.each("status", status_bytes, b"healthy")
-    extra: Bytes | None = columns.optional(EXTRA[family], EXTRA_PARSERS[family])
-    if family == "health":
+    extra: Bytes | None = columns.optional(family.extra, EXTRA_PARSERS[family])
+    if family is HEALTH:
         extra = extra or [None] * columns.rows
     batch = Batch(family, np.arange(columns.rows), cameras, times, counts, statuses, extra)
     if columns.reasons:

@@ -18,7 +18,6 @@ from timeseries.errors import InvalidInputError
 from timeseries.ingest.batches import DAY, QUARTER, Batch, camera_array, from_events
 from timeseries.ingest.staging import copy, store_staged
 from timeseries.model.events import EPOCH, MICROSECOND, RecordResult, Rejection, microseconds
-from timeseries.model.relations import TABLES
 
 BATCH_SIZE = 50_000
 ATTEMPTS = 4
@@ -123,7 +122,7 @@ def store_slice(connection: Connection, batch: Batch, on_conflict: OnConflict) -
 
 def store_straight(connection: Connection, batch: Batch) -> RecordResult:
     """All or nothing."""
-    copy(connection, sql.Identifier("public", TABLES[batch.family]), batch)
+    copy(connection, sql.Identifier("public", batch.family.table), batch)
     return RecordResult(inserted=len(batch))
 
 
@@ -134,7 +133,7 @@ def without_sealed(connection: Connection, batch: Batch, now: datetime) -> tuple
     if not len(batch) or batch.times[0] > microseconds(now) - DAY:
         return batch, RecordResult()
     rows = connection.execute(
-        "SELECT camera_id, quarter FROM timeseries.sealed(%s, %s, %s)", [batch.family, *batch.quarters()]
+        "SELECT camera_id, quarter FROM timeseries.sealed(%s, %s, %s)", [batch.family.name, *batch.quarters()]
     ).fetchall()
     if not rows:
         return batch, RecordResult()
@@ -151,7 +150,7 @@ def without_sealed(connection: Connection, batch: Batch, now: datetime) -> tuple
 def materialize(connection: Connection, batch: Batch) -> None:
     """Bring the aggregates up to date for what lies behind their watermarks."""
     if len(batch):
-        connection.execute("SELECT timeseries.materialize(%s, %s, %s)", [batch.family, *batch.quarters()])
+        connection.execute("SELECT timeseries.materialize(%s, %s, %s)", [batch.family.name, *batch.quarters()])
 
 
 def rejections(batch: Batch, where: np.ndarray[Any, np.dtype[np.bool_]], reason: str) -> RecordResult:

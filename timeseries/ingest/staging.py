@@ -10,7 +10,6 @@ from psycopg import sql
 from timeseries.database.connections import Connection
 from timeseries.ingest.batches import Batch
 from timeseries.model.events import EPOCH, MICROSECOND, RecordResult, Rejection, microseconds
-from timeseries.model.relations import COLUMNS, TABLES
 
 TOO_FAR_AHEAD = "the timestamp is more than 5 minutes ahead of the clock; check the camera's clock"
 STAGING = sql.Identifier("pg_temp", "incoming")
@@ -50,7 +49,7 @@ def unknown(camera: bytes) -> str:
 def copy(connection: Connection, table: sql.Identifier, batch: Batch) -> None:
     """Binary COPY of a batch into a table with its columns."""
     statement = sql.SQL("COPY {} ({}) FROM STDIN (FORMAT BINARY)").format(
-        table, sql.SQL(", ").join(map(sql.Identifier, COLUMNS[batch.family]))
+        table, sql.SQL(", ").join(map(sql.Identifier, batch.family.columns))
     )
     with connection.cursor().copy(statement) as target:
         target.write(batch.copy_payload())
@@ -60,14 +59,14 @@ def store_staged(connection: Connection, batch: Batch, *, replace: bool) -> Reco
     """Split an ordered slice into inserted, replaced, duplicate and rejected, in the caller's transaction."""
     if not len(batch):
         return RecordResult()
-    columns = COLUMNS[batch.family]
+    columns = batch.family.columns
 
     def list_of(names: tuple[str, ...], table: str | None = None) -> sql.Composed:
         return sql.SQL(", ").join(sql.Identifier(*filter(None, (table, name))) for name in names)
 
     names = {
         "staging": STAGING,
-        "target": sql.Identifier("public", TABLES[batch.family]),
+        "target": sql.Identifier("public", batch.family.table),
         "columns": list_of(columns),
         "values": list_of(columns[2:]),
         "old_values": list_of(columns[2:], "t"),

@@ -11,8 +11,8 @@ import psycopg
 
 from timeseries.database.connections import Connection, Pool, connected
 from timeseries.errors import InvalidInputError
-from timeseries.maintenance.policy_rules import SOURCES
 from timeseries.maintenance.refresh import refresh_view
+from timeseries.model.relations import AGGREGATES
 
 # Jobs below 1000 are TimescaleDB's own housekeeping, of a server rather than of a store, and are in no backup.
 JOBS = """
@@ -174,11 +174,12 @@ def unread(jobs: Collection[Job]) -> dict[str, str]:
     """
     found = {}
     retention = {job.relation: job for job in jobs if job.name == "policy_retention" and job.scheduled}
-    for aggregate, source in SOURCES.items():
-        refreshes = [j for j in jobs if (j.name, j.relation) == ("policy_refresh_continuous_aggregate", aggregate)]
+    for name, aggregate in AGGREGATES.items():
+        source = aggregate.source
+        refreshes = [j for j in jobs if (j.name, j.relation) == ("policy_refresh_continuous_aggregate", name)]
         if source in retention and refreshes and not any(job.scheduled for job in refreshes):
             found[source] = (
-                f"retention of {source} (job {retention[source].job_id}) runs while the refresh of {aggregate}"
+                f"retention of {source} (job {retention[source].job_id}) runs while the refresh of {name}"
                 f" (job {refreshes[0].job_id}) is paused, and removes rows that are in no average: pause both"
                 f" or let both run (timeseries jobs pause {retention[source].job_id},"
                 f" or timeseries jobs resume {refreshes[0].job_id})"

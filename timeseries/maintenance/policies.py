@@ -15,16 +15,9 @@ from timeseries.database.connections import Connection, Pool, connected
 from timeseries.database.server import ServerKind, inspect_server
 from timeseries.errors import InvalidInputError
 from timeseries.maintenance.jobs import Job, list_jobs, unread
-from timeseries.maintenance.policy_rules import (
-    RAW,
-    REFRESH,
-    RELATIONS,
-    SETTINGS,
-    SOURCES,
-    RelationPolicies,
-    contradictions,
-)
+from timeseries.maintenance.policy_rules import REFRESH, SETTINGS, RelationPolicies, contradictions
 from timeseries.model.parsing import interval_text, parse_interval
+from timeseries.model.relations import AGGREGATES, RAW_TABLES, RELATIONS
 
 READ = """
     SELECT j.proc_name, coalesce(a.view_name, j.hypertable_name)::text AS relation, j.job_id, j.scheduled,
@@ -133,7 +126,7 @@ class Policies:
 
 def changed(before: RelationPolicies, settings: Mapping[str, timedelta | str | None]) -> RelationPolicies:
     """The same with other settings. Raises InvalidInputError for one that does not exist or makes no sense alone."""
-    allowed = SETTINGS if before.relation in SOURCES else ("drop_after", "columnstore_after")
+    allowed = SETTINGS if before.relation in AGGREGATES else ("drop_after", "columnstore_after")
     for name, value in settings.items():
         if name not in allowed:
             raise InvalidInputError(f"{before.relation} has no setting {name!r}; it has {', '.join(allowed)}")
@@ -198,8 +191,8 @@ def read_policies(connection: psycopg.Connection[Any]) -> LivePolicies:
                 problems.append(f"{relation} has two refresh policies, the second is job {job}: remove one of them")
             found[relation] = replace(found[relation], start_offset=start, end_offset=end, schedule_interval=every)
     problems += unread(list_jobs(connection)).values()
-    problems += [f"{name} has no refresh policy" for name in SOURCES if found[name].schedule_interval is None]
+    problems += [f"{name} has no refresh policy" for name in AGGREGATES if found[name].schedule_interval is None]
     problems += [
-        f"{name} has no retention policy: the disk will fill" for name in RAW if found[name].drop_after is None
+        f"{name} has no retention policy: the disk will fill" for name in RAW_TABLES if found[name].drop_after is None
     ]
     return LivePolicies(found, dict(connection.execute(CHUNKS).fetchall()), tuple(problems))

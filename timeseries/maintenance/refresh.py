@@ -12,7 +12,7 @@ import psycopg
 from timeseries.database.connections import Connection, Pool, connected
 from timeseries.database.server import ServerKind, inspect_server
 from timeseries.errors import InvalidInputError, ServerUnavailableError
-from timeseries.maintenance.policy_rules import RAW, SOURCES, RelationPolicies
+from timeseries.model.relations import AGGREGATES, FAMILIES, Family
 
 ATTEMPTS = 5
 STEP = timedelta(days=10)
@@ -61,7 +61,7 @@ def refresh(
     with connected(pool) as connection:
         if inspect_server(connection).kind is not ServerKind.COMMUNITY:
             return ()
-        found = [part for events in RAW for part in _ranges(connection, events, start, end)]
+        found = [part for family in FAMILIES for part in _ranges(connection, family, start=start, end=end)]
         connection.commit()
         steps = [step for part in found for step in _steps(part)]
         connection.autocommit = True
@@ -75,18 +75,18 @@ def refresh(
     return tuple(found)
 
 
-def _ranges(connection: Connection, events: str, start: datetime | None, end: datetime | None) -> Iterator[Refreshed]:
-    row = connection.execute(RANGE, {"start": start, "end": end, "events": events}).fetchone()
+def _ranges(connection: Connection, family: Family, **bounds: datetime | None) -> Iterator[Refreshed]:
+    row = connection.execute(RANGE, {**bounds, "events": family.table}).fetchone()
     if row is None or row[0] is None:
         return
     first, last, now = row
-    for aggregate in SOURCES:
-        if aggregate.startswith(events.split("_")[0]):
-            bucket = RelationPolicies(aggregate).bucket
+    for name, aggregate in AGGREGATES.items():
+        if aggregate.family is family:
+            bucket = aggregate.bucket
             widened = last + bucket - timedelta(microseconds=1)
             floors = connection.execute(FLOOR, [bucket, first, bucket, min(widened, now)]).fetchone()
             if floors is not None and floors[0] < floors[1]:
-                yield Refreshed(aggregate, *floors)
+                yield Refreshed(name, *floors)
 
 
 def _steps(whole: Refreshed) -> Iterator[Refreshed]:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, cast, get_args
+from typing import Any, cast
 
 import psycopg
 from psycopg import sql
@@ -16,7 +16,7 @@ from timeseries.database.server import ServerKind, inspect_server
 from timeseries.errors import ConfigurationError, InvalidInputError, ServerUnavailableError
 from timeseries.maintenance.retention_record import check_keep, read_record, record_run, say_keep
 from timeseries.model.parsing import interval_text
-from timeseries.model.relations import TABLES, Family
+from timeseries.model.relations import FAMILIES, Family
 
 ATTEMPTS = 5
 LOCK_TIMEOUT = "SET LOCAL lock_timeout = '3s'"
@@ -91,7 +91,7 @@ def prune(
                 )
             return PruneResult(_drop_chunks(connection, progress), None)
         before, started_at = _begin(connection, keep or default)
-        days = [(family, day) for family in get_args(Family) for day in _days(connection, family, before)]
+        days = [(family, day) for family in FAMILIES for day in _days(connection, family, before)]
         connection.commit()
         removed = 0
         for done, (family, day) in enumerate(days, 1):
@@ -117,13 +117,13 @@ def _days(connection: Connection, family: Family, before: datetime) -> list[date
     """UTC days with raw rows before a moment."""
     query = sql.SQL("""
         SELECT DISTINCT date_trunc('day', "timestamp", 'UTC') AS day FROM {events} WHERE "timestamp" < %s ORDER BY day
-    """).format(events=sql.Identifier("public", TABLES[family]))
+    """).format(events=sql.Identifier("public", family.table))
     return [row[0] for row in connection.execute(query, [before]).fetchall()]
 
 
 def _prune_day(connection: Connection, family: Family, day: datetime) -> int:
     statement = sql.SQL("SELECT timeseries.prune_day(%(family)s, %(day)s)")
-    row = _patiently(connection, day, [statement], {"family": family, "day": day})
+    row = _patiently(connection, day, [statement], {"family": family.name, "day": day})
     return int(row[0]) if row else 0
 
 

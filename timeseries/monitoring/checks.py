@@ -10,9 +10,9 @@ import psycopg
 
 from timeseries.database.server import Server, ServerKind
 from timeseries.maintenance.policies import LivePolicies
-from timeseries.maintenance.policy_rules import RAW, SOURCES
 from timeseries.maintenance.retention_record import Record
 from timeseries.model.parsing import interval_text
+from timeseries.model.relations import AGGREGATES, RAW_TABLES, Aggregate
 
 GRACE = timedelta(days=2)
 # Continuous aggregates of these releases lose, repeat or cannot refresh rows; each was mended by the next release.
@@ -125,7 +125,7 @@ def retention_problems(connection: psycopg.Connection[Any], record: Record, keep
 
 
 def _left(connection: psycopg.Connection[Any], keep: timedelta, why: str) -> Iterator[str]:
-    for events in RAW:
+    for events in RAW_TABLES:
         oldest = _value(connection, OLDEST.format(events=events), {"keep": keep})
         if oldest is not None:
             yield f"{events}: raw rows from {oldest:%Y-%m-%d} are still there: {why}; run: timeseries prune"
@@ -138,7 +138,7 @@ def overdue(connection: psycopg.Connection[Any], live: LivePolicies) -> Iterator
     """
     for relation, policy in live.relations.items():
         work = {"relation": relation, "grace": GRACE}
-        if policy.drop_after is not None and relation in RAW:
+        if policy.drop_after is not None and relation in RAW_TABLES:
             failed = _value(connection, LAST_RUN, {"relation": relation, "job": "policy_retention"}) == "Failed"
             grace = timedelta(0) if failed else GRACE  # what a failed run left behind shows at once
             oldest = _value(connection, DROPPABLE, {**work, "after": policy.drop_after, "grace": grace})
@@ -154,19 +154,18 @@ def overdue(connection: psycopg.Connection[Any], live: LivePolicies) -> Iterator
                     f"{relation}: the chunk of {oldest:%Y-%m-%d} is not in the columnstore"
                     + _last_run(connection, relation, "policy_compression")
                 )
-        if relation in SOURCES and policy.bucket and policy.schedule_interval:
-            yield from _stale(connection, live, relation)
+        if aggregate := AGGREGATES.get(relation):
+            yield from _stale(connection, live, aggregate)
 
 
-def _stale(connection: psycopg.Connection[Any], live: LivePolicies, relation: str) -> Iterator[str]:
-    policy = live.relations[relation]
-    bucket, every, end = policy.bucket, policy.schedule_interval, policy.end_offset
-    if bucket is None or every is None:
+def _stale(connection: psycopg.Connection[Any], live: LivePolicies, aggregate: Aggregate) -> Iterator[str]:
+    relation, policy = aggregate.name, live.relations[aggregate.name]
+    every, end = policy.schedule_interval, policy.end_offset
+    if every is None:
         return
-    events = SOURCES[relation] if SOURCES[relation] in RAW else SOURCES[SOURCES[relation]]
     watermark = _value(connection, WATERMARK, {"relation": relation})
-    values = {"watermark": watermark, "patience": (end or timedelta(0)) + 2 * bucket + 3 * every}
-    if _value(connection, IS_STALE.format(events=events), values):
+    values = {"watermark": watermark, "patience": (end or timedelta(0)) + 2 * aggregate.bucket + 3 * every}
+    if _value(connection, IS_STALE.format(events=aggregate.family.table), values):
         yield (
             f"{relation}: materialized up to {watermark:%Y-%m-%d %H:%M} UTC only, with newer events there"
             + _last_run(connection, relation, "policy_refresh_continuous_aggregate")

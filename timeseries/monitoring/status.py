@@ -14,8 +14,9 @@ from timeseries.access import roles
 from timeseries.database.connections import Pool, connected
 from timeseries.database.server import Server, ServerKind, inspect_server
 from timeseries.maintenance.policies import LivePolicies, read_policies
-from timeseries.maintenance.policy_rules import RAW, SOURCES, RelationPolicies
+from timeseries.maintenance.policy_rules import RelationPolicies
 from timeseries.maintenance.retention_record import Record, read_record
+from timeseries.model.relations import AGGREGATES, FAMILIES, RAW_TABLES, Aggregate, Family
 from timeseries.monitoring import checks
 
 
@@ -108,14 +109,14 @@ def read_status(pool: Pool, keep: timedelta | None = None) -> Status:
         live = read_policies(connection) if server.kind is ServerKind.COMMUNITY else None
         record = read_record(connection)
         aggregates = _aggregates(connection)
-        counts = tuple(_count(connection, name) for name in RAW)
+        counts = tuple(_count(connection, family) for family in FAMILIES)
         silent = tuple(SilentCamera(*row) for row in connection.execute(SILENT).fetchall())
         return Status(
             server,
             _value(connection, "SELECT version_num FROM public.alembic_version"),
             _value(connection, "SELECT count(*) FROM public.cameras"),
             silent,
-            tuple(_table(connection, server, name) for name in RAW),
+            tuple(_table(connection, server, family) for family in FAMILIES),
             aggregates,
             counts,
             tuple(live.relations.values()) if live else (),
@@ -162,7 +163,7 @@ NAMED = 5  # of the silent cameras, in a line for people
 
 def _policy_retention(connection: psycopg.Connection[Any], live: LivePolicies) -> RetentionStatus:
     """Both tables must have been seen to: what counts is the earlier moment."""
-    runs = all(live.relations[name].drop_after is not None for name in RAW)
+    runs = all(live.relations[name].drop_after is not None for name in RAW_TABLES)
     return RetentionStatus("policy" if runs else "nobody", _value(connection, POLICY_RUNS))
 
 
@@ -240,10 +241,11 @@ def _value(connection: psycopg.Connection[Any], query: LiteralString, parameters
     return row[0] if row else None
 
 
-def _table(connection: psycopg.Connection[Any], server: Server, name: str) -> TableStatus:
+def _table(connection: psycopg.Connection[Any], server: Server, family: Family) -> TableStatus:
+    name = family.table
     names = {
         "events": sql.Identifier("public", name),
-        "days": sql.Identifier("public", f"{name.partition('_')[0]}_weekday"),
+        "days": sql.Identifier("public", family.days),
         "name": sql.Literal(f"public.{name}"),
     }
     size = "public.hypertable_size({name})" if server.timescaledb else "pg_total_relation_size({name})"
@@ -257,12 +259,11 @@ def _table(connection: psycopg.Connection[Any], server: Server, name: str) -> Ta
     return TableStatus(name, estimated, size_, before, after, oldest, newest)
 
 
-def _count(connection: psycopg.Connection[Any], name: str) -> DayCount:
-    quarters = next(aggregate for aggregate, source in SOURCES.items() if source == name)
-    names = {"events": sql.Identifier(name), "quarters": sql.Identifier(quarters)}
+def _count(connection: psycopg.Connection[Any], family: Family) -> DayCount:
+    names = {"events": sql.Identifier(family.table), "quarters": sql.Identifier(family.quarters)}
     row = connection.execute(sql.SQL(COUNT).format(**names)).fetchone()
     assert row is not None  # noqa: S101 - a query without FROM a table has one row
-    return DayCount(name, *row)
+    return DayCount(family.table, *row)
 
 
 def _aggregates(connection: psycopg.Connection[Any]) -> tuple[AggregateStatus, ...]:
@@ -272,8 +273,8 @@ def _aggregates(connection: psycopg.Connection[Any]) -> tuple[AggregateStatus, .
         found = {row[0]: AggregateStatus(row[0], "continuous aggregate", row[3], row[1], row[2])
                  for row in connection.execute(CONTINUOUS).fetchall()}  # fmt: skip
 
-    def view(name: str) -> AggregateStatus:
-        kept = f"timeseries.{name.partition('_')[0]}_kept" if name.endswith("quarter_hourly") else None
-        return AggregateStatus(name, "view", _value(connection, KEPT, [kept]), None, None)
+    def view(aggregate: Aggregate) -> AggregateStatus:
+        kept = f"timeseries.{aggregate.family.name}_kept" if aggregate.name == aggregate.family.quarters else None
+        return AggregateStatus(aggregate.name, "view", _value(connection, KEPT, [kept]), None, None)
 
-    return tuple(found.get(name) or view(name) for name in SOURCES)
+    return tuple(found.get(name) or view(aggregate) for name, aggregate in AGGREGATES.items())
