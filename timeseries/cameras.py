@@ -33,7 +33,7 @@ COLUMNS = (
     "hold",
     "created_at",
 )
-FIND = """
+SELECT_CAMERA = """
     SELECT {} FROM public.cameras
     WHERE id = %(id)s::uuid OR name = %(name)s
     ORDER BY id = %(id)s::uuid DESC NULLS LAST LIMIT 1
@@ -160,7 +160,7 @@ class Cameras:
         Raises UnknownCameraError, with near names, where there is none.
         """
         wanted = camera.id if isinstance(camera, Camera) else camera
-        query = sql.SQL(FIND).format(sql.SQL(", ").join(map(sql.Identifier, COLUMNS)))
+        query = sql.SQL(SELECT_CAMERA).format(sql.SQL(", ").join(map(sql.Identifier, COLUMNS)))
         if can_be_a_name(name := str(wanted)):
             with connected(self._pool) as connection:
                 values = {"id": id_of(wanted), "name": name}

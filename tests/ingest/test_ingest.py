@@ -18,7 +18,7 @@ from tests.support.faults import opened, own_cluster
 from tests.support.peak_memory import peak_memory
 from tests.support.servers import RunningServer
 from timeseries import HealthLog, InvalidInputError, OccupancyEvent, ServerKind, ServerUnavailableError, Store
-from timeseries.ingest.batches import DAY, Batch, camera_array, from_events
+from timeseries.ingest.batches import DAY_MICROSECONDS, Batch, camera_array, from_events
 from timeseries.model.relations import OCCUPANCY
 from timeseries.settings import Settings
 
@@ -131,7 +131,7 @@ def test_one_call_may_touch_more_chunks_than_the_server_has_locks(
         camera = store.cameras.add("lot").id
         events = [OccupancyEvent(camera, AT - timedelta(days=15 * i), 1) for i in range(600)]  # 9,000 days
         with monkeypatch.context() as patched:
-            patched.setattr("timeseries.ingest.batches.LARGEST_SPAN", 9_001 * DAY)
+            patched.setattr("timeseries.ingest.batches.LARGEST_SPAN", 9_001 * DAY_MICROSECONDS)
             with pytest.raises(ServerUnavailableError, match="out of shared memory"):
                 store.record(events)
         assert store.record(events).inserted == 600

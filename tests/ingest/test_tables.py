@@ -15,7 +15,7 @@ import pytest
 from timeseries import InvalidInputError, Store
 from timeseries.ingest.batches import Batch
 from timeseries.ingest.frames import columns_of, family_of, parse, part
-from timeseries.model.events import EPOCH, MICROSECOND
+from timeseries.model.events import MICROSECOND, POSTGRES_EPOCH
 from timeseries.model.relations import OCCUPANCY
 
 AT = datetime(2026, 9, 1, 12, tzinfo=UTC)
@@ -104,7 +104,7 @@ def test_values_are_what_was_meant() -> None:
     moments = [AT.astimezone(timezone(timedelta(hours=2))), AT + timedelta(seconds=1)]
     batch, reasons = parsed(frame(2, timestamp=pd.Series(moments, dtype=object), occupied_count=["3.0", "4"]))
     assert reasons == {}
-    assert [EPOCH + time * MICROSECOND for time in batch.times.tolist()] == moments
+    assert [POSTGRES_EPOCH + time * MICROSECOND for time in batch.times.tolist()] == moments
     assert batch.counts is not None
     assert batch.counts.tolist() == [3, 4]
 

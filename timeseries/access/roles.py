@@ -13,6 +13,7 @@ import psycopg
 from psycopg import sql
 
 from timeseries.database.connections import conninfo, translated_errors
+from timeseries.database.rows import row, value
 from timeseries.errors import InvalidInputError
 
 SQL = (Path(__file__).parent / "roles.sql").read_text()
@@ -63,7 +64,7 @@ def grant(
         for name in names:
             check(connection, name)
         database = sql.Identifier(connection.info.dbname)
-        migrated = exists(connection, "SELECT FROM pg_class WHERE oid = to_regclass('public.cameras')")
+        migrated = value(connection, "SELECT to_regclass('public.cameras') IS NOT NULL")
         if owner:
             run(connection, "owner", role=sql.Identifier(owner), database=database)
             if migrated:
@@ -93,26 +94,22 @@ def run(connection: psycopg.Connection[Any], block: str, **names: sql.Composable
     connection.execute(sql.SQL(BLOCKS[block]).format(**names) if names else BLOCKS[block])
 
 
-def exists(connection: psycopg.Connection[Any], query: LiteralString, *values: object) -> bool:
-    return connection.execute(query, values).fetchone() is not None
-
-
 def check(connection: psycopg.Connection[Any], name: str) -> None:
     """Refuse a role that is not there, and one that no right binds."""
-    row = connection.execute("SELECT rolsuper FROM pg_roles WHERE rolname = %s", [name]).fetchone()
-    if row is None:
+    superuser = value(connection, "SELECT rolsuper FROM pg_roles WHERE rolname = %s", [name])
+    if superuser is None:
         raise InvalidInputError(
             f"no role has the name {name!r}; create it (CREATE ROLE … LOGIN), or give its password on standard input"
             " with --password-stdin and it is created"
         )
-    if row[0]:
+    if superuser:
         raise InvalidInputError(f"the role {name!r} is a superuser, whom no rights bind; name another")
 
 
 def set_password(connection: psycopg.Connection[Any], name: str, password: str) -> None:
     """Make the role if it is missing; only a verifier made here goes to the server, whose log may hold statements."""
     role = sql.Identifier(name)
-    if not exists(connection, "SELECT FROM pg_roles WHERE rolname = %s", name):
+    if row(connection, "SELECT FROM pg_roles WHERE rolname = %s", [name]) is None:
         connection.execute(sql.SQL("CREATE ROLE {} LOGIN").format(role))
     verifier = connection.pgconn.encrypt_password(password.encode(), name.encode(), b"scram-sha-256").decode()
     connection.execute(sql.SQL("ALTER ROLE {} LOGIN PASSWORD {}").format(role, sql.Literal(verifier)))

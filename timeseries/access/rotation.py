@@ -10,9 +10,9 @@ from timeseries.access.keyring import REMEDY, Keyring, key_id_of
 from timeseries.database.connections import Pool, connected
 from timeseries.errors import SecretError
 
-STORED = "SELECT id, connection_string FROM public.cameras WHERE connection_string IS NOT NULL ORDER BY id"
+SELECT_CIPHERTEXTS = "SELECT id, connection_string FROM public.cameras WHERE connection_string IS NOT NULL ORDER BY id"
 # What somebody else stored meanwhile is newer than what was read, and stays.
-SWAP = "UPDATE public.cameras SET connection_string = %s WHERE id = %s AND connection_string = %s"
+SWAP_CIPHERTEXT = "UPDATE public.cameras SET connection_string = %s WHERE id = %s AND connection_string = %s"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,7 @@ class Keys:
     def check(self) -> KeyCheck:
         """Open every connection string, and show none. Raises ServerUnavailableError or NotMigratedError."""
         with connected(self._pool) as connection:
-            rows = connection.execute(STORED).fetchall()
+            rows = connection.execute(SELECT_CIPHERTEXTS).fetchall()
         problems = []
         for camera_id, ciphertext in rows:
             try:
@@ -79,7 +79,7 @@ class Keys:
         if not self._keyring.key_ids:
             raise SecretError(f"there is no key to encrypt with: {REMEDY}")
         with connected(self._pool) as connection:
-            rows = connection.execute(STORED).fetchall()
+            rows = connection.execute(SELECT_CIPHERTEXTS).fetchall()
             connection.commit()
             old = [row for row in rows if key_id_of(row[1]) != self._keyring.key_ids[0]]
             problems, rotated = [], 0
@@ -90,7 +90,7 @@ class Keys:
                     problems.append(str(error))
                     continue
                 with connection.transaction():
-                    rotated += connection.execute(SWAP, [renewed, camera_id, ciphertext]).rowcount
+                    rotated += connection.execute(SWAP_CIPHERTEXT, [renewed, camera_id, ciphertext]).rowcount
                 if progress is not None:
                     progress(done, len(old))
         return RotationResult(rotated, len(old) - rotated - len(problems), tuple(problems))

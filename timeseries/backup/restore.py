@@ -16,13 +16,14 @@ from timeseries.backup.archive import BLOCK, Manifest, opened, verify
 from timeseries.backup.dump import count_rows
 from timeseries.backup.programs import find_program, running, target
 from timeseries.database.connections import Connection, conninfo, translated_errors
+from timeseries.database.rows import row
 from timeseries.database.server import Server, ServerKind, inspect_server
 from timeseries.errors import BackupError, ConfigurationError
 from timeseries.maintenance.jobs import Job, bound_lock_waits, list_jobs, pause
 from timeseries.settings import Settings
 
 # Anything of a user's: relations, functions, enums and schemas that belong to no extension.
-OCCUPANTS = """
+SELECT_OCCUPANTS = """
     WITH schemas AS (
         SELECT oid, nspname FROM pg_catalog.pg_namespace
         WHERE nspname <> 'information_schema' AND nspname NOT LIKE 'pg\\_%'
@@ -44,11 +45,11 @@ OCCUPANTS = """
                       WHERE d.classid = o.class AND d.objid = o.oid AND d.deptype = 'e')
     ORDER BY 1 LIMIT 4
 """
-EXTENSION = """
+SELECT_EXTENSION = """
     SELECT (SELECT extversion FROM pg_catalog.pg_extension WHERE extname = 'timescaledb'),
            ARRAY (SELECT version FROM pg_catalog.pg_available_extension_versions WHERE name = 'timescaledb')
 """
-MISSING_ROLES = """
+SELECT_MISSING_ROLES = """
     SELECT name FROM unnest(%s::text[]) AS name
     WHERE name NOT IN (SELECT rolname FROM pg_catalog.pg_roles)
 """
@@ -111,7 +112,7 @@ def restore(
 
 
 def _check_target(connection: Connection, manifest: Manifest) -> None:
-    occupants = [name for (name,) in connection.execute(OCCUPANTS).fetchall()]
+    occupants = [name for (name,) in connection.execute(SELECT_OCCUPANTS).fetchall()]
     if occupants:
         raise BackupError(
             f"the database {connection.info.dbname} is not empty, it holds {', '.join(occupants[:3])}"
@@ -124,7 +125,7 @@ def _check_target(connection: Connection, manifest: Manifest) -> None:
             f" restore it on PostgreSQL {made_on} or newer"
         )
     _check_extension(connection, manifest.server)
-    missing = [name for (name,) in connection.execute(MISSING_ROLES, [list(manifest.roles)]).fetchall()]
+    missing = [name for (name,) in connection.execute(SELECT_MISSING_ROLES, [list(manifest.roles)]).fetchall()]
     if missing:
         raise ConfigurationError(
             f"the backup gives rights to roles that this server does not have: {', '.join(missing)};"
@@ -133,7 +134,7 @@ def _check_target(connection: Connection, manifest: Manifest) -> None:
 
 
 def _check_extension(connection: Connection, made_on: Server) -> None:
-    installed, available = connection.execute(EXTENSION).fetchone() or (None, [])
+    installed, available = row(connection, SELECT_EXTENSION)
     if made_on.timescaledb == installed or (installed is None and made_on.timescaledb in available):
         return
     if made_on.timescaledb is None:

@@ -34,7 +34,7 @@ CONNECT = {
 # Set in each transaction, not in the session: a pooler like PgBouncer gives each transaction another session.
 # The look at the cameras takes its lock first: retention locks them, too, and then chunks, so the order is the same.
 # A batch that corrects compressed rows is bounded by its own size, not by how many rows lie beside them.
-LIMITS = """
+SET_LIMITS = """
     SELECT set_config('timezone', 'UTC', true), set_config('lock_timeout', '5s', true),
            set_config('statement_timeout', '5min', true),
            set_config('idle_in_transaction_session_timeout', '60s', true),
@@ -204,7 +204,7 @@ def refusal(conninfo: str) -> TimeseriesError | None:
 def transaction(connection: Connection) -> Iterator[datetime]:
     """A transaction in UTC: five seconds at most for a lock, five minutes for a statement. Gives the server's time."""
     with connection.transaction():
-        (*_, now) = connection.execute(LIMITS).fetchall()[0]
+        (*_, now) = connection.execute(SET_LIMITS).fetchall()[0]
         yield now
 
 

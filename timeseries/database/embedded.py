@@ -15,13 +15,14 @@ from typing import Any
 
 import psycopg
 
+from timeseries.database.rows import row
 from timeseries.errors import ConfigurationError, ServerUnavailableError
 from timeseries.settings import POSTGRES_VARIABLE, Settings
 
 DATABASE = "timeseries"
 SOURCE_PREFIX = Path("/usr/local/pgsql")
 DEBIAN_FOLDERS = Path("/usr/lib/postgresql")
-SETTINGS = """
+POSTGRESQL_CONF = """
 # Written by timeseries when it made this folder.
 listen_addresses = ''
 timezone = 'UTC'
@@ -29,7 +30,7 @@ log_timezone = 'UTC'
 shared_buffers = '128MB'
 max_wal_size = '2GB'
 """
-TIMESCALE_SETTINGS = """
+TIMESCALEDB_CONF = """
 shared_preload_libraries = 'timescaledb'
 timescaledb.telemetry_level = 'off'
 timescaledb.max_background_workers = 8
@@ -112,9 +113,9 @@ def start(settings: Settings) -> str:
             fresh = not (self.pgdata / "PG_VERSION").exists()
             super().ensure_pgdata_inited()
             if fresh:
-                timescale = TIMESCALE_SETTINGS if timescaledb_libraries(self.bin_path) else ""
+                timescale = TIMESCALEDB_CONF if timescaledb_libraries(self.bin_path) else ""
                 with (self.pgdata / "postgresql.conf").open("a") as configuration:
-                    configuration.write(SETTINGS + timescale)
+                    configuration.write(POSTGRESQL_CONF + timescale)
                 (self.pgdata / "timeseries.bin").write_text(str(self.bin_path))
 
     folder = (settings.home / "postgresql").expanduser().resolve()
@@ -135,5 +136,5 @@ def start(settings: Settings) -> str:
 
 def create_database(url: str) -> None:
     with psycopg.connect(url, autocommit=True) as connection:
-        if connection.execute("SELECT FROM pg_database WHERE datname = %s", [DATABASE]).fetchone() is None:
+        if row(connection, "SELECT FROM pg_database WHERE datname = %s", [DATABASE]) is None:
             connection.execute(f"CREATE DATABASE {DATABASE}")

@@ -21,6 +21,7 @@ from psycopg import sql
 from timeseries.atomic_file import draft
 from timeseries.cameras import Camera, Cameras
 from timeseries.database.connections import Connection, Pool, connected, transaction
+from timeseries.database.rows import row
 from timeseries.errors import InvalidInputError
 from timeseries.files.readers import BLOCK_BYTES, is_parquet
 from timeseries.model.events import microseconds
@@ -33,12 +34,12 @@ ROW_GROUP = 250_000
 LARGEST_ROW = 16 << 20
 HIDDEN = {"id", "camera_id"}  # an event's number means nothing elsewhere; the camera's id is the second column
 
-CAMERAS_AS_ROWS = sql.SQL("""(
+SELECT_CAMERAS = sql.SQL("""(
         SELECT id AS camera_id, timezone, capacity, trim_scale(extract(epoch FROM hold)) || ' seconds' AS hold,
                zone_config, desired_state, created_at
         FROM public.cameras
     )""")
-ROWS = sql.SQL("""
+COPY_ROWS = sql.SQL("""
     COPY (
         SELECT {columns}
         FROM {relation} AS a
@@ -47,8 +48,8 @@ ROWS = sql.SQL("""
         ORDER BY {time}, a.camera_id
     ) TO STDOUT (FORMAT CSV)
 """)
-SPAN = sql.SQL("SELECT min({time}), max({time}) FROM {relation} AS a WHERE {condition}")
-MOMENT = sql.SQL("""to_char({column} AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')""")
+SELECT_SPAN = sql.SQL("SELECT min({time}), max({time}) FROM {relation} AS a WHERE {condition}")
+FORMAT_TIME = sql.SQL("""to_char({column} AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')""")
 ARROW_TYPES = {
     "int4": pa.int32(), "int8": pa.int64(), "float8": pa.float64(), "date": pa.date32(),
     "timestamptz": pa.timestamp("us", tz="UTC"),
@@ -121,7 +122,7 @@ def _columns(connection: Connection, relation: str) -> dict[str, str]:
 
 
 def _source(relation: str) -> sql.Composable:
-    return CAMERAS_AS_ROWS if relation == CAMERAS else sql.Identifier("public", relation)
+    return SELECT_CAMERAS if relation == CAMERAS else sql.Identifier("public", relation)
 
 
 def _time(relation: str) -> sql.Identifier:
@@ -137,9 +138,9 @@ def _slices(
         yield (None, None) if relation == CAMERAS else (start, end)
         return
     condition, values = _condition(relation, chosen, start, end)
-    query = SPAN.format(time=_time(relation), relation=_source(relation), condition=condition)
+    query = SELECT_SPAN.format(time=_time(relation), relation=_source(relation), condition=condition)
     with transaction(connection):
-        first, last = connection.execute(query, values).fetchone() or (None, None)
+        first, last = row(connection, query, values)
     while first is not None and first <= last:
         yield first, min(first + SLICE, end or first + SLICE)
         first += SLICE
@@ -160,8 +161,8 @@ def _query(
 ) -> tuple[sql.Composed, dict[str, Any]]:
     condition, values = _condition(relation, chosen, start, end)
     found = {name: sql.Identifier("a", name) for name in columns} | {"camera": sql.Identifier("c", "name")}
-    shown = [MOMENT.format(column=found[n]) if kind == "timestamptz" else found[n] for n, kind in columns.items()]
-    query = ROWS.format(
+    shown = [FORMAT_TIME.format(column=found[n]) if kind == "timestamptz" else found[n] for n, kind in columns.items()]
+    query = COPY_ROWS.format(
         columns=sql.SQL(", ").join(shown), relation=_source(relation), condition=condition, time=_time(relation)
     )
     return query, values

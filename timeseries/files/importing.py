@@ -19,7 +19,7 @@ from timeseries.database.connections import Pool
 from timeseries.errors import InvalidInputError
 from timeseries.files.readers import Block, CountedFile, read_blocks
 from timeseries.ingest import record
-from timeseries.ingest.batches import QUARTER, Batch
+from timeseries.ingest.batches import QUARTER_MICROSECONDS, Batch
 from timeseries.ingest.columns import Unreadable, readable
 from timeseries.ingest.frames import camera_ids, family_of, parse
 from timeseries.model.events import RecordResult
@@ -136,7 +136,7 @@ def last_quarter(batch: Batch, rows: int) -> int:
     """Where the run of rows that share the last row's quarter begins; `rows` where that is more than half of them."""
     if not len(batch):
         return rows
-    quarters = batch.times // QUARTER
+    quarters = batch.times // QUARTER_MICROSECONDS
     others = np.flatnonzero(quarters != quarters[-1])
     cut = int(batch.rows[others[-1]]) + 1 if len(others) else 0
     return cut if cut > rows // 2 else rows

@@ -13,8 +13,8 @@ import numpy.typing as npt
 
 from timeseries.errors import InvalidInputError
 from timeseries.model.events import (
-    EPOCH,
     MICROSECOND,
+    POSTGRES_EPOCH,
     Event,
     OccupancyEvent,
     Rejection,
@@ -28,9 +28,9 @@ from timeseries.model.events import (
 from timeseries.model.relations import HEALTH, OCCUPANCY, Family
 
 Bytes = list[bytes | None]
-QUARTER = 15 * 60 * 1_000_000
-DAY = 96 * QUARTER
-LARGEST_SPAN = 7 * DAY
+QUARTER_MICROSECONDS = 15 * 60 * 1_000_000
+DAY_MICROSECONDS = 96 * QUARTER_MICROSECONDS
+LARGEST_SPAN = 7 * DAY_MICROSECONDS
 HEADER = b"PGCOPY\n\xff\r\n\0" + bytes(8)
 TRAILER = b"\xff\xff"
 NULL = b"\xff\xff\xff\xff"
@@ -93,7 +93,8 @@ class Batch:
         """Parts of an ordered batch, bounded in number and in time: no transaction opens thousands of chunks."""
         start = 0
         while start < len(self):
-            end = int(np.searchsorted(self.times, self.times[start] // DAY * DAY + LARGEST_SPAN))
+            day = self.times[start] // DAY_MICROSECONDS * DAY_MICROSECONDS
+            end = int(np.searchsorted(self.times, day + LARGEST_SPAN))
             end = max(min(end, start + size), start + 1)
             yield self.take(np.arange(start, end))
             start = end
@@ -101,9 +102,9 @@ class Batch:
     def quarters(self) -> tuple[list[UUID], list[datetime]]:
         """The quarters of an hour that the events touch, each once: camera ids and beginnings."""
         keys = self.keys()
-        keys["time"] -= keys["time"] % QUARTER
+        keys["time"] -= keys["time"] % QUARTER_MICROSECONDS
         unique = dict.fromkeys(keys.tolist())
-        return [UUID(bytes=camera) for camera, _ in unique], [EPOCH + time * MICROSECOND for _, time in unique]
+        return [UUID(bytes=camera) for camera, _ in unique], [POSTGRES_EPOCH + time * MICROSECOND for _, time in unique]
 
     def copy_payload(self) -> bytes:
         """The events as binary COPY data for the columns `family.columns`."""

@@ -17,13 +17,13 @@ import pyarrow.compute as pc
 
 from timeseries.errors import InvalidInputError
 from timeseries.ingest.batches import Bytes, camera_array
-from timeseries.model.events import EPOCH, FIRST, LARGEST_COUNT, MICROSECOND, count, event_time
+from timeseries.model.events import EARLIEST, LARGEST_COUNT, MICROSECOND, POSTGRES_EPOCH, count, event_time
 from timeseries.model.parsing import in_zone, parse_count, parse_timestamp
 
 Column: TypeAlias = "pa.Array | list[Any]"
 Mask: TypeAlias = npt.NDArray[np.bool_]
-UNIX_EPOCH = -(EPOCH - EPOCH.replace(year=1970)) // MICROSECOND
-LAST = (EPOCH.replace(year=9999) - EPOCH) // MICROSECOND - UNIX_EPOCH
+UNIX_EPOCH = -(POSTGRES_EPOCH - POSTGRES_EPOCH.replace(year=1970)) // MICROSECOND
+LATEST = (POSTGRES_EPOCH.replace(year=9999) - POSTGRES_EPOCH) // MICROSECOND - UNIX_EPOCH
 PER_UNIT = {"s": 1_000_000, "ms": 1_000, "us": 1}
 
 
@@ -173,8 +173,8 @@ def zoned_times(column: Column) -> tuple[npt.NDArray[np.int64], Mask]:
         raise pa.ArrowNotImplementedError("no zoned timestamps")
     numbers = column.cast(pa.int64()).fill_null(-1).to_numpy(zero_copy_only=False)
     per_unit = PER_UNIT.get(column.type.unit)
-    numbers, last = (numbers // 1_000, LAST) if per_unit is None else (numbers, LAST // per_unit)
-    good = (numbers >= (FIRST - UNIX_EPOCH)) & (numbers <= last)
+    numbers, last = (numbers // 1_000, LATEST) if per_unit is None else (numbers, LATEST // per_unit)
+    good = (numbers >= (EARLIEST - UNIX_EPOCH)) & (numbers <= last)
     return np.where(good, numbers, 0) * (per_unit or 1) + UNIX_EPOCH, good
 
 

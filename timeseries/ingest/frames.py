@@ -21,7 +21,7 @@ from timeseries.model.events import RecordResult, Rejection, json_bytes, status_
 from timeseries.model.parsing import parse_json
 from timeseries.model.relations import FAMILIES, HEALTH, OCCUPANCY, Family
 
-REQUIRED = {family: ("camera", "timestamp", family.value) for family in FAMILIES}
+NEEDED = {family: ("camera", "timestamp", family.value) for family in FAMILIES}
 EXTRA_PARSERS: dict[Family, Callable[[Any], bytes | None]] = {
     OCCUPANCY: lambda value: json_bytes(parse_json(value)),
     HEALTH: text_bytes,
@@ -105,12 +105,12 @@ def camera_ids(cameras: Cameras) -> dict[str, bytes]:
 
 def family_of(source: str, columns: list[str]) -> Family:
     """Which events a file holds, by its columns. Raises InvalidInputError where some are missing."""
-    for family, wanted in REQUIRED.items():
+    for family, wanted in NEEDED.items():
         if set(wanted) <= set(columns):
             return family
     raise InvalidInputError(
         f"{source} has the columns {', '.join(columns)};"
-        f" it needs {' or '.join(', '.join(wanted) for wanted in REQUIRED.values())}"
+        f" it needs {' or '.join(', '.join(wanted) for wanted in NEEDED.values())}"
     )
 
 

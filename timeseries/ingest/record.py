@@ -15,9 +15,9 @@ from psycopg import sql
 
 from timeseries.database.connections import Connection, Pool, connected, transaction
 from timeseries.errors import InvalidInputError
-from timeseries.ingest.batches import DAY, QUARTER, Batch, camera_array, from_events
+from timeseries.ingest.batches import DAY_MICROSECONDS, QUARTER_MICROSECONDS, Batch, camera_array, from_events
 from timeseries.ingest.staging import copy, store_staged
-from timeseries.model.events import EPOCH, MICROSECOND, RecordResult, Rejection, microseconds
+from timeseries.model.events import MICROSECOND, POSTGRES_EPOCH, RecordResult, Rejection, microseconds
 
 BATCH_SIZE = 50_000
 ATTEMPTS = 4
@@ -130,7 +130,7 @@ def without_sealed(connection: Connection, batch: Batch, now: datetime) -> tuple
     """Leave out what falls into a quarter whose raw rows are gone; nothing younger than a day can, by the server's
     clock: that of a small computer beside a camera may have no battery.
     """
-    if not len(batch) or batch.times[0] > microseconds(now) - DAY:
+    if not len(batch) or batch.times[0] > microseconds(now) - DAY_MICROSECONDS:
         return batch, RecordResult()
     rows = connection.execute(
         "SELECT camera_id, quarter FROM timeseries.sealed(%s, %s, %s)", [batch.family.name, *batch.quarters()]
@@ -138,10 +138,10 @@ def without_sealed(connection: Connection, batch: Batch, now: datetime) -> tuple
     if not rows:
         return batch, RecordResult()
     keys = batch.keys()
-    keys["time"] -= keys["time"] % QUARTER
+    keys["time"] -= keys["time"] % QUARTER_MICROSECONDS
     sealed = np.empty(len(rows), dtype=keys.dtype)
     sealed["camera"] = camera_array([camera.bytes for camera, _ in rows])
-    sealed["time"] = [(quarter - EPOCH) // MICROSECOND for _, quarter in rows]
+    sealed["time"] = [(quarter - POSTGRES_EPOCH) // MICROSECOND for _, quarter in rows]
     known = set(sealed.tolist())
     hit = np.array([key in known for key in keys.tolist()])
     return batch.take(~hit), rejections(batch, hit, TOO_OLD)

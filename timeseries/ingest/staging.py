@@ -9,33 +9,33 @@ from psycopg import sql
 
 from timeseries.database.connections import Connection
 from timeseries.ingest.batches import Batch
-from timeseries.model.events import EPOCH, MICROSECOND, RecordResult, Rejection, microseconds
+from timeseries.model.events import MICROSECOND, POSTGRES_EPOCH, RecordResult, Rejection, microseconds
 
 TOO_FAR_AHEAD = "the timestamp is more than 5 minutes ahead of the clock; check the camera's clock"
 STAGING = sql.Identifier("pg_temp", "incoming")
 
-CREATE = sql.SQL("CREATE TEMP TABLE incoming ON COMMIT DROP AS SELECT {columns} FROM {target} WITH NO DATA")
-ORPHANS = sql.SQL("""
+CREATE_STAGING = sql.SQL("CREATE TEMP TABLE incoming ON COMMIT DROP AS SELECT {columns} FROM {target} WITH NO DATA")
+DELETE_ORPHANS = sql.SQL("""
     DELETE FROM {staging} AS i WHERE NOT EXISTS (SELECT FROM public.cameras AS c WHERE c.id = i.camera_id)
     RETURNING i.camera_id, i."timestamp"
 """)
-AHEAD = sql.SQL("""
+DELETE_AHEAD = sql.SQL("""
     DELETE FROM {staging} AS i WHERE i."timestamp" > now() + interval '5 minutes'
     RETURNING i.camera_id, i."timestamp"
 """)
-REPLACE = sql.SQL("""
+UPDATE_REPLACED = sql.SQL("""
     UPDATE {target} AS t SET ({values}) = ROW ({new_values}) FROM {staging} AS i
     WHERE t.camera_id = i.camera_id AND t."timestamp" = i."timestamp"
       AND t."timestamp" BETWEEN %(first)s AND %(last)s AND t.camera_id = ANY (%(cameras)s)
       AND ({old_values}) IS DISTINCT FROM ({new_values})
 """)
 # Looked for before the insert: a conflict in a compressed chunk would decompress it for each row.
-KNOWN = sql.SQL("""
+DELETE_KNOWN = sql.SQL("""
     DELETE FROM {staging} AS i USING {target} AS t
     WHERE t.camera_id = i.camera_id AND t."timestamp" = i."timestamp"
       AND t."timestamp" BETWEEN %(first)s AND %(last)s AND t.camera_id = ANY (%(cameras)s)
 """)
-INSERT = sql.SQL("""
+INSERT_NEW = sql.SQL("""
     INSERT INTO {target} ({columns}) SELECT {columns} FROM {staging} ORDER BY "timestamp", camera_id
     ON CONFLICT (camera_id, "timestamp") DO NOTHING
 """)
@@ -73,22 +73,22 @@ def store_staged(connection: Connection, batch: Batch, *, replace: bool) -> Reco
         "new_values": list_of(columns[2:], "i"),
     }
     span: dict[str, object] = {
-        "first": EPOCH + int(batch.times[0]) * MICROSECOND,
-        "last": EPOCH + int(batch.times[-1]) * MICROSECOND,
+        "first": POSTGRES_EPOCH + int(batch.times[0]) * MICROSECOND,
+        "last": POSTGRES_EPOCH + int(batch.times[-1]) * MICROSECOND,
         "cameras": [UUID(bytes=camera.tobytes()) for camera in np.unique(batch.cameras)],
     }
-    connection.execute(CREATE.format(**names))
+    connection.execute(CREATE_STAGING.format(**names))
     copy(connection, STAGING, batch)
     connection.execute("ANALYZE pg_temp.incoming")
     refused = {
         (camera.bytes, microseconds(at)): unknown(camera.bytes)
-        for camera, at in connection.execute(ORPHANS.format(**names)).fetchall()
+        for camera, at in connection.execute(DELETE_ORPHANS.format(**names)).fetchall()
     }
-    for camera, at in connection.execute(AHEAD.format(**names)).fetchall():
+    for camera, at in connection.execute(DELETE_AHEAD.format(**names)).fetchall():
         refused[camera.bytes, microseconds(at)] = TOO_FAR_AHEAD
-    replaced = connection.execute(REPLACE.format(**names), span).rowcount if replace else 0
-    connection.execute(KNOWN.format(**names), span)
-    inserted = connection.execute(INSERT.format(**names)).rowcount
+    replaced = connection.execute(UPDATE_REPLACED.format(**names), span).rowcount if replace else 0
+    connection.execute(DELETE_KNOWN.format(**names), span)
+    inserted = connection.execute(INSERT_NEW.format(**names)).rowcount
     reasons = [refused.get(key) for key in batch.keys().tolist()] if refused else [None] * len(batch)
     return RecordResult(
         inserted,

@@ -10,12 +10,13 @@ from datetime import timedelta
 import psycopg
 
 from timeseries.database.connections import Connection, Pool, connected
+from timeseries.database.rows import value
 from timeseries.errors import InvalidInputError
 from timeseries.maintenance.refresh import refresh_view
 from timeseries.model.relations import AGGREGATES
 
 # Jobs below 1000 are TimescaleDB's own housekeeping, of a server rather than of a store, and are in no backup.
-JOBS = """
+SELECT_JOBS = """
     SELECT j.job_id, j.proc_name::text, coalesce(a.view_name, j.hypertable_name)::text, j.scheduled
     FROM timescaledb_information.jobs AS j
     LEFT JOIN timescaledb_information.continuous_aggregates AS a
@@ -24,7 +25,7 @@ JOBS = """
     ORDER BY j.job_id
 """
 # Where TimescaleDB runs no policies the store prunes by itself, which shows as one job with the number 0.
-RETENTION = """
+SELECT_RETENTION = """
     SELECT 0, 'retention', NULL, coalesce((SELECT scheduled FROM timeseries.retention_run), false)
     WHERE to_regclass('timeseries.occupancy_kept') IS NOT NULL
 """
@@ -33,8 +34,8 @@ RESUME_RETENTION = """
     INSERT INTO timeseries.retention_run DEFAULT VALUES
     ON CONFLICT (only_row) DO UPDATE SET scheduled = true, since = now(), error = NULL
 """
-SCHEDULE = "SELECT public.alter_job(job_id, scheduled => %s) FROM unnest(%s::integer[]) AS job_id"
-POSTPONE = """
+SCHEDULE_JOBS = "SELECT public.alter_job(job_id, scheduled => %s) FROM unnest(%s::integer[]) AS job_id"
+POSTPONE_RETENTION = """
     SELECT public.alter_job(job_id, next_start => greatest(next_start, now() + %s))
     FROM timescaledb_information.jobs
     WHERE proc_name = 'policy_retention' AND scheduled
@@ -78,9 +79,9 @@ class Job:
 
 def list_jobs(connection: Connection) -> tuple[Job, ...]:
     """The jobs of this database."""
-    found = connection.execute(RETENTION).fetchall()
-    if connection.execute("SELECT to_regclass('timescaledb_information.jobs') IS NOT NULL").fetchone() == (True,):
-        found += connection.execute(JOBS).fetchall()
+    found = connection.execute(SELECT_RETENTION).fetchall()
+    if value(connection, "SELECT to_regclass('timescaledb_information.jobs') IS NOT NULL"):
+        found += connection.execute(SELECT_JOBS).fetchall()
     return tuple(Job(*row) for row in found)
 
 
@@ -121,7 +122,7 @@ def resume(connection: Connection, job_ids: Collection[int] | None = None) -> tu
 
 def _schedule(connection: Connection, jobs: Collection[Job], *, scheduled: bool) -> None:
     if ids := [job.job_id for job in jobs if job.job_id]:
-        connection.execute(SCHEDULE, [scheduled, ids])
+        connection.execute(SCHEDULE_JOBS, [scheduled, ids])
     if len(ids) < len(jobs):
         connection.execute(RESUME_RETENTION if scheduled else PAUSE_RETENTION)
 
@@ -165,7 +166,7 @@ def postpone_retention(connection: Connection, by: timedelta) -> None:
     if any(job.name == "policy_retention" for job in list_jobs(connection)):
         # A standby runs no job; a role that may not alter jobs reads all the same.
         with suppress(psycopg.errors.InsufficientPrivilege, psycopg.errors.ReadOnlySqlTransaction):
-            connection.execute(POSTPONE, [by])
+            connection.execute(POSTPONE_RETENTION, [by])
 
 
 def unread(jobs: Collection[Job]) -> dict[str, str]:

@@ -14,12 +14,12 @@ from psycopg import sql
 from timeseries.database.connections import Connection, Pool, connected
 from timeseries.database.server import ServerKind, inspect_server
 from timeseries.errors import InvalidInputError
-from timeseries.maintenance.jobs import Job, list_jobs, unread
+from timeseries.maintenance.jobs import SCHEDULE_JOBS, Job, list_jobs, unread
 from timeseries.maintenance.policy_rules import REFRESH, SETTINGS, RelationPolicies, contradictions
 from timeseries.model.parsing import interval_text, parse_interval
 from timeseries.model.relations import AGGREGATES, RAW_TABLES, RELATIONS
 
-READ = """
+SELECT_POLICIES = """
     SELECT j.proc_name, coalesce(a.view_name, j.hypertable_name)::text AS relation, j.job_id, j.scheduled,
            (j.config ->> 'drop_after')::interval, (j.config ->> 'compress_after')::interval,
            (j.config ->> 'start_offset')::interval, (j.config ->> 'end_offset')::interval, j.schedule_interval
@@ -31,7 +31,7 @@ READ = """
       AND j.proc_name IN ('policy_retention', 'policy_compression', 'policy_refresh_continuous_aggregate')
     ORDER BY j.job_id
 """
-CHUNKS = """
+SELECT_CHUNK_WIDTHS = """
     SELECT coalesce(a.view_name, d.hypertable_name)::text, d.time_interval
     FROM timescaledb_information.dimensions AS d
     LEFT JOIN timescaledb_information.continuous_aggregates AS a
@@ -41,7 +41,7 @@ CHUNKS = """
 """
 # Of each policy its kind of job, the settings that are in the job's configuration, by their names there, and how it is
 # taken away and made.
-APPLY = {
+POLICY_KINDS = {
     "drop_after": (
         "policy_retention",
         {"drop_after": "drop_after"},
@@ -63,12 +63,11 @@ APPLY = {
     ),
 }
 # The job stays what it is: paused if it was paused, with its retries and whatever else was set.
-ALTER = """
+ALTER_JOB = """
     SELECT public.alter_job(
         job_id, config => config || %s::jsonb, schedule_interval => coalesce(%s, schedule_interval))
     FROM timescaledb_information.jobs WHERE job_id = %s
 """
-PAUSE = "SELECT public.alter_job(job_id, scheduled => false) FROM unnest(%s::integer[]) AS job_id"
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +146,7 @@ def apply(connection: Connection, before: RelationPolicies, after: RelationPolic
     """
     values = {name: sql.Literal(getattr(after, name)) for name in SETTINGS}
     relation = sql.Literal(f"public.{after.relation}")
-    for name, (kind, configured, remove, add) in APPLY.items():
+    for name, (kind, configured, remove, add) in POLICY_KINDS.items():
         group = REFRESH if name in REFRESH else (name,)
         if all(getattr(before, key) == getattr(after, key) for key in group):
             continue
@@ -155,7 +154,7 @@ def apply(connection: Connection, before: RelationPolicies, after: RelationPolic
         if len(found) == 1 and getattr(after, name) is not None:
             config = {key: interval_text(getattr(after, setting)) for key, setting in configured.items()}
             every = after.schedule_interval if name in REFRESH else None
-            connection.execute(ALTER, [json.dumps(config), every, found[0].job_id])
+            connection.execute(ALTER_JOB, [json.dumps(config), every, found[0].job_id])
             continue
         connection.execute(sql.SQL(remove).format(relation=relation))
         if getattr(after, name) is not None:
@@ -170,14 +169,15 @@ def _pause_like(connection: Connection, replaced: Collection[Job], kind: str, re
     found = list_jobs(connection)
     new = [job.job_id for job in found if (job.name, job.relation) == (kind, relation)]
     if any(not job.scheduled for job in replaced) or (kind == "policy_retention" and relation in unread(found)):
-        connection.execute(PAUSE, [new])
+        connection.execute(SCHEDULE_JOBS, [False, new])
 
 
 def read_policies(connection: psycopg.Connection[Any]) -> LivePolicies:
     """The policies as the jobs have them, on TimescaleDB Community."""
     found = {relation: RelationPolicies(relation) for relation in RELATIONS}
     problems = []
-    for kind, relation, job, scheduled, drop, compress, start, end, every in connection.execute(READ).fetchall():
+    jobs = connection.execute(SELECT_POLICIES).fetchall()
+    for kind, relation, job, scheduled, drop, compress, start, end, every in jobs:
         if relation not in found:
             continue
         if not scheduled:
@@ -195,4 +195,4 @@ def read_policies(connection: psycopg.Connection[Any]) -> LivePolicies:
     problems += [
         f"{name} has no retention policy: the disk will fill" for name in RAW_TABLES if found[name].drop_after is None
     ]
-    return LivePolicies(found, dict(connection.execute(CHUNKS).fetchall()), tuple(problems))
+    return LivePolicies(found, dict(connection.execute(SELECT_CHUNK_WIDTHS).fetchall()), tuple(problems))

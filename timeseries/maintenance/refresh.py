@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 import psycopg
 
 from timeseries.database.connections import Connection, Pool, connected
+from timeseries.database.rows import row
 from timeseries.database.server import ServerKind, inspect_server
 from timeseries.errors import InvalidInputError, ServerUnavailableError
 from timeseries.model.relations import AGGREGATES, FAMILIES, Family
@@ -17,13 +18,13 @@ from timeseries.model.relations import AGGREGATES, FAMILIES, Family
 ATTEMPTS = 5
 STEP = timedelta(days=10)
 # Whole days with raw rows, up to now: beyond that there is nothing to compute from.
-RANGE = """
+SELECT_RANGE = """
     SELECT greatest(date_trunc('day', %(start)s::timestamptz, 'UTC'), min(range_start)),
            least(%(end)s::timestamptz, max(range_end), now()), now()
     FROM timescaledb_information.chunks
     WHERE hypertable_schema = 'public' AND hypertable_name = %(events)s
 """
-FLOOR = "SELECT date_bin(%s, %s, 'epoch'), date_bin(%s, %s, 'epoch')"
+SELECT_WHOLE_BUCKETS = "SELECT date_bin(%s, %s, 'epoch'), date_bin(%s, %s, 'epoch')"
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,17 +77,16 @@ def refresh(
 
 
 def _ranges(connection: Connection, family: Family, **bounds: datetime | None) -> Iterator[Refreshed]:
-    row = connection.execute(RANGE, {**bounds, "events": family.table}).fetchone()
-    if row is None or row[0] is None:
+    first, last, now = row(connection, SELECT_RANGE, {**bounds, "events": family.table})
+    if first is None:
         return
-    first, last, now = row
     for name, aggregate in AGGREGATES.items():
         if aggregate.family is family:
             bucket = aggregate.bucket
             widened = last + bucket - timedelta(microseconds=1)
-            floors = connection.execute(FLOOR, [bucket, first, bucket, min(widened, now)]).fetchone()
-            if floors is not None and floors[0] < floors[1]:
-                yield Refreshed(name, *floors)
+            start, end = row(connection, SELECT_WHOLE_BUCKETS, [bucket, first, bucket, min(widened, now)])
+            if start < end:
+                yield Refreshed(name, start, end)
 
 
 def _steps(whole: Refreshed) -> Iterator[Refreshed]:

@@ -10,19 +10,20 @@ from datetime import timedelta
 import psycopg
 
 from timeseries.database.connections import Connection, conninfo
+from timeseries.database.rows import value
 
 log = logging.getLogger(__name__)
 EVERY = 3600.0  # seconds between two looks, of which the database lets one a day through
-LAST_WAIT = 3.0  # seconds for the day that is being pruned when the store closes
+CLOSE_WAIT = 3.0  # seconds for the day that is being pruned when the store closes
 # Asked beforehand, because the server's log would show an error for each call of a role that may not.
-MAY_RETAIN = """
+SELECT_MAY_RETAIN = """
     SELECT EXISTS (
         SELECT FROM pg_proc AS p
         JOIN pg_namespace AS n ON n.oid = p.pronamespace
         WHERE n.nspname = 'timeseries' AND p.proname = 'retain' AND has_schema_privilege(n.oid, 'USAGE')
           AND has_function_privilege(p.oid, 'EXECUTE') AND current_setting('transaction_read_only') = 'off')
 """
-RETAIN = "SELECT timeseries.retain(%s, %s)"
+RETAIN_DAY = "SELECT timeseries.retain(%s, %s)"
 
 
 class Retainer:
@@ -51,7 +52,7 @@ class Retainer:
         thread = self._thread
         if thread is None:
             return
-        thread.join(LAST_WAIT)
+        thread.join(CLOSE_WAIT)
         connection = self._connection
         if thread.is_alive() and connection is not None:
             with suppress(psycopg.Error):
@@ -72,9 +73,9 @@ class Retainer:
         with psycopg.connect(self._conninfo, autocommit=True, prepare_threshold=None) as connection:
             self._connection = connection
             try:
-                if connection.execute(MAY_RETAIN).fetchone() != (True,):
+                if not value(connection, SELECT_MAY_RETAIN):
                     return
-                while connection.execute(RETAIN, [what, self._keep]).fetchone() == (True,):
+                while value(connection, RETAIN_DAY, [what, self._keep]):
                     if self._stop.is_set():
                         return
             finally:

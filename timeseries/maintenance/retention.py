@@ -12,6 +12,7 @@ import psycopg
 from psycopg import sql
 
 from timeseries.database.connections import Connection, Pool, connected
+from timeseries.database.rows import value
 from timeseries.database.server import ServerKind, inspect_server
 from timeseries.errors import ConfigurationError, InvalidInputError, ServerUnavailableError
 from timeseries.maintenance.retention_record import check_keep, read_record, record_run, say_keep
@@ -19,8 +20,8 @@ from timeseries.model.parsing import interval_text
 from timeseries.model.relations import FAMILIES, Family
 
 ATTEMPTS = 5
-LOCK_TIMEOUT = "SET LOCAL lock_timeout = '3s'"
-RETENTION_JOBS = """
+SET_LOCK_TIMEOUT = "SET LOCAL lock_timeout = '3s'"
+SELECT_RETENTION_JOBS = """
     SELECT j.job_id, j.hypertable_name::text, j.scheduled
     FROM timescaledb_information.jobs AS j
     WHERE j.proc_name = 'policy_retention' AND j.hypertable_schema = 'public'
@@ -34,10 +35,10 @@ WATERMARK = """
     FROM _timescaledb_catalog.continuous_agg AS a
     WHERE a.user_view_schema = 'public' AND a.user_view_name = split_part(%s, '_', 1) || '_quarter_hourly'
 """
-UNSUMMED = """
+SELECT_UNSUMMED = """
     SELECT coalesce(min("timestamp"), 'infinity')::text FROM public.{events} WHERE "timestamp" >= %s
 """
-DROPPABLE = """
+SELECT_DROPPABLE = """
     SELECT c.range_start, c.range_end
     FROM timescaledb_information.jobs AS j
     JOIN timescaledb_information.chunks AS c USING (hypertable_schema, hypertable_name)
@@ -131,7 +132,7 @@ def _drop_chunks(connection: Connection, progress: Callable[[int, int], None] | 
     """Drop old chunks one by one. A job drops all of its chunks in one transaction, for which years of them need more
     locks than the server has, and does not ask whether they are in the quarters.
     """
-    jobs = connection.execute(RETENTION_JOBS).fetchall()
+    jobs = connection.execute(SELECT_RETENTION_JOBS).fetchall()
     paused = [f"{job} ({events})" for job, events, scheduled in jobs if not scheduled]
     if paused:
         raise ConfigurationError(
@@ -151,9 +152,9 @@ def _drop_chunks(connection: Connection, progress: Callable[[int, int], None] | 
 
 
 def _droppable(connection: Connection, job: int, events: str) -> list[tuple[Any, ...]]:
-    watermark = connection.execute(WATERMARK, [events]).fetchone() or (None,)
-    unsummed = connection.execute(sql.SQL(UNSUMMED).format(events=sql.Identifier(events)), watermark).fetchone()
-    return connection.execute(DROPPABLE, [job, *(unsummed or (None,))]).fetchall()
+    watermark = value(connection, WATERMARK, [events])
+    unsummed = value(connection, sql.SQL(SELECT_UNSUMMED).format(events=sql.Identifier(events)), [watermark])
+    return connection.execute(SELECT_DROPPABLE, [job, unsummed]).fetchall()
 
 
 def _patiently(
@@ -168,7 +169,7 @@ def _patiently(
     for attempt in range(1, ATTEMPTS + 1):
         try:
             with connection.transaction():
-                connection.execute(LOCK_TIMEOUT)
+                connection.execute(SET_LOCK_TIMEOUT)
                 first, *_ = [connection.execute(statement, parameters) for statement in statements]
                 return first.fetchone()
         except (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected) as error:

@@ -15,9 +15,9 @@ from uuid import UUID
 from timeseries.errors import InvalidInputError
 from timeseries.model.relations import HEALTH_STATUSES
 
-EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
+POSTGRES_EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
-FIRST = (datetime(1970, 1, 1, tzinfo=UTC) - EPOCH) // MICROSECOND  # the tables hold nothing older
+EARLIEST = (datetime(1970, 1, 1, tzinfo=UTC) - POSTGRES_EPOCH) // MICROSECOND  # the tables hold nothing older
 LARGEST_COUNT = 2**31 - 1
 LARGEST_LOOKED_AT = 10**30  # beyond, numbers take long to make or to print
 NUL_IN_JSON = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
@@ -90,7 +90,7 @@ def microseconds(timestamp: object) -> int:
     if not isinstance(timestamp, datetime):
         raise InvalidInputError(f"timestamp {timestamp!r:.100} is not a datetime")
     try:
-        return operator.index((timestamp - EPOCH) // MICROSECOND)
+        return operator.index((timestamp - POSTGRES_EPOCH) // MICROSECOND)
     except TypeError:  # a float comes of pandas.NaT, which is a datetime by its class
         pass
     except (OverflowError, ValueError):
@@ -103,7 +103,7 @@ def microseconds(timestamp: object) -> int:
 def event_time(timestamp: object) -> int:
     """The `microseconds` of an event, which no clock that was ever set puts before 1970."""
     time = microseconds(timestamp)
-    if time < FIRST:
+    if time < EARLIEST:
         raise InvalidInputError(f"timestamp {timestamp!s:.100} is before 1970: a clock that was never set?")
     return time
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import psycopg
 
+from timeseries.database.rows import row, value
 from timeseries.database.server import Server, ServerKind
 from timeseries.maintenance.policies import LivePolicies
 from timeseries.maintenance.retention_record import Record
@@ -18,13 +19,13 @@ GRACE = timedelta(days=2)
 # Continuous aggregates of these releases lose, repeat or cannot refresh rows; each was mended by the next release.
 KNOWN_BAD = {"2.22.0", "2.28.0", "2.28.1", "2.28.2", "2.28.3"}
 
-VERSIONS = """
+SELECT_VERSIONS = """
     SELECT e.extversion, a.default_version
     FROM pg_extension AS e
     JOIN pg_available_extensions AS a ON a.name = e.extname
     WHERE e.extname = 'timescaledb'
 """
-UNBOUNDED_OWNERS = """
+SELECT_UNBOUNDED_OWNERS = """
     SELECT DISTINCT j.owner::regrole::text
     FROM timescaledb_information.jobs AS j
     WHERE j.proc_name = 'policy_retention'
@@ -36,13 +37,13 @@ UNBOUNDED_OWNERS = """
                         WHERE setting LIKE 'lock\\_timeout=%%' AND setting <> 'lock_timeout=0'))
 """
 # Chunks that were made lately, by an import of history, have not met the job yet.
-DROPPABLE = """
+SELECT_UNDROPPED = """
     SELECT min(range_start) FROM timescaledb_information.chunks
     WHERE hypertable_schema = 'public' AND hypertable_name = %(relation)s
       AND range_end < now() - %(after)s::interval - %(grace)s::interval
       AND chunk_creation_time < now() - %(grace)s::interval
 """
-COMPRESSIBLE = """
+SELECT_UNCOMPRESSED = """
     SELECT min(c.range_start)
     FROM timescaledb_information.chunks AS c
     LEFT JOIN timescaledb_information.continuous_aggregates AS a
@@ -61,11 +62,11 @@ WATERMARK = """
     WHERE a.user_view_schema = 'public' AND a.user_view_name = %(relation)s
 """
 # The watermark is a value and not a subquery, because the planner would open every chunk for the latter.
-IS_STALE = """
+SELECT_STALE = """
     SELECT EXISTS (SELECT FROM public.{events}
                    WHERE "timestamp" >= %(watermark)s AND "timestamp" < now() - %(patience)s::interval)
 """
-LAST_RUN = """
+SELECT_LAST_RUN = """
     SELECT s.last_run_status, s.last_run_started_at, e.err_message
     FROM timescaledb_information.jobs AS j
     LEFT JOIN timescaledb_information.continuous_aggregates AS a
@@ -77,7 +78,7 @@ LAST_RUN = """
     ) AS e ON s.last_run_status = 'Failed'
     WHERE coalesce(a.view_name, j.hypertable_name) = %(relation)s AND j.proc_name = %(job)s
 """
-OLDEST = """
+SELECT_OLDEST = """
     SELECT min("timestamp") FROM public.{events} HAVING min("timestamp") < now() - %(keep)s::interval
 """
 
@@ -88,14 +89,14 @@ def server_problems(connection: psycopg.Connection[Any], server: Server) -> Iter
         return
     if server.timescaledb in KNOWN_BAD:
         yield f"TimescaleDB {server.timescaledb} has known faults in continuous aggregates; update to 2.29.2 or newer"
-    for installed, available in connection.execute(VERSIONS).fetchall():
+    for installed, available in connection.execute(SELECT_VERSIONS).fetchall():
         if installed != available:
             yield (
                 f"the database has TimescaleDB {installed}, the server offers {available};"
                 " as its owner run, first in a new session: ALTER EXTENSION timescaledb UPDATE"
             )
     if server.kind is ServerKind.COMMUNITY:
-        for (owner,) in connection.execute(UNBOUNDED_OWNERS).fetchall():
+        for (owner,) in connection.execute(SELECT_UNBOUNDED_OWNERS).fetchall():
             yield (
                 f"background jobs of {owner} wait for locks without end, and ingest behind them; as that role run:"
                 " timeseries migrate"
@@ -126,7 +127,7 @@ def retention_problems(connection: psycopg.Connection[Any], record: Record, keep
 
 def _left(connection: psycopg.Connection[Any], keep: timedelta, why: str) -> Iterator[str]:
     for events in RAW_TABLES:
-        oldest = _value(connection, OLDEST.format(events=events), {"keep": keep})
+        oldest = value(connection, SELECT_OLDEST.format(events=events), {"keep": keep})
         if oldest is not None:
             yield f"{events}: raw rows from {oldest:%Y-%m-%d} are still there: {why}; run: timeseries prune"
 
@@ -139,16 +140,16 @@ def overdue(connection: psycopg.Connection[Any], live: LivePolicies) -> Iterator
     for relation, policy in live.relations.items():
         work = {"relation": relation, "grace": GRACE}
         if policy.drop_after is not None and relation in RAW_TABLES:
-            failed = _value(connection, LAST_RUN, {"relation": relation, "job": "policy_retention"}) == "Failed"
+            failed = value(connection, SELECT_LAST_RUN, {"relation": relation, "job": "policy_retention"}) == "Failed"
             grace = timedelta(0) if failed else GRACE  # what a failed run left behind shows at once
-            oldest = _value(connection, DROPPABLE, {**work, "after": policy.drop_after, "grace": grace})
+            oldest = value(connection, SELECT_UNDROPPED, {**work, "after": policy.drop_after, "grace": grace})
             if oldest is not None:
                 yield (
                     f"{relation}: chunks from {oldest:%Y-%m-%d} are still there though retention keeps"
                     f" {interval_text(policy.drop_after)}" + _last_run(connection, relation, "policy_retention")
                 )
         if policy.columnstore_after is not None:
-            oldest = _value(connection, COMPRESSIBLE, {**work, "after": policy.columnstore_after})
+            oldest = value(connection, SELECT_UNCOMPRESSED, {**work, "after": policy.columnstore_after})
             if oldest is not None:
                 yield (
                     f"{relation}: the chunk of {oldest:%Y-%m-%d} is not in the columnstore"
@@ -163,9 +164,9 @@ def _stale(connection: psycopg.Connection[Any], live: LivePolicies, aggregate: A
     every, end = policy.schedule_interval, policy.end_offset
     if every is None:
         return
-    watermark = _value(connection, WATERMARK, {"relation": relation})
+    watermark = value(connection, WATERMARK, {"relation": relation})
     values = {"watermark": watermark, "patience": (end or timedelta(0)) + 2 * aggregate.bucket + 3 * every}
-    if _value(connection, IS_STALE.format(events=aggregate.family.table), values):
+    if value(connection, SELECT_STALE.format(events=aggregate.family.table), values):
         yield (
             f"{relation}: materialized up to {watermark:%Y-%m-%d %H:%M} UTC only, with newer events there"
             + _last_run(connection, relation, "policy_refresh_continuous_aggregate")
@@ -173,15 +174,10 @@ def _stale(connection: psycopg.Connection[Any], live: LivePolicies, aggregate: A
 
 
 def _last_run(connection: psycopg.Connection[Any], relation: str, job: str) -> str:
-    row = connection.execute(LAST_RUN, {"relation": relation, "job": job}).fetchone()
-    if row is None:
+    found = row(connection, SELECT_LAST_RUN, {"relation": relation, "job": job})
+    if found is None:
         return "; it has no such job"
-    outcome, started, message = row
+    outcome, started, message = found
     if outcome is None:
         return "; its job never ran: are there background workers left (timescaledb.max_background_workers)?"
     return f"; its job last ran at {started:%Y-%m-%d %H:%M} UTC ({outcome}{': ' + message if message else ''})"
-
-
-def _value(connection: psycopg.Connection[Any], query: str, parameters: dict[str, Any]) -> Any:
-    row = connection.execute(query, parameters).fetchone()
-    return row[0] if row else None

@@ -24,13 +24,15 @@ from timeseries.model.events import Event, HealthLog, OccupancyEvent
 from timeseries.writer.checkpoint import Mark
 
 log = logging.getLogger(__name__)
-SCHEMA = "CREATE TABLE IF NOT EXISTS events (position INTEGER PRIMARY KEY AUTOINCREMENT, checksum INTEGER, event BLOB)"
+CREATE_EVENTS = (
+    "CREATE TABLE IF NOT EXISTS events (position INTEGER PRIMARY KEY AUTOINCREMENT, checksum INTEGER, event BLOB)"
+)
 # What lies beyond the last accepted position is left of a commit that was interrupted.
-ADD = "INSERT OR REPLACE INTO events (position, checksum, event) VALUES (?, ?, ?)"
-WAITING = """
+INSERT_EVENT = "INSERT OR REPLACE INTO events (position, checksum, event) VALUES (?, ?, ?)"
+SELECT_WAITING = """
     SELECT position, checksum, event FROM events WHERE position > ? AND position <= ? ORDER BY position LIMIT ?
 """
-COUNT = """
+COUNT_EVENTS = """
     SELECT count(*), count(*) FILTER (WHERE position <= ?), coalesce(max(position), 0) FROM events WHERE position > ?
 """
 Row = tuple[int, int, bytes]
@@ -51,7 +53,7 @@ class Spool:
         try:
             self._file = connect(path)
             self._identity, marked, self._delivered = self._identify()
-            rows, known, last = self._file.execute(COUNT, [marked, self._delivered]).fetchone()
+            rows, known, last = self._file.execute(COUNT_EVENTS, [marked, self._delivered]).fetchone()
         except sqlite3.Error as error:
             raise ConfigurationError(
                 f"cannot use the spool {path}: {error}; if another writer has it, give each writer its own file"
@@ -108,12 +110,12 @@ class Spool:
             records = list(self._buffer.items())
         rows = [(self._top + i, *record) for i, (_, record) in enumerate(records, 1)]
         try:
-            self._write(ADD, rows)
+            self._write(INSERT_EVENT, rows)
         except sqlite3.Error:
             if len(self) or self._closed:
                 raise
             self._renew()
-            self._write(ADD, rows)
+            self._write(INSERT_EVENT, rows)
         top = self._top + len(rows)
         self._mark.write(self._identity, top, self._delivered)
         self._top = top
@@ -128,7 +130,7 @@ class Spool:
         try:
             with self._using:
                 number = min(number, len(self))
-                rows = self._file.execute(WAITING, [self._delivered, self._top, number]).fetchall()
+                rows = self._file.execute(SELECT_WAITING, [self._delivered, self._top, number]).fetchall()
                 self._taken = (rows[-1][0] if len(rows) == number > 0 else self._top), number
         except sqlite3.Error as error:
             raise SpoolError(f"the spool {self.path} cannot be read: {error}") from error
@@ -198,7 +200,7 @@ def connect(path: Path) -> sqlite3.Connection:
         for setting in ("locking_mode = EXCLUSIVE", "journal_mode = WAL", "synchronous = FULL"):
             file.execute(f"PRAGMA {setting}")
         file.execute("BEGIN IMMEDIATE")
-        file.execute(SCHEMA)
+        file.execute(CREATE_EVENTS)
         file.execute("COMMIT")
     except BaseException:
         file.close()
