@@ -27,6 +27,7 @@ from timeseries.maintenance.policies import Policies
 from timeseries.maintenance.retainer import Retainer
 from timeseries.maintenance.retention_record import lengthen_keep
 from timeseries.model.events import Event, RecordResult, Rejection
+from timeseries.progress import Progress
 from timeseries.schema.revisions import require_current, revision_of
 from timeseries.settings import Settings
 from timeseries.writer.writer import OnFull, Writer
@@ -162,7 +163,7 @@ class Store:
         connections: int = 2,
         naive_timezone: str | None = None,
         match_names: bool = False,
-        progress: Callable[[int, int], None] | None = None,
+        progress: Progress = None,
     ) -> ImportResult:
         """Store a file of events: CSV, gzipped CSV or Parquet, see `timeseries.files.importing.import_file`; or a
         SQLite database with its cameras, see `timeseries.files.import_sqlite.import_database`, which alone knows
@@ -193,9 +194,7 @@ class Store:
             progress=progress,
         )
 
-    def prune(
-        self, keep: timedelta | None = None, *, progress: Callable[[int, int], None] | None = None
-    ) -> retention.PruneResult:
+    def prune(self, keep: timedelta | None = None, *, progress: Progress = None) -> retention.PruneResult:
         """Remove raw rows older than `keep`, by default `TIMESERIES_KEEP`, else what the database records; the averages
         stay. Where there is a `keep`, it is recorded and rules from now on. See
         `timeseries.maintenance.retention.prune`.
@@ -210,7 +209,7 @@ class Store:
         of: Sequence[Camera | UUID | str] | None = None,
         start: datetime | None = None,
         end: datetime | None = None,
-        progress: Callable[[int, int], None] | None = None,
+        progress: Progress = None,
     ) -> ExportResult:
         """Write events, an aggregate or the cameras to a CSV or Parquet file; see `timeseries.files.export.export`."""
         from timeseries.files import export
@@ -219,7 +218,7 @@ class Store:
             self.pool, self.cameras, relation, Path(path), of=of, start=start, end=end, progress=progress
         )
 
-    def backup(self, path: Path | str, *, progress: Callable[[int, int], None] | None = None) -> BackupResult:
+    def backup(self, path: Path | str, *, progress: Progress = None) -> BackupResult:
         """Write the whole database as it is now into a file; `timeseries.backup.dump.backup` says how, and
         `timeseries.restore` puts it into another database.
         """
@@ -228,11 +227,7 @@ class Store:
         return dump.backup(self.url, Path(path), settings=self.settings, progress=progress)
 
     def refresh(
-        self,
-        start: datetime | None = None,
-        end: datetime | None = None,
-        *,
-        progress: Callable[[int, int], None] | None = None,
+        self, start: datetime | None = None, end: datetime | None = None, *, progress: Progress = None
     ) -> tuple[refresh.Refreshed, ...]:
         """Compute the aggregates of a range again; nothing is erased. See `timeseries.maintenance.refresh.refresh`."""
         return refresh.refresh(self.pool, start, end, progress=progress)

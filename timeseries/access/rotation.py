@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from timeseries.access.keyring import REMEDY, Keyring, key_id_of
 from timeseries.database.connections import Pool, connected
 from timeseries.errors import SecretError
+from timeseries.progress import Progress, track
 
 SELECT_CIPHERTEXTS = "SELECT id, connection_string FROM public.cameras WHERE connection_string IS NOT NULL ORDER BY id"
 # What somebody else stored meanwhile is newer than what was read, and stays.
@@ -68,7 +68,7 @@ class Keys:
         ]
         return KeyCheck(tuple(keys), tuple(problems))
 
-    def rotate(self, *, progress: Callable[[int, int], None] | None = None) -> RotationResult:
+    def rotate(self, *, progress: Progress = None) -> RotationResult:
         """Encrypt what older keys encrypted with the first one, each camera in a transaction of its own.
 
         It can be interrupted and run again, beside services that read: they need both keys until it is through. One
@@ -83,7 +83,7 @@ class Keys:
             connection.commit()
             old = [row for row in rows if key_id_of(row[1]) != self._keyring.key_ids[0]]
             problems, rotated = [], 0
-            for done, (camera_id, ciphertext) in enumerate(old, 1):
+            for camera_id, ciphertext in track(old, progress):
                 try:
                     renewed = self._keyring.encrypt(self._keyring.decrypt(ciphertext, camera_id), camera_id)
                 except SecretError as error:
@@ -91,6 +91,4 @@ class Keys:
                     continue
                 with connection.transaction():
                     rotated += connection.execute(SWAP_CIPHERTEXT, [renewed, camera_id, ciphertext]).rowcount
-                if progress is not None:
-                    progress(done, len(old))
         return RotationResult(rotated, len(old) - rotated - len(problems), tuple(problems))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -21,6 +21,7 @@ from timeseries.database.rows import row, value
 from timeseries.database.server import Server, inspect_server
 from timeseries.errors import ServerUnavailableError
 from timeseries.maintenance.jobs import list_jobs, postpone_retention
+from timeseries.progress import Progress
 from timeseries.settings import Settings
 
 # Before the snapshot: what is locked, retention and compression can no longer take away from under it.
@@ -82,13 +83,7 @@ class BackupResult:
     counts: dict[str, int]
 
 
-def backup(
-    url: str,
-    path: Path,
-    *,
-    settings: Settings | None = None,
-    progress: Callable[[int, int], None] | None = None,
-) -> BackupResult:
+def backup(url: str, path: Path, *, settings: Settings | None = None, progress: Progress = None) -> BackupResult:
     """Write the database as it is at one moment into a file, while writers go on.
 
     The rows are counted in the snapshot that pg_dump reads; `restore` compares. The file is there when it is whole; an
@@ -169,7 +164,7 @@ def _snapshot(connection: Connection) -> Iterator[tuple[str, datetime]]:
 class _Progress:
     """Counts the tables that pg_dump says it is at."""
 
-    def __init__(self, progress: Callable[[int, int], None] | None, total: int) -> None:
+    def __init__(self, progress: Progress, total: int) -> None:
         self._progress = progress
         self._total = total
         self._done = 0

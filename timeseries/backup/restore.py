@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -20,6 +19,7 @@ from timeseries.database.rows import row
 from timeseries.database.server import Server, ServerKind, inspect_server
 from timeseries.errors import BackupError, ConfigurationError
 from timeseries.maintenance.jobs import Job, bound_lock_waits, list_jobs, pause
+from timeseries.progress import Progress
 from timeseries.settings import Settings
 
 # Anything of a user's: relations, functions, enums and schemas that belong to no extension.
@@ -68,13 +68,7 @@ class RestoreResult:
     paused: tuple[Job, ...]
 
 
-def restore(
-    url: str,
-    path: Path,
-    *,
-    settings: Settings | None = None,
-    progress: Callable[[int, int], None] | None = None,
-) -> RestoreResult:
+def restore(url: str, path: Path, *, settings: Settings | None = None, progress: Progress = None) -> RestoreResult:
     """Restore a backup into an empty database on a server of the same kind, with the same version of TimescaleDB.
 
     Background jobs are paused before the first of them can run, until `timeseries jobs resume`, and so is pruning where
@@ -166,7 +160,7 @@ def _prepare(url: str, manifest: Manifest) -> None:
         connection.execute("SELECT public.timescaledb_pre_restore()")
 
 
-def _feed(stdin: IO[bytes], dump: IO[bytes], total: int, progress: Callable[[int, int], None] | None) -> None:
+def _feed(stdin: IO[bytes], dump: IO[bytes], total: int, progress: Progress) -> None:
     done = 0
     while block := dump.read(BLOCK):
         stdin.write(block)

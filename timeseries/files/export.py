@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gzip
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -26,6 +26,7 @@ from timeseries.errors import InvalidInputError
 from timeseries.files.readers import BLOCK_BYTES, is_parquet
 from timeseries.model.events import microseconds
 from timeseries.model.relations import AGGREGATES, RAW_TABLES, RELATIONS
+from timeseries.progress import Progress, track
 
 CAMERAS = "cameras"
 EXPORTABLE = (*RELATIONS, CAMERAS)
@@ -73,7 +74,7 @@ def export(
     of: Sequence[Camera | UUID | str] | None = None,
     start: datetime | None = None,
     end: datetime | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress = None,
 ) -> ExportResult:
     """Write `occupancy_events`, `health_logs`, one of the six aggregates, or `cameras` to a file.
 
@@ -99,15 +100,12 @@ def export(
     with draft(path) as name, connected(pool) as connection:
         columns = _columns(connection, relation)
         with closing(_writer(path, name, columns)) as writer:
-            slices = list(_slices(connection, relation, chosen, start, end))
-            for done, span in enumerate(slices, 1):
+            for span in track(list(_slices(connection, relation, chosen, start, end)), progress):
                 with transaction(connection), connection.cursor() as cursor:
                     connection.execute("SET LOCAL statement_timeout = '1h'")  # a view computes all before its first row
                     with cursor.copy(*_query(relation, columns, chosen, *span)) as source:
                         writer.write(_Reader(source))
                     rows += cursor.rowcount
-                if progress is not None:
-                    progress(done, len(slices))
     return ExportResult(path, rows)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
@@ -17,6 +16,7 @@ from timeseries.files.importing import ImportResult, RejectedRows, Storing
 from timeseries.files.sqlite_reader import Database, opened, parse_moment
 from timeseries.ingest.frames import camera_ids
 from timeseries.model.parsing import parse_zone
+from timeseries.progress import Progress
 
 
 def import_database(
@@ -27,7 +27,7 @@ def import_database(
     naive_timezone: str | None = None,
     match_names: bool = False,
     connections: int = 2,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress = None,
 ) -> ImportResult:
     """Store the cameras and events of a SQLite database, in bounded memory; it is only read.
 

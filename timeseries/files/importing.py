@@ -25,6 +25,7 @@ from timeseries.ingest.frames import camera_ids, family_of, parse
 from timeseries.model.events import RecordResult
 from timeseries.model.parsing import parse_count, parse_interval, parse_json, parse_zone
 from timeseries.model.relations import Family
+from timeseries.progress import Progress
 
 _Storing = tuple[Block, dict[int, str], Future[RecordResult]]
 
@@ -50,7 +51,7 @@ def import_file(
     *,
     connections: int = 2,
     naive_timezone: str | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress = None,
 ) -> ImportResult:
     """Store a file of events in bounded memory.
 

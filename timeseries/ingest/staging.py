@@ -55,7 +55,7 @@ def copy(connection: Connection, table: sql.Identifier, batch: Batch) -> None:
         target.write(batch.copy_payload())
 
 
-def store_staged(connection: Connection, batch: Batch, *, replace: bool) -> RecordResult:
+def merge_staged(connection: Connection, batch: Batch, *, replace: bool) -> RecordResult:
     """Split an ordered slice into inserted, replaced, duplicate and rejected, in the caller's transaction."""
     if not len(batch):
         return RecordResult()

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-import psycopg
-
 from timeseries.database.connections import Connection, Pool, connected
+from timeseries.database.retries import LOCKED, retried
 from timeseries.database.rows import row
 from timeseries.database.server import ServerKind, inspect_server
 from timeseries.errors import InvalidInputError, ServerUnavailableError
 from timeseries.model.relations import AGGREGATES, FAMILIES, Family
+from timeseries.progress import Progress, track
 
 ATTEMPTS = 5
 STEP = timedelta(days=10)
@@ -26,6 +25,8 @@ SELECT_RANGE = """
 """
 SELECT_WHOLE_BUCKETS = "SELECT date_bin(%s, %s, 'epoch'), date_bin(%s, %s, 'epoch')"
 
+REFRESH_RANGE = "CALL public.refresh_continuous_aggregate(%s::regclass, %s::timestamptz, %s::timestamptz)"
+
 
 @dataclass(frozen=True, slots=True)
 class Refreshed:
@@ -37,11 +38,7 @@ class Refreshed:
 
 
 def refresh(
-    pool: Pool,
-    start: datetime | None = None,
-    end: datetime | None = None,
-    *,
-    progress: Callable[[int, int], None] | None = None,
+    pool: Pool, start: datetime | None = None, end: datetime | None = None, *, progress: Progress = None
 ) -> tuple[Refreshed, ...]:
     """Compute the aggregates of [start, end) again: quarters, then hours and days. Open bounds are welcome.
 
@@ -67,10 +64,8 @@ def refresh(
         steps = [step for part in found for step in _steps(part)]
         connection.autocommit = True
         try:
-            for done, step in enumerate(steps, 1):
-                _refresh(connection, step)
-                if progress is not None:
-                    progress(done, len(steps))
+            for step in track(steps, progress):
+                refresh_view(connection, f"public.{step.aggregate}", step.start, step.end)
         finally:
             connection.autocommit = False
     return tuple(found)
@@ -97,24 +92,13 @@ def _steps(whole: Refreshed) -> Iterator[Refreshed]:
         start += STEP
 
 
-def _refresh(connection: Connection, step: Refreshed) -> None:
-    refresh_view(connection, f"public.{step.aggregate}", step.start, step.end)
-
-
 def refresh_view(connection: Connection, view: str, start: datetime, end: datetime) -> None:
     """Refresh a continuous aggregate by its qualified name, on a connection in autocommit, since it has transactions of
     its own. Another refresh of the same range, as a background job's, is waited for.
 
     Raises ServerUnavailableError where that does not end.
     """
-    for attempt in range(1, ATTEMPTS + 1):
-        try:
-            connection.execute(
-                "CALL public.refresh_continuous_aggregate(%s::regclass, %s::timestamptz, %s::timestamptz)",
-                [view, start, end],
-            )
-            return
-        except (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected) as error:
-            if attempt == ATTEMPTS:
-                raise ServerUnavailableError(f"another refresh of {view} does not end; try again") from error
-            time.sleep(attempt)
+    try:
+        retried(lambda: connection.execute(REFRESH_RANGE, [view, start, end]), ATTEMPTS, pause=1)
+    except LOCKED as error:
+        raise ServerUnavailableError(f"another refresh of {view} does not end; try again") from error

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
-import psycopg
 from psycopg import sql
 
 from timeseries.database.connections import Connection, Pool, connected
+from timeseries.database.retries import LOCKED, retried
 from timeseries.database.rows import value
 from timeseries.database.server import ServerKind, inspect_server
 from timeseries.errors import ConfigurationError, InvalidInputError, ServerUnavailableError
 from timeseries.maintenance.retention_record import check_keep, read_record, record_run, say_keep
 from timeseries.model.parsing import interval_text
 from timeseries.model.relations import FAMILIES, Family
+from timeseries.progress import Progress, track
 
 ATTEMPTS = 5
 SET_LOCK_TIMEOUT = "SET LOCAL lock_timeout = '3s'"
@@ -49,6 +49,7 @@ SELECT_DROPPABLE = """
 COUNT_CHUNK = """
     SELECT count(*) FROM public.{events} WHERE "timestamp" >= %(start)s AND "timestamp" < %(end)s
 """
+PRUNE_DAY = sql.SQL("SELECT timeseries.prune_day(%(family)s, %(day)s)")
 DROP_CHUNK = "SELECT public.drop_chunks({name}::regclass, older_than => %(end)s, newer_than => %(start)s)"
 
 
@@ -61,11 +62,7 @@ class PruneResult:
 
 
 def prune(
-    pool: Pool,
-    keep: timedelta | None = None,
-    *,
-    default: timedelta | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    pool: Pool, keep: timedelta | None = None, *, default: timedelta | None = None, progress: Progress = None
 ) -> PruneResult:
     """Remove raw rows older than `keep`, in whole UTC days; the averages stay.
 
@@ -95,10 +92,8 @@ def prune(
         days = [(family, day) for family in FAMILIES for day in _days(connection, family, before)]
         connection.commit()
         removed = 0
-        for done, (family, day) in enumerate(days, 1):
-            removed += _prune_day(connection, family, day)
-            if progress is not None:
-                progress(done, len(days))
+        for family, day in track(days, progress):
+            removed += _patiently(connection, day, [PRUNE_DAY], {"family": family.name, "day": day})
         record_run(connection, started_at, removed)
     return PruneResult(removed, before)
 
@@ -122,13 +117,7 @@ def _days(connection: Connection, family: Family, before: datetime) -> list[date
     return [row[0] for row in connection.execute(query, [before]).fetchall()]
 
 
-def _prune_day(connection: Connection, family: Family, day: datetime) -> int:
-    statement = sql.SQL("SELECT timeseries.prune_day(%(family)s, %(day)s)")
-    row = _patiently(connection, day, [statement], {"family": family.name, "day": day})
-    return int(row[0]) if row else 0
-
-
-def _drop_chunks(connection: Connection, progress: Callable[[int, int], None] | None) -> int:
+def _drop_chunks(connection: Connection, progress: Progress) -> int:
     """Drop old chunks one by one. A job drops all of its chunks in one transaction, for which years of them need more
     locks than the server has, and does not ask whether they are in the quarters.
     """
@@ -141,13 +130,10 @@ def _drop_chunks(connection: Connection, progress: Callable[[int, int], None] | 
     old = [(events, *chunk) for job, events, _ in jobs for chunk in _droppable(connection, job, events)]
     connection.commit()
     removed = 0
-    for done, (events, start, end) in enumerate(old, 1):
+    for events, start, end in track(old, progress):
         names = {"events": sql.Identifier(events), "name": sql.Literal(f"public.{events}")}
         statements = [sql.SQL(text).format(**names) for text in (COUNT_CHUNK, DROP_CHUNK)]
-        row = _patiently(connection, start, statements, {"start": start, "end": end})
-        removed += int(row[0]) if row else 0
-        if progress is not None:
-            progress(done, len(old))
+        removed += _patiently(connection, start, statements, {"start": start, "end": end})
     return removed
 
 
@@ -158,25 +144,22 @@ def _droppable(connection: Connection, job: int, events: str) -> list[tuple[Any,
 
 
 def _patiently(
-    connection: Connection,
-    day: datetime,
-    statements: Sequence[sql.SQL | sql.Composed],
-    parameters: dict[str, object],
-) -> tuple[Any, ...] | None:
-    """Run statements on a day's rows in a transaction of its own that gives way to whoever holds a lock for longer than
-    a moment; the first row of the first one.
+    connection: Connection, day: datetime, statements: Sequence[sql.SQL | sql.Composed], parameters: dict[str, object]
+) -> int:
+    """Run statements on a day's rows in a transaction of their own, which gives up a lock that it waits for after three
+    seconds, because writers queue behind it; the number that the first statement returns.
     """
-    for attempt in range(1, ATTEMPTS + 1):
-        try:
-            with connection.transaction():
-                connection.execute(SET_LOCK_TIMEOUT)
-                first, *_ = [connection.execute(statement, parameters) for statement in statements]
-                return first.fetchone()
-        except (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected) as error:
-            if attempt == ATTEMPTS:
-                raise ServerUnavailableError(
-                    f"the raw rows of {day.astimezone(UTC):%Y-%m-%d} are locked: end the transactions that read them"
-                    " or the cameras, and prune again"
-                ) from error
-            time.sleep(attempt)  # writers that queued behind us go first
-    raise AssertionError("unreachable")
+
+    def run() -> int:
+        with connection.transaction():
+            connection.execute(SET_LOCK_TIMEOUT)
+            first, *_ = [connection.execute(statement, parameters) for statement in statements]
+            return int(first.fetchall()[0][0])
+
+    try:
+        return retried(run, ATTEMPTS, pause=1)
+    except LOCKED as error:
+        raise ServerUnavailableError(
+            f"the raw rows of {day.astimezone(UTC):%Y-%m-%d} are locked: end the transactions that read them"
+            " or the cameras, and prune again"
+        ) from error
