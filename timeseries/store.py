@@ -20,7 +20,6 @@ from timeseries.cameras import Camera, Cameras
 from timeseries.database import embedded
 from timeseries.database.connections import Pool, connected, open_pool
 from timeseries.database.server import Server, inspect_server
-from timeseries.errors import InvalidInputError
 from timeseries.maintenance import refresh, retention
 from timeseries.maintenance.jobs import Jobs
 from timeseries.maintenance.policies import Policies
@@ -165,25 +164,11 @@ class Store:
         match_names: bool = False,
         progress: Progress = None,
     ) -> ImportResult:
-        """Store a file of events: CSV, gzipped CSV or Parquet, see `timeseries.files.importing.import_file`; or a
-        SQLite database with its cameras, see `timeseries.files.import_sqlite.import_database`, which alone knows
-        `match_names`.
+        """Store a file of events: CSV, gzipped CSV, Parquet, or a SQLite database with its cameras, which alone knows
+        `match_names`; see `timeseries.files.importing.import_file`.
         """
-        from timeseries.files import import_sqlite, importing
-        from timeseries.files.sqlite_reader import is_sqlite
+        from timeseries.files import importing
 
-        if is_sqlite(Path(events)):
-            if cameras is not None:
-                raise InvalidInputError(f"{events} has its cameras in it; leave out the file {cameras}")
-            return import_sqlite.import_database(
-                self.pool,
-                self.cameras,
-                Path(events),
-                naive_timezone=naive_timezone,
-                match_names=match_names,
-                connections=connections,
-                progress=progress,
-            )
         return importing.import_file(
             self.pool,
             self.cameras,
@@ -191,6 +176,7 @@ class Store:
             Path(cameras) if cameras is not None else None,
             connections=connections,
             naive_timezone=naive_timezone,
+            match_names=match_names,
             progress=progress,
         )
 
