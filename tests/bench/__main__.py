@@ -198,7 +198,7 @@ def ingest(bench: Bench, rounds: int) -> list[dict[str, Any]]:
 
 
 SETTINGS = {
-    "autovacuum": "off", "checkpoint_timeout": "1h", "shared_buffers": "1GB", "max_locks_per_transaction": "256",
+    "autovacuum": "off", "max_wal_size": "4GB", "checkpoint_timeout": "1h", "shared_buffers": "1GB", "max_locks_per_transaction": "256",
 }  # fmt: skip
 
 
@@ -206,7 +206,8 @@ def quiet_server(kind: ServerKind) -> RunningServer:
     """The server of the URL, else one on which nothing but the measured work happens."""
     found = discover(kind, refused_by_docker())
     if found.cluster is not None and found.origins[0][0] != URL:
-        found = replace(found, origins=((str(found.own), partial(start_cluster, partial(found.cluster, **SETTINGS))),))
+        quiet = partial(found.cluster, on_disk=True, **SETTINGS)
+        found = replace(found, origins=((str(found.own), partial(start_cluster, quiet)),))
     server, failures = start(found)
     if server is None:
         raise SystemExit(f"no {kind.label}: {'; '.join((*found.refused, *failures))}")

@@ -28,6 +28,7 @@ ROOT = Path(__file__).parents[2]
 USERS = ("root", "parking")
 COMMANDS = ("make demo", "make test")
 CLONE = "cd && git clone --quiet /checkout.bundle project"
+SHARED_MEMORY = "8g"  # at the most; a machine that is no container has half of its memory there
 READY = "cd && cd project && make .venv/.ready"
 
 
@@ -72,7 +73,8 @@ def image(version: int) -> str:
 @contextmanager
 def started(machine: Machine, bundle: Path) -> Iterator[str]:
     """The id of a running container that sees the bundle."""
-    words = ["run", "--detach", "--init", "--volume", f"{bundle}:/checkout.bundle:ro", image(machine.version)]
+    given = ["--volume", f"{bundle}:/checkout.bundle:ro", "--shm-size", SHARED_MEMORY]
+    words = ["run", "--detach", "--init", *given, image(machine.version)]
     container = debian.docker(*words, "sleep", "infinity").stdout.strip()
     try:
         yield container

@@ -320,7 +320,12 @@ def cron(request: pytest.FixtureRequest) -> Iterator[Cluster]:
     kind, folder, root = request.param
     libraries = "pg_cron" if kind is ServerKind.POSTGRESQL else "timescaledb,pg_cron"
     cluster = make_cluster(
-        kind, folder, root, seed=None, **{"shared_preload_libraries": libraries, "cron.use_background_workers": "on"}
+        kind,
+        folder,
+        root,
+        seed=None,
+        on_disk=False,
+        **{"shared_preload_libraries": libraries, "cron.use_background_workers": "on"},
     )
     try:
         cluster.start()

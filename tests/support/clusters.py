@@ -13,6 +13,7 @@ import tempfile
 import time
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import cache
 from pathlib import Path
 from urllib.parse import quote
 
@@ -21,7 +22,7 @@ SETTINGS = {
     "listen_addresses": "127.0.0.1",
     "fsync": "off",
     "full_page_writes": "off",
-    "max_wal_size": "4GB",
+    "max_wal_size": "512MB",
     "max_connections": "60",
     "dynamic_shared_memory_type": "mmap",
     "log_statement": "all",
@@ -32,6 +33,7 @@ TIMESCALE_SETTINGS = {
     "timescaledb.telemetry_level": "off",
     "timescaledb.max_background_workers": "0",
 }
+ENOUGH_MEMORY = 4 * 2**30  # for all workers together
 FRESH: dict[tuple[Path, Path], Path] = {}
 
 
@@ -43,6 +45,7 @@ class Cluster:
     settings: dict[str, str]
     root: Path = Path("/")
     seed: Path | None = None  # a data folder to begin with a copy of
+    on_disk: bool = False  # where its speed is looked at
     environment: dict[str, str] = field(default_factory=dict)
     folder: Path = field(init=False)
     port: int = field(init=False)
@@ -55,7 +58,7 @@ class Cluster:
         self.configure(**self.settings, port=str(self.port), unix_socket_directories=str(self.inside(self.folder)))
 
     def make_folder(self) -> Path:
-        folder = Path(tempfile.mkdtemp(prefix="ts-", dir=self.root / "tmp"))
+        folder = Path(tempfile.mkdtemp(prefix="ts-", dir=self.root / "tmp" if self.on_disk else scratch(self.root)))
         folder.chmod(0o755)
         if self.root != Path("/"):
             self.run("chown", self.user, self.inside(folder), user="root")
@@ -185,6 +188,21 @@ class Cluster:
         """The superuser's URL, perhaps of two hosts."""
         hosts = ",".join(f"127.0.0.1:{cluster.port}" for cluster in (self, beside) if cluster is not None)
         return f"postgresql://postgres:{quote(PASSWORD, safe='')}@{hosts}/{database}"
+
+
+@cache
+def scratch(root: Path) -> Path:
+    """Where clusters go: into memory if there is enough of it, because creating and dropping a database for each test
+    writes and deletes a thousand files.
+    """
+    memory = Path("/dev/shm")
+    if not memory.is_dir() or shutil.disk_usage(memory).free < ENOUGH_MEMORY:
+        return root / "tmp"
+    if root == Path("/"):
+        return memory
+    if not (root / "tmp").is_mount():  # it stays until the machine restarts, as the /tmp of Debian 13 does
+        subprocess.run(["mount", "-t", "tmpfs", "-o", "mode=1777", "tmpfs", root / "tmp"], capture_output=True)
+    return root / "tmp"
 
 
 def is_root() -> bool:

@@ -76,10 +76,16 @@ def discover(kind: ServerKind, refused: Mapping[ServerKind, str], *, local: bool
 
 
 def make_cluster(
-    kind: ServerKind, bin_folder: Path, root: Path, *, seed: Path | None = None, **settings: str
+    kind: ServerKind,
+    bin_folder: Path,
+    root: Path,
+    *,
+    seed: Path | None = None,
+    on_disk: bool = False,
+    **settings: str,
 ) -> Cluster:
     base = SETTINGS if kind is ServerKind.POSTGRESQL else SETTINGS | TIMESCALE_SETTINGS
-    return Cluster(bin_folder, base | settings, root, seed)
+    return Cluster(bin_folder, base | settings, root, seed, on_disk)
 
 
 def start_cluster(cluster: Callable[[], Cluster]) -> tuple[str, Callable[[], None]]:
@@ -198,7 +204,9 @@ def start(found: Found) -> tuple[RunningServer | None, tuple[str, ...]]:
 
 def copy_database(admin_url: str, template: str, name: str) -> None:
     """A copy of a database; who is connected to the template is sent away."""
-    statement = sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(name), sql.Identifier(template))
+    statement = sql.SQL("CREATE DATABASE {} TEMPLATE {} STRATEGY file_copy").format(
+        sql.Identifier(name), sql.Identifier(template)
+    )
     with psycopg.connect(conninfo(admin_url), autocommit=True) as admin:
         for attempt in range(20):
             if template != "template1":
@@ -217,7 +225,7 @@ def hold_back_jobs(url: str) -> None:
     effect is looked at, and a comparison needs its raw rows. The servers that the tests start have no workers for jobs.
     """
     with psycopg.connect(conninfo(url), autocommit=True) as connection:
-        jobs = [job.job_id for job in list_jobs(connection)]
+        jobs = [job.job_id for job in list_jobs(connection) if job.job_id]  # 0 is of the store, not of the server
         while jobs and connection.execute(AWAKE).fetchone() != (0,):  # a job that ends meanwhile is scheduled again
             connection.execute("SELECT public.alter_job(j, next_start => 'infinity') FROM unnest(%s) AS j", [jobs])
             time.sleep(0.1)
