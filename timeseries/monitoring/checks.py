@@ -11,6 +11,7 @@ import psycopg
 from timeseries.database.rows import row, value
 from timeseries.database.server import Server, ServerKind
 from timeseries.maintenance.policies import LivePolicies
+from timeseries.maintenance.policy_rules import RelationPolicies
 from timeseries.maintenance.retention_record import Record
 from timeseries.model.parsing import interval_text
 from timeseries.model.relations import AGGREGATES, RAW_TABLES, Aggregate
@@ -159,13 +160,23 @@ def overdue(connection: psycopg.Connection[Any], live: LivePolicies) -> Iterator
             yield from _stale(connection, live, aggregate)
 
 
+def allowed_lag(aggregate: Aggregate, policy: RelationPolicies) -> timedelta | None:
+    """How old an event above the watermark may become, None without a refresh policy: the end of the window, a bucket
+    (an hour at least), and three turns of the job. `store_lag()` gives dashboards and alerts the same.
+    """
+    if policy.schedule_interval is None:
+        return None
+    bucket = max(aggregate.bucket, timedelta(hours=1))
+    return (policy.end_offset or timedelta(0)) + bucket + 3 * policy.schedule_interval
+
+
 def _stale(connection: psycopg.Connection[Any], live: LivePolicies, aggregate: Aggregate) -> Iterator[str]:
-    relation, policy = aggregate.name, live.relations[aggregate.name]
-    every, end = policy.schedule_interval, policy.end_offset
-    if every is None:
+    relation = aggregate.name
+    allowed = allowed_lag(aggregate, live.relations[relation])
+    if allowed is None:
         return
     watermark = value(connection, WATERMARK, {"relation": relation})
-    values = {"watermark": watermark, "patience": (end or timedelta(0)) + 2 * aggregate.bucket + 3 * every}
+    values = {"watermark": watermark, "patience": allowed}
     if value(connection, SELECT_STALE.format(events=aggregate.family.table), values):
         yield (
             f"{relation}: materialized up to {watermark:%Y-%m-%d %H:%M} UTC only, with newer events there"
