@@ -62,7 +62,7 @@ class Camera:
 
 
 def checked(values: dict[str, Any]) -> dict[str, Any]:
-    """Refuse what the table would refuse, naming the value and the remedy."""
+    """The values, unless the constraints of the table would refuse one: the error names it and the remedy."""
     name, zone, hold, capacity = (values.get(key) for key in ("name", "timezone", "hold", "capacity"))
     if "name" in values and (not isinstance(name, str) or not name.strip() or len(name) > 200 or "\0" in name):
         raise InvalidInputError(f"camera name {name!r}: it must be a text of 1 to 200 characters")
@@ -194,12 +194,12 @@ class Cameras:
                     " to stop it, set desired_state to 'stopped'"
                 ) from error
 
-    def plaintext(self, text: str, camera_id: UUID) -> str:
-        """A connection string that may be encrypted already, by a key of ours for this camera.
+    def decrypt_if_encrypted(self, text: str, camera_id: UUID) -> str:
+        """The plaintext of a connection string that may be encrypted already, for this camera by a key of this store.
 
-        Raises SecretError where it is encrypted and does not open.
+        Raises SecretError where it is encrypted and cannot be decrypted.
         """
-        return self._keyring.plaintext(text, camera_id)
+        return self._keyring.decrypt_if_encrypted(text, camera_id)
 
     def connection_string(self, camera: Camera | UUID | str) -> str | None:
         """The connection string in plaintext. Raises SecretError where the key is missing or wrong."""

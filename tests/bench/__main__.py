@@ -198,8 +198,12 @@ def ingest(bench: Bench, rounds: int) -> list[dict[str, Any]]:
 
 
 SETTINGS = {
-    "autovacuum": "off", "max_wal_size": "4GB", "checkpoint_timeout": "1h", "shared_buffers": "1GB", "max_locks_per_transaction": "256",
-}  # fmt: skip
+    "autovacuum": "off",
+    "checkpoint_timeout": "1h",
+    "max_wal_size": "4GB",
+    "shared_buffers": "1GB",
+    "max_locks_per_transaction": "256",
+}
 
 
 def quiet_server(kind: ServerKind) -> RunningServer:

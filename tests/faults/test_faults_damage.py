@@ -18,7 +18,7 @@ import pytest
 from tests.support.faults import AT, series
 from timeseries import OccupancyEvent, RecordResult, Writer
 from timeseries.model.events import Event
-from timeseries.writer.checkpoint import Mark
+from timeseries.writer.checkpoint import SpoolCheckpoint
 from timeseries.writer.spool import Spool
 
 ACKNOWLEDGING = """
@@ -111,7 +111,7 @@ def test_a_mark_that_is_not_its_own_is_not_believed(killed: Callable[..., Path],
     elif mark == "torn":
         beside.write_bytes(beside.read_bytes()[:7])
     else:
-        Mark(beside).write(1, 10, 10)
+        SpoolCheckpoint(beside).write(1, 10, 10)
     spool = Spool(path)
     assert (len(spool), spool.damaged) == (20, 0)
     assert len(spool.take(100)[1]) == 20

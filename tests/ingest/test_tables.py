@@ -14,7 +14,7 @@ import pytest
 
 from timeseries import InvalidInputError, Store
 from timeseries.ingest.batches import Batch
-from timeseries.ingest.frames import columns_of, family_of, parse, part
+from timeseries.ingest.frames import columns_of, family_of, slice_columns, to_batch
 from timeseries.model.events import MICROSECOND, POSTGRES_EPOCH
 from timeseries.model.relations import OCCUPANCY
 
@@ -25,7 +25,7 @@ IDS = {"lot": LOT.bytes, str(LOT): LOT.bytes}
 
 def parsed(frame: Any) -> tuple[Batch, dict[int, str]]:
     columns, rows = columns_of(frame)
-    return parse(part(columns, 0, rows), family_of("the table", list(columns)), IDS)
+    return to_batch(slice_columns(columns, 0, rows), family_of("the table", list(columns)), IDS)
 
 
 def frame(rows: int, **columns: Any) -> pd.DataFrame:
@@ -132,7 +132,7 @@ def test_a_camera_is_known_by_its_name_and_its_id(cameras: Any) -> None:
     columns, rows = columns_of(given)
     assert rows == 2
     columns["camera"] = columns.pop("camera_id")
-    batch, reasons = parse(part(columns, 0, rows), OCCUPANCY, IDS)
+    batch, reasons = to_batch(slice_columns(columns, 0, rows), OCCUPANCY, IDS)
     assert reasons == {}
     assert batch.cameras.tolist() == [LOT.bytes] * 2
 

@@ -155,7 +155,7 @@ def test_status_and_the_alerts_allow_an_aggregate_the_same_lag(store: Store) -> 
     store.policies.set("occupancy_weekday", end_offset="2 days", schedule_interval="5 hours")
     with store.pool.connection() as connection:
         policies = read_policies(connection).relations
-        alerts = dict(connection.execute("SELECT name, allowed_seconds FROM store_lag()").fetchall())
+        alerts: dict[str, float] = dict(connection.execute("SELECT name, allowed_seconds FROM store_lag()").fetchall())
     allowed = {name: allowed_lag(aggregate, policies[name]) for name, aggregate in AGGREGATES.items()}
     assert {name: timedelta(seconds=seconds) for name, seconds in alerts.items()} == allowed
     assert allowed["occupancy_weekday"] == timedelta(days=3, hours=15)

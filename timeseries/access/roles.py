@@ -42,8 +42,8 @@ def grant(
     """Give roles exactly the rights of their kind, in one transaction; it can be repeated.
 
     `owner` migrates, prunes and sets policies without being a superuser; it may be named before the first migration.
-    An `ingest` role stores events. A `reader` asks for averages and sees no raw row and no connection string. What
-    anybody may do by default and nobody needs (making jobs, temporary tables) is taken away.
+    An `ingest` role stores events. A `reader` asks for averages and sees no raw row and no connection string.
+    Privileges of PUBLIC that nothing needs (background jobs, temporary tables) are revoked.
 
     With `passwords`, one a role in the order owner, ingest, readers, roles that are missing are created, and each gets
     its password; the server is sent only what SCRAM derives from it.
@@ -83,9 +83,9 @@ def grant(
 
 
 def audit(connection: psycopg.Connection[Any]) -> list[str]:
-    """What is wrong with the rights in a migrated database, a sentence each with the remedy; empty when all is well.
+    """Deviations of the privileges in a migrated database, a sentence each with the remedy; empty when all is well.
 
-    It looks at every role that was granted and at what anybody may do; any role may ask.
+    Checks every role that was granted, and PUBLIC; any role may ask.
     """
     return [row[0] for row in connection.execute(BLOCKS["audit"]).fetchall()]
 
@@ -95,7 +95,7 @@ def run(connection: psycopg.Connection[Any], block: str, **names: sql.Composable
 
 
 def check(connection: psycopg.Connection[Any], name: str) -> None:
-    """Refuse a role that is not there, and one that no right binds."""
+    """Refuse a role that does not exist, and a superuser, because no privilege restricts one."""
     superuser = value(connection, "SELECT rolsuper FROM pg_roles WHERE rolname = %s", [name])
     if superuser is None:
         raise InvalidInputError(

@@ -1,4 +1,4 @@
-"""Another key for the connection strings that are stored, and a look at whether all of them open."""
+"""Rotation of the key that encrypts connection strings, and a check that all of them can be decrypted."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from timeseries.errors import SecretError
 from timeseries.progress import Progress, track
 
 SELECT_CIPHERTEXTS = "SELECT id, connection_string FROM public.cameras WHERE connection_string IS NOT NULL ORDER BY id"
-# What somebody else stored meanwhile is newer than what was read, and stays.
+# Compare and swap: a connection string that was changed since it was read is newer, and stays.
 SWAP_CIPHERTEXT = "UPDATE public.cameras SET connection_string = %s WHERE id = %s AND connection_string = %s"
 
 

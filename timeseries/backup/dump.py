@@ -13,7 +13,7 @@ from subprocess import PIPE
 import psycopg
 from psycopg import sql
 
-from timeseries.atomic_file import draft
+from timeseries.atomic_file import atomic_write
 from timeseries.backup.archive import Manifest, write_dump, write_manifest
 from timeseries.backup.programs import find_program, running, target
 from timeseries.database.connections import Connection, conninfo, translated_errors
@@ -24,7 +24,7 @@ from timeseries.maintenance.jobs import list_jobs, postpone_retention
 from timeseries.progress import Progress
 from timeseries.settings import Settings
 
-# Before the snapshot: what is locked, retention and compression can no longer take away from under it.
+# Taken before the snapshot, because retention and compression cannot drop or rewrite chunks of a locked hypertable.
 LOCK_TABLES = "LOCK TABLE public.cameras, public.occupancy_events, public.health_logs IN ACCESS SHARE MODE"
 SET_SNAPSHOT_LIMITS = """
     SET LOCAL timezone = 'UTC';
@@ -35,8 +35,8 @@ SET_SNAPSHOT_LIMITS = """
 POSTPONED = timedelta(hours=1)
 POSTPONE_EVERY = timedelta(minutes=10)
 
-# Tables, under the names that people know; hypertables as a whole. The last run of retention is in no backup: where its
-# row is missing retention is paused.
+# Tables by their public names, hypertables as a whole. `retention_run` is in no backup, because retention is paused
+# where its row is missing.
 SELECT_RELATIONS = """
     SELECT CASE n.nspname WHEN 'public' THEN c.relname::text ELSE n.nspname || '.' || c.relname END,
            n.nspname::text, c.relname::text
@@ -96,7 +96,7 @@ def backup(url: str, path: Path, *, settings: Settings | None = None, progress: 
         InvalidInputError: the file cannot be written.
     """
     settings = settings or Settings.from_environment()
-    with translated_errors(), draft(path, private=True) as name, psycopg.connect(conninfo(url)) as connection:
+    with translated_errors(), atomic_write(path, private=True) as name, psycopg.connect(conninfo(url)) as connection:
         left_out, at_least = _left_out(connection)
         program, version = find_program("pg_dump", at_least, settings)
         postpone_retention(connection, POSTPONED)
@@ -136,8 +136,8 @@ def count_rows(connection: Connection) -> dict[str, int]:
 
 
 def _left_out(connection: Connection) -> tuple[list[str], int]:
-    """What pg_dump leaves out, and the major version that can. A server has pg_cron in one database only: a copy of it
-    could be restored nowhere else, and its jobs are those of the database that they came from.
+    """The exclusions for pg_dump, and the lowest major version that knows them. pg_cron is excluded, because a server
+    has it in one database only: a copy could not be restored, and its jobs belong to the original.
     """
     options, major = ["--exclude-table-data=timeseries.retention_run"], connection.info.server_version // 10_000
     if value(connection, "SELECT EXISTS (SELECT FROM pg_catalog.pg_extension WHERE extname = 'pg_cron')"):

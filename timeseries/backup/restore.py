@@ -11,7 +11,7 @@ from typing import IO
 import psycopg
 from psycopg import sql
 
-from timeseries.backup.archive import BLOCK, Manifest, opened, verify
+from timeseries.backup.archive import BLOCK, Manifest, open_backup, verify
 from timeseries.backup.dump import count_rows
 from timeseries.backup.programs import find_program, running, target
 from timeseries.database.connections import Connection, conninfo, translated_errors
@@ -22,7 +22,7 @@ from timeseries.maintenance.jobs import Job, bound_lock_waits, list_jobs, pause
 from timeseries.progress import Progress
 from timeseries.settings import Settings
 
-# Anything of a user's: relations, functions, enums and schemas that belong to no extension.
+# User objects: relations, functions, enums and schemas that belong to no extension.
 SELECT_OCCUPANTS = """
     WITH schemas AS (
         SELECT oid, nspname FROM pg_catalog.pg_namespace
@@ -82,7 +82,7 @@ def restore(url: str, path: Path, *, settings: Settings | None = None, progress:
         ServerUnavailableError: the server is away.
     """
     settings = settings or Settings.from_environment()
-    with translated_errors(), opened(path) as (manifest, dump):
+    with translated_errors(), open_backup(path) as (manifest, dump):
         verify(path, manifest, dump)
         with psycopg.connect(conninfo(url)) as connection:
             _check_target(connection, manifest)
@@ -170,8 +170,8 @@ def _feed(stdin: IO[bytes], dump: IO[bytes], total: int, progress: Progress) -> 
 
 
 def _finish(connection: Connection, manifest: Manifest) -> tuple[Job, ...]:
-    """End the mode for restoring and pause all jobs in one transaction: the scheduler waits for its end. Retention by
-    the store itself came paused: what lets it run is in no backup.
+    """End TimescaleDB's restoring mode and pause all jobs in one transaction, because its scheduler waits for the
+    commit. The store's own retention is paused already, because `retention_run` is in no backup.
     """
     if manifest.server.timescaledb is not None:
         connection.execute("SELECT public.timescaledb_post_restore()")

@@ -1,4 +1,4 @@
-"""Which server this is: one of three kinds, found by looking."""
+"""Which of the three kinds a server is, read from its extension and license."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SELECT_SERVER = """
 
 
 class ServerKind(StrEnum):
-    """What the server can do decides how the aggregates are kept."""
+    """Decides how aggregates are kept: as continuous aggregates on Community, as views elsewhere."""
 
     COMMUNITY = "community"
     APACHE = "apache"

@@ -18,7 +18,7 @@ import pyarrow.csv as pc
 import pyarrow.parquet as pq
 from psycopg import sql
 
-from timeseries.atomic_file import draft
+from timeseries.atomic_file import atomic_write
 from timeseries.cameras import Camera, Cameras
 from timeseries.database.connections import Connection, Pool, connected, transaction
 from timeseries.database.rows import row
@@ -33,7 +33,7 @@ EXPORTABLE = (*RELATIONS, CAMERAS)
 SLICE = timedelta(days=7)
 ROW_GROUP = 250_000
 LARGEST_ROW = 16 << 20
-HIDDEN = {"id", "camera_id"}  # an event's number means nothing elsewhere; the camera's id is the second column
+HIDDEN = {"id", "camera_id"}  # `id` numbers rows of this database only; `camera_id` is the second column already
 
 SELECT_CAMERAS = sql.SQL("""(
         SELECT id AS camera_id, timezone, capacity, trim_scale(extract(epoch FROM hold)) || ' seconds' AS hold,
@@ -97,12 +97,12 @@ def export(
         microseconds(moment)
     chosen = None if of is None else [cameras.get(camera).id for camera in of]
     rows = 0
-    with draft(path) as name, connected(pool) as connection:
+    with atomic_write(path) as name, connected(pool) as connection:
         columns = _columns(connection, relation)
         with closing(_writer(path, name, columns)) as writer:
             for span in track(list(_slices(connection, relation, chosen, start, end)), progress):
                 with transaction(connection), connection.cursor() as cursor:
-                    connection.execute("SET LOCAL statement_timeout = '1h'")  # a view computes all before its first row
+                    connection.execute("SET LOCAL statement_timeout = '1h'")  # a view is computed before its first row
                     with cursor.copy(*_query(relation, columns, chosen, *span)) as source:
                         writer.write(_Reader(source))
                     rows += cursor.rowcount
@@ -131,7 +131,7 @@ def _time(relation: str) -> sql.Identifier:
 def _slices(
     connection: Connection, relation: str, chosen: list[UUID] | None, start: datetime | None, end: datetime | None
 ) -> Iterator[tuple[datetime | None, datetime | None]]:
-    """Parts of the range, of events only: an aggregate that is a view would be computed as a whole for each."""
+    """Weeks of the range, for raw tables only, because a view would be computed as a whole for each."""
     if relation not in RAW_TABLES:
         yield (None, None) if relation == CAMERAS else (start, end)
         return
@@ -147,7 +147,7 @@ def _slices(
 def _condition(
     relation: str, chosen: list[UUID] | None, start: datetime | None, end: datetime | None
 ) -> tuple[sql.Composed, dict[str, Any]]:
-    """Only what is bounded is said, so that the planner sees constants and leaves chunks out."""
+    """A condition for each given bound and no other, so that the planner sees constants and excludes chunks."""
     given = {"cameras": chosen, "start": start, "end": end}
     parts = {"cameras": "a.camera_id = ANY (%(cameras)s)", "start": "{time} >= %(start)s", "end": "{time} < %(end)s"}
     said = [sql.SQL(text).format(time=_time(relation)) for key, text in parts.items() if given[key] is not None]
@@ -167,7 +167,7 @@ def _query(
 
 
 class _Reader:
-    """What COPY sends, as a file."""
+    """The bytes that COPY sends, as a readable file."""
 
     closed = False
 
@@ -225,7 +225,7 @@ class _Csv:
 
 
 class _Parquet:
-    """Gathers what it is given into row groups of their usual size."""
+    """Collects batches into row groups of the usual size."""
 
     def __init__(self, name: Path, columns: dict[str, str]) -> None:
         self._schema = pa.schema([(column, ARROW_TYPES.get(kind, pa.string())) for column, kind in columns.items()])
@@ -234,7 +234,7 @@ class _Parquet:
 
     def write(self, source: _Reader) -> None:
         if source.is_empty():
-            return  # which the reader of CSV does not take
+            return  # the CSV reader of Arrow refuses an empty file
         try:
             batches = pc.open_csv(
                 pa.PythonFile(source, mode="r"),

@@ -66,7 +66,7 @@ def merge_cameras(
             continue
         checked(camera)
         if "connection_string" in camera:
-            camera["connection_string"] = cameras.plaintext(camera["connection_string"], camera_id)
+            camera["connection_string"] = cameras.decrypt_if_encrypted(camera["connection_string"], camera_id)
         new.append(camera)
     if same and not match_names:
         listed = ", ".join(sorted(repr(name) for name, camera_id in names.items() if camera_id in same.values()))

@@ -23,7 +23,7 @@ from timeseries.files.sqlite_reader import is_sqlite, open_database
 from timeseries.ingest import record
 from timeseries.ingest.batches import QUARTER_MICROSECONDS, Batch
 from timeseries.ingest.columns import Unreadable
-from timeseries.ingest.frames import camera_ids, family_of, parse
+from timeseries.ingest.frames import camera_ids, family_of, to_batch
 from timeseries.model.events import RecordResult
 from timeseries.model.parsing import parse_zone
 from timeseries.model.relations import Family
@@ -149,14 +149,14 @@ class Storing:
             return
         self.family = self.family or family_of(str(self.path), block.table.schema.names)
         block = self.held.joined(block) if self.held else block
-        batch, reasons = parse(block.table, self.family, self.ids, self.zone)
+        batch, reasons = to_batch(block.table, self.family, self.ids, self.zone)
         cut = last_quarter(batch, block.table.num_rows)
         self.held = block.tail(cut)
         self._submit(block, batch.take(batch.rows < cut), {row: reasons[row] for row in reasons if row < cut})
 
     def finish(self) -> None:
         if self.held is not None and self.family is not None:
-            self._submit(self.held, *parse(self.held.table, self.family, self.ids, self.zone))
+            self._submit(self.held, *to_batch(self.held.table, self.family, self.ids, self.zone))
         while self.storing:
             self._collect()
 

@@ -18,7 +18,7 @@ import pyarrow as pa
 
 from timeseries.errors import InvalidInputError, NaiveTimestampError
 from timeseries.files.readers import BLOCK_ROWS, Block
-from timeseries.model.parsing import in_zone, parse_count, parse_interval, parse_json, parse_timestamp
+from timeseries.model.parsing import localize, parse_count, parse_interval, parse_json, parse_timestamp
 from timeseries.model.relations import FAMILIES, Family
 
 MAGIC = b"SQLite format 3\0"
@@ -162,7 +162,7 @@ def parse_id(value: object) -> UUID:
 
 @lru_cache(maxsize=10_000)
 def camera_text(value: object) -> str:
-    """A camera's id as the store writes it, or what stands there instead."""
+    """A camera's id as the store writes it, or another value as text."""
     try:
         return str(parse_id(value))
     except InvalidInputError:
@@ -175,7 +175,7 @@ def parse_hold(value: object) -> timedelta:
 
 
 def parse_moment(value: object, zone: ZoneInfo | None) -> datetime:
-    return in_zone(parse_timestamp(moment_text(value)), zone)
+    return localize(parse_timestamp(moment_text(value)), zone)
 
 
 def moment_text(value: object) -> str | None:

@@ -19,7 +19,7 @@ from timeseries.model.events import (
     OccupancyEvent,
     Rejection,
     camera_bytes,
-    count,
+    check_count,
     event_time,
     json_bytes,
     status_bytes,
@@ -144,41 +144,25 @@ def camera_array(ids: Sequence[bytes]) -> npt.NDArray[np.void]:
 def from_events(events: Sequence[object], first_row: int = 0) -> tuple[list[Batch], list[Rejection]]:
     """At most one batch a family, and a rejection for each event that is wrong in itself."""
     rejected: list[Rejection] = []
-    occupancy: tuple[list[int], list[bytes], list[int], list[int], Bytes] = ([], [], [], [], [])
-    health: tuple[list[int], list[bytes], list[int], Bytes, Bytes] = ([], [], [], [], [])
+    checked: dict[Family, list[tuple[Any, ...]]] = {OCCUPANCY: [], HEALTH: []}
     for row, event in enumerate(events, first_row):
         try:
             if not isinstance(event, Event):
                 raise InvalidInputError(f"{event!r:.100} is neither an OccupancyEvent nor a HealthLog")
             camera, time = camera_bytes(event.camera_id), event_time(event.timestamp)
             if isinstance(event, OccupancyEvent):
-                fields = (row, camera, time, count(event.occupied_count), json_bytes(event.raw_data))
-                for column, value in zip(occupancy, fields, strict=True):
-                    column.append(value)  # type: ignore[attr-defined]
+                fields = (row, camera, time, check_count(event.occupied_count), json_bytes(event.raw_data))
+                checked[OCCUPANCY].append(fields)
             else:
-                logs = (row, camera, time, status_bytes(event.status), text_bytes(event.message))
-                for column, value in zip(health, logs, strict=True):
-                    column.append(value)  # type: ignore[attr-defined]
+                checked[HEALTH].append((row, camera, time, status_bytes(event.status), text_bytes(event.message)))
         except InvalidInputError as error:
             rejected.append(Rejection(row, str(error), event))
-    batches = []
-    if occupancy[0]:
-        rows, cameras, times, counts, raw = occupancy
-        extra = raw if any(value is not None for value in raw) else None
-        batches.append(
-            Batch(OCCUPANCY, np.array(rows), camera_array(cameras), np.array(times, dtype=np.int64),
-                  counts=np.array(counts, dtype=np.int32), extra=extra)
-        )  # fmt: skip
-    if health[0]:
-        rows, cameras, times, statuses, messages = health
-        batches.append(
-            Batch(
-                HEALTH,
-                np.array(rows),
-                camera_array(cameras),
-                np.array(times, dtype=np.int64),
-                statuses=statuses,
-                extra=messages,
-            )
-        )
-    return batches, rejected
+    return [_batch(family, *zip(*rows, strict=True)) for family, rows in checked.items() if rows], rejected
+
+
+def _batch(family: Family, rows: Any, cameras: Any, times: Any, values: Any, extra: Any) -> Batch:
+    common = family, np.array(rows), camera_array(cameras), np.array(times, dtype=np.int64)
+    if family is HEALTH:
+        return Batch(*common, statuses=list(values), extra=list(extra))
+    raw_data = list(extra) if any(value is not None for value in extra) else None
+    return Batch(*common, counts=np.array(values, dtype=np.int32), extra=raw_data)

@@ -1,7 +1,8 @@
-"""The slower way in, for what a plain COPY would refuse: a slice goes through a temporary table and comes out split."""
+"""Storing through a staging table, where COPY meets a duplicate or an unknown camera: a slice is split by its fate."""
 
 from __future__ import annotations
 
+from functools import cache
 from uuid import UUID
 
 import numpy as np
@@ -10,6 +11,7 @@ from psycopg import sql
 from timeseries.database.connections import Connection
 from timeseries.ingest.batches import Batch
 from timeseries.model.events import MICROSECOND, POSTGRES_EPOCH, RecordResult, Rejection, microseconds
+from timeseries.model.relations import Family
 
 TOO_FAR_AHEAD = "the timestamp is more than 5 minutes ahead of the clock; check the camera's clock"
 STAGING = sql.Identifier("pg_temp", "incoming")
@@ -29,7 +31,7 @@ UPDATE_REPLACED = sql.SQL("""
       AND t."timestamp" BETWEEN %(first)s AND %(last)s AND t.camera_id = ANY (%(cameras)s)
       AND ({old_values}) IS DISTINCT FROM ({new_values})
 """)
-# Looked for before the insert: a conflict in a compressed chunk would decompress it for each row.
+# Duplicates are deleted before the insert, because ON CONFLICT decompresses batches of a compressed chunk for each row.
 DELETE_KNOWN = sql.SQL("""
     DELETE FROM {staging} AS i USING {target} AS t
     WHERE t.camera_id = i.camera_id AND t."timestamp" = i."timestamp"
@@ -55,23 +57,28 @@ def copy(connection: Connection, table: sql.Identifier, batch: Batch) -> None:
         target.write(batch.copy_payload())
 
 
+@cache
+def _names(family: Family) -> dict[str, sql.Composable]:
+    """What the statements of this module call the relations and columns of a family."""
+
+    def list_of(names: tuple[str, ...], *table: str) -> sql.Composed:
+        return sql.SQL(", ").join(sql.Identifier(*table, name) for name in names)
+
+    return {
+        "staging": STAGING,
+        "target": sql.Identifier("public", family.table),
+        "columns": list_of(family.columns),
+        "values": list_of(family.columns[2:]),
+        "old_values": list_of(family.columns[2:], "t"),
+        "new_values": list_of(family.columns[2:], "i"),
+    }
+
+
 def merge_staged(connection: Connection, batch: Batch, *, replace: bool) -> RecordResult:
     """Split an ordered slice into inserted, replaced, duplicate and rejected, in the caller's transaction."""
     if not len(batch):
         return RecordResult()
-    columns = batch.family.columns
-
-    def list_of(names: tuple[str, ...], table: str | None = None) -> sql.Composed:
-        return sql.SQL(", ").join(sql.Identifier(*filter(None, (table, name))) for name in names)
-
-    names = {
-        "staging": STAGING,
-        "target": sql.Identifier("public", batch.family.table),
-        "columns": list_of(columns),
-        "values": list_of(columns[2:]),
-        "old_values": list_of(columns[2:], "t"),
-        "new_values": list_of(columns[2:], "i"),
-    }
+    names = _names(batch.family)
     span: dict[str, object] = {
         "first": POSTGRES_EPOCH + int(batch.times[0]) * MICROSECOND,
         "last": POSTGRES_EPOCH + int(batch.times[-1]) * MICROSECOND,

@@ -40,7 +40,7 @@ POSTPONE_RETENTION = """
     FROM timescaledb_information.jobs
     WHERE proc_name = 'policy_retention' AND scheduled
 """
-# From where an aggregate ends to where its policy would begin no refresh comes by itself.
+# Aggregates whose watermark is below the start of their policy's window: no job would refresh the gap between.
 BEHIND = """
     SELECT format('%%I.%%I', a.user_view_schema, a.user_view_name), w.watermark,
            now() - (j.config ->> 'end_offset')::interval
@@ -53,8 +53,8 @@ BEHIND = """
     ORDER BY a.mat_hypertable_id
 """
 
-# Background jobs run as the role that made them, with its settings: none of them, retention above all, may queue for a
-# lock for long, since writers would queue behind it.
+# Background jobs run as their owner with that role's settings. lock_timeout is bounded, because writers queue behind a
+# job that waits for a lock, retention above all.
 BOUND_LOCKS = """
     DO $$
     BEGIN
@@ -86,25 +86,18 @@ def list_jobs(connection: Connection) -> tuple[Job, ...]:
 
 
 def pause(connection: Connection, job_ids: Collection[int] | None = None) -> tuple[Job, ...]:
-    """Pause these jobs, or all, in the caller's transaction; which of them were scheduled until now.
-
-    Raises InvalidInputError where there is no such job, or where retention would go on without the refresh that reads
-    the rows first.
-    """
+    """`Jobs.pause` in the caller's transaction."""
     found = [job for job in _chosen(connection, job_ids, scheduled=False) if job.scheduled]
     _schedule(connection, found, scheduled=False)
     return tuple(found)
 
 
 def resume(connection: Connection, job_ids: Collection[int] | None = None) -> tuple[Job, ...]:
-    """Let these paused jobs run again, or all, and commit; which ones were paused until now.
+    """`Jobs.resume`; commits.
 
-    A refresh policy looks back as far as its `start_offset`. Where its aggregate ends before that, because the jobs
-    were paused for long or an old backup was restored, what lies between is refreshed first: else it would be in no
-    average. The raw rows of that time are there, since retention was paused as well.
-
-    Raises InvalidInputError where there is no such job, or where retention would run without the refresh that reads
-    the rows first; ServerUnavailableError where another refresh does not end.
+    A refresh policy looks back as far as its `start_offset`. Where the watermark is older, because jobs were paused for
+    long or an old backup was restored, the gap is refreshed first, because no job would. Its raw rows are there,
+    because retention was paused as well.
     """
     found = [job for job in _chosen(connection, job_ids, scheduled=True) if not job.scheduled]
     ids = [job.job_id for job in found if job.job_id]
@@ -148,8 +141,8 @@ class Jobs:
             return pause(connection, job_ids)
 
     def resume(self, job_ids: Collection[int] | None = None) -> tuple[Job, ...]:
-        """Let these paused jobs run again, or all; which ones were paused until now. What they missed and would not
-        look back for is brought into the averages first.
+        """Schedule these paused jobs again, or all; which ones were paused until now. Aggregates that lag behind the
+        window of their policy are refreshed first.
 
         Raises InvalidInputError where there is no such job, or where retention would run without the refresh that reads
         the rows first; ServerUnavailableError where another refresh does not end.
@@ -159,9 +152,10 @@ class Jobs:
 
 
 def postpone_retention(connection: Connection, by: timedelta) -> None:
-    """Keep the retention jobs from starting for a while, without pausing them: should this process die, they run later.
+    """Postpone the retention jobs for long readers, because a job that waits for one makes every writer queue behind
+    it.
 
-    For long readers. A retention job that waits for one would keep every writer waiting behind it.
+    They are not paused, so that they run later although this process dies.
     """
     if any(job.name == "policy_retention" for job in list_jobs(connection)):
         # A standby runs no job; a role that may not alter jobs reads all the same.

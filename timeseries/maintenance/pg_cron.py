@@ -12,8 +12,8 @@ from timeseries.database.rows import row, value
 from timeseries.database.server import ServerKind, inspect_server
 
 log = logging.getLogger("timeseries.migrations")
-# The one database of a server that pg_cron works from; no row where it is not preloaded. Its settings are shown to
-# superusers and pg_read_all_settings only: others find the extension in their own database, or where it is by default.
+# The database that pg_cron works from; no row where it is not preloaded. Its settings are visible to superusers and
+# pg_read_all_settings only: for other roles it is the current database if the extension is there, else the default.
 SELECT_CRON_DATABASE = """
     SELECT coalesce(
                (SELECT setting FROM pg_settings WHERE name = 'cron.database_name'),
@@ -40,9 +40,10 @@ SELECT_MIGRATED = "SELECT to_regprocedure('timeseries.retain_all(text)') IS NOT 
 
 
 def settle(url: str) -> str | None:
-    """Give retention to pg_cron where it can do it, and take it away where it need not or no longer can; the name of
-    the job. It can where it is preloaded, its extension is made in the database that it works from, and this role may
-    call `cron.schedule_in_database` there. What goes wrong is logged: processes of the store prune as well.
+    """Schedule retention by pg_cron where that is possible and needed, else unschedule it; the name of the job.
+
+    It is possible where pg_cron is preloaded, its extension exists in the database that it works from, and this role
+    may call `cron.schedule_in_database` there. Errors are only logged, because processes of the store prune as well.
     """
     with psycopg.connect(conninfo(url), autocommit=True) as connection:
         home, database = row(connection, SELECT_CRON_DATABASE) or (None, "")

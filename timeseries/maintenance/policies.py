@@ -1,4 +1,4 @@
-"""Background policies of TimescaleDB: read from the jobs, and changed only into what does not contradict itself."""
+"""Background policies of TimescaleDB, read from the jobs; a change that contradicts another setting is refused."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ SELECT_CHUNK_WIDTHS = """
         AND a.materialization_hypertable_name = d.hypertable_name
     WHERE coalesce(a.view_schema, d.hypertable_schema) = 'public'
 """
-# Of each policy its kind of job, the settings that are in the job's configuration, by their names there, and how it is
-# taken away and made.
+# For each policy: the procedure of its job, the settings in the job's config by their names there, and the calls that
+# remove and add it.
 POLICY_KINDS = {
     "drop_after": (
         "policy_retention",
@@ -62,7 +62,7 @@ POLICY_KINDS = {
         " end_offset => {end_offset}::interval, schedule_interval => {schedule_interval}::interval)",
     ),
 }
-# The job stays what it is: paused if it was paused, with its retries and whatever else was set.
+# The job is altered and not made again, because it keeps its state, its retries and its other settings.
 ALTER_JOB = """
     SELECT public.alter_job(
         job_id, config => config || %s::jsonb, schedule_interval => coalesce(%s, schedule_interval))
@@ -72,14 +72,14 @@ ALTER_JOB = """
 
 @dataclass(frozen=True, slots=True)
 class LivePolicies:
-    """What a database has: the policies of each relation, its chunks' width, and what is wrong with the jobs."""
+    """The policies of each relation, the width of its chunks, and problems of the jobs, as a database has them."""
 
     relations: Mapping[str, RelationPolicies]
     chunks: Mapping[str, timedelta]
     job_problems: tuple[str, ...] = ()
 
     def problems(self) -> list[str]:
-        """What an operator should mend, where somebody changed a job; empty when all is well."""
+        """What an operator has to correct, for example after a change by hand; empty when all is well."""
         return [*self.job_problems, *contradictions(self.relations.values(), self.chunks)]
 
 

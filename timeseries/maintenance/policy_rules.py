@@ -1,4 +1,4 @@
-"""Lengths of time that must fit together: retention, refresh windows and the columnstore. Arithmetic only."""
+"""The arithmetic between retention, refresh windows and the columnstore. No database."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ REFRESH = ("start_offset", "end_offset", "schedule_interval")
 
 
 def contradictions(policies: Iterable[RelationPolicies], chunks: Mapping[str, timedelta]) -> Iterator[str]:
-    """What cannot be together, with the arithmetic.
+    """Settings that contradict each other, with the arithmetic.
 
     A refresh recomputes whole buckets from what is left of its source, and retention removes whole chunks: so
     start_offset + bucket + chunk must not exceed drop_after of the source.

@@ -1,4 +1,4 @@
-"""Refresh by hand: the aggregates of a range computed again from the raw rows that are left, and nothing erased."""
+"""Refresh on request: aggregates of a range are recomputed from the raw rows that are left; no bucket is erased."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from timeseries.progress import Progress, track
 
 ATTEMPTS = 5
 STEP = timedelta(days=10)
-# Whole days with raw rows, up to now: beyond that there is nothing to compute from.
+# The range in whole days is clipped to chunks and to now, because elsewhere there are no raw rows to compute from.
 SELECT_RANGE = """
     SELECT greatest(date_trunc('day', %(start)s::timestamptz, 'UTC'), min(range_start)),
            least(%(end)s::timestamptz, max(range_end), now()), now()
@@ -40,7 +40,7 @@ class Refreshed:
 def refresh(
     pool: Pool, start: datetime | None = None, end: datetime | None = None, *, progress: Progress = None
 ) -> tuple[Refreshed, ...]:
-    """Compute the aggregates of [start, end) again: quarters, then hours and days. Open bounds are welcome.
+    """Compute the aggregates of [start, end) again: quarters, then hours and days. A bound may be open.
 
     The range is widened to whole buckets and clipped to the days that have raw rows and to what is over by now. An
     aggregate whose raw rows are gone stays as it is, wherever the bounds lie. It can be interrupted and repeated.
@@ -85,7 +85,7 @@ def _ranges(connection: Connection, family: Family, **bounds: datetime | None) -
 
 
 def _steps(whole: Refreshed) -> Iterator[Refreshed]:
-    """One transaction each."""
+    """Parts of ten days, each of which TimescaleDB refreshes in a transaction."""
     start = whole.start
     while start < whole.end:
         yield Refreshed(whole.aggregate, start, min(start + STEP, whole.end))

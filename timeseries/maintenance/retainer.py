@@ -1,4 +1,4 @@
-"""Retention by a process that runs anyway: a thread that prunes once a day and is in nobody's way."""
+"""Retention in a process that runs anyway: a background thread that prunes once a day."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from timeseries.database.connections import Connection, conninfo
 from timeseries.database.rows import value
 
 log = logging.getLogger(__name__)
-EVERY = 3600.0  # seconds between two looks, of which the database lets one a day through
+EVERY = 3600.0  # seconds between two attempts; the database allows one run a day
 CLOSE_WAIT = 3.0  # seconds for the day that is being pruned when the store closes
-# Asked beforehand, because the server's log would show an error for each call of a role that may not.
+# Privileges are checked first, because a call without them would write an error to the server's log each hour.
 SELECT_MAY_RETAIN = """
     SELECT EXISTS (
         SELECT FROM pg_proc AS p
@@ -27,8 +27,8 @@ RETAIN_DAY = "SELECT timeseries.retain(%s, %s)"
 
 
 class Retainer:
-    """Prunes what is due, day by day, on a connection of its own; `timeseries.retain` in the database decides what is
-    due, and that one process at a time does it. `keep` can only lengthen what the database records.
+    """Prunes day by day on a connection of its own. `timeseries.retain` decides which day is due, and takes a lock so
+    that one process at a time prunes. `keep` can only lengthen the length that the database records.
     """
 
     def __init__(self, url: str, keep: timedelta | None = None) -> None:
@@ -63,13 +63,13 @@ class Retainer:
         while True:
             try:
                 self._look(what)
-            except psycopg.Error as error:  # the server is away, or is being moved up: the next look is in an hour
+            except psycopg.Error as error:  # the server is away or is being promoted: the next attempt is in an hour
                 log.debug("retention: %s", error)
             if self._stop.wait(EVERY):
                 return
 
     def _look(self, what: str) -> None:
-        """Prune until nothing is due: a day at least, where the store closes at once."""
+        """Prune until nothing is due, one day at least also where the store is being closed."""
         with psycopg.connect(self._conninfo, autocommit=True, prepare_threshold=None) as connection:
             self._connection = connection
             try:

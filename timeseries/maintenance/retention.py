@@ -1,4 +1,4 @@
-"""The end of raw rows: retention by the server's own job, or by pruning where the server has none."""
+"""Pruning of raw rows on request: what the retention jobs do, or what the store does where there are none."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ SELECT_RETENTION_JOBS = """
       AND j.hypertable_name IN ('occupancy_events', 'health_logs')
     ORDER BY j.job_id
 """
-# What is not in the quarters yet would be lost with its chunk: it stays, from the first such row on. The watermark is a
-# value, not a subquery: so the planner leaves chunks out, each of which it would lock.
+# A chunk that has rows above the watermark is not dropped, because they are in no aggregate yet. The watermark is
+# passed as a value and not as a subquery, so that the planner excludes chunks: it locks each chunk that it plans for.
 WATERMARK = """
     SELECT _timescaledb_functions.to_timestamp(_timescaledb_functions.cagg_watermark(a.mat_hypertable_id))
     FROM _timescaledb_catalog.continuous_agg AS a
@@ -99,7 +99,7 @@ def prune(
 
 
 def _begin(connection: Connection, keep: timedelta | None) -> tuple[datetime, datetime]:
-    """Before which moment raw rows go, and now, by the server's clock: that of the machine that prunes may be wrong."""
+    """The moment before which raw rows are removed, and now; both by the server's clock, because ours may be wrong."""
     if not read_record(connection).scheduled:
         raise ConfigurationError("retention is paused; to let it go on, run: timeseries jobs resume")
     if keep is not None:
@@ -118,8 +118,8 @@ def _days(connection: Connection, family: Family, before: datetime) -> list[date
 
 
 def _drop_chunks(connection: Connection, progress: Progress) -> int:
-    """Drop old chunks one by one. A job drops all of its chunks in one transaction, for which years of them need more
-    locks than the server has, and does not ask whether they are in the quarters.
+    """Drop old chunks, each in a transaction of its own: the job drops all of them in one, for which years of chunks
+    need more locks than the server has, and it does not compare them with the watermark.
     """
     jobs = connection.execute(SELECT_RETENTION_JOBS).fetchall()
     paused = [f"{job} ({events})" for job, events, scheduled in jobs if not scheduled]

@@ -17,7 +17,7 @@ SELECT_RECORD = """
     FROM timeseries.retention AS k
     LEFT JOIN timeseries.retention_run AS r ON true
 """
-# Whether this session may write the record, asked so that the server's log shows no error of a role that may not.
+# Privileges are checked first, because an UPDATE without them would write an error to the server's log.
 SELECT_MAY_RECORD = """
     SELECT EXISTS (
         SELECT FROM pg_class AS c
@@ -63,7 +63,7 @@ def read_record(connection: Connection) -> Record:
 
 
 def check_keep(keep: timedelta) -> timedelta:
-    """Raises InvalidInputError for a length that would take what is still coming."""
+    """Raises InvalidInputError for a length below the shortest retention, which would remove days that still fill."""
     if keep < SHORTEST_RETENTION:
         raise InvalidInputError(
             f"cannot keep raw rows for {interval_text(keep)} only: the shortest retention is"
@@ -83,8 +83,8 @@ def record_run(connection: Connection, started_at: datetime, removed: int) -> No
 
 
 def lengthen_keep(connection: Connection, keep: timedelta) -> None:
-    """Record the length that a process was set up with, unless a longer one was said: of two processes that disagree
-    the longer one rules, because rows that were removed do not come back. A role that may not record changes nothing.
+    """Record the `keep` of this process, unless a longer one was recorded: of two processes that disagree the longer
+    one rules, because removed rows cannot be restored. A role without the privilege changes nothing.
     """
     check_keep(keep)
     if value(connection, SELECT_MAY_RECORD):

@@ -1,4 +1,4 @@
-"""What needs an operator: judged by what the background jobs left behind, since what they say of themselves may lie."""
+"""What needs an operator, judged by the effects of jobs, because a job may report success and have done nothing."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from timeseries.model.parsing import interval_text
 from timeseries.model.relations import AGGREGATES, RAW_TABLES, Aggregate
 
 GRACE = timedelta(days=2)
-# Continuous aggregates of these releases lose, repeat or cannot refresh rows; each was mended by the next release.
+# Continuous aggregates of these releases lose, repeat or cannot refresh rows; the release after each fixed it.
 KNOWN_BAD = {"2.22.0", "2.28.0", "2.28.1", "2.28.2", "2.28.3"}
 
 SELECT_VERSIONS = """
@@ -37,7 +37,7 @@ SELECT_UNBOUNDED_OWNERS = """
             AND EXISTS (SELECT FROM unnest(s.setconfig) AS setting
                         WHERE setting LIKE 'lock\\_timeout=%%' AND setting <> 'lock_timeout=0'))
 """
-# Chunks that were made lately, by an import of history, have not met the job yet.
+# A chunk that was created within the grace, by an import of history, is not overdue: the job has not run since.
 SELECT_UNDROPPED = """
     SELECT min(range_start) FROM timescaledb_information.chunks
     WHERE hypertable_schema = 'public' AND hypertable_name = %(relation)s
@@ -56,13 +56,13 @@ SELECT_UNCOMPRESSED = """
       AND c.range_end < now() - %(after)s::interval - %(grace)s::interval
       AND c.chunk_creation_time < now() - %(grace)s::interval
 """
-# Behind a watermark that stands still nothing may wait for longer than the window's end and some turns of the job.
+# A watermark may stand still; an event above it must not be older than the lag that the policy allows.
 WATERMARK = """
     SELECT _timescaledb_functions.to_timestamp(_timescaledb_functions.cagg_watermark(a.mat_hypertable_id))
     FROM _timescaledb_catalog.continuous_agg AS a
     WHERE a.user_view_schema = 'public' AND a.user_view_name = %(relation)s
 """
-# The watermark is a value and not a subquery, because the planner would open every chunk for the latter.
+# The watermark is passed as a value and not as a subquery, so that the planner can exclude chunks.
 SELECT_STALE = """
     SELECT EXISTS (SELECT FROM public.{events}
                    WHERE "timestamp" >= %(watermark)s AND "timestamp" < now() - %(patience)s::interval)
@@ -85,7 +85,7 @@ SELECT_OLDEST = """
 
 
 def server_problems(connection: psycopg.Connection[Any], server: Server) -> Iterator[str]:
-    """Versions that are known to be bad, an update that was left halfway, a server that could do more."""
+    """A TimescaleDB release with known faults, an unfinished update of the extension, jobs without lock_timeout."""
     if server.timescaledb is None:
         return
     if server.timescaledb in KNOWN_BAD:
@@ -105,8 +105,8 @@ def server_problems(connection: psycopg.Connection[Any], server: Server) -> Iter
 
 
 def retention_problems(connection: psycopg.Connection[Any], record: Record, keep: timedelta | None) -> Iterator[str]:
-    """Raw rows that should be gone where TimescaleDB runs no policies, and why they are not. `keep` is what this
-    process was set up with.
+    """Raw rows that retention should have removed, where TimescaleDB runs no policies, and why they are there. `keep`
+    is the setting of this process.
     """
     if keep is not None and keep != record.keep:
         yield (
@@ -117,7 +117,7 @@ def retention_problems(connection: psycopg.Connection[Any], record: Record, keep
     if not record.scheduled:
         yield "retention is paused, so the disk will fill; run: timeseries jobs resume"
     elif record.error is not None:
-        # Whole days go, so that a day more than `keep` may be there; what a failed run left behind shows at once.
+        # Retention removes whole days, so a day more than `keep` may be there. A failed run gets no further grace.
         yield from _left(connection, record.keep + timedelta(days=1), f"the last run failed ({record.error})")
     elif record.idle is not None and record.idle > GRACE:
         whose = (
@@ -142,7 +142,7 @@ def overdue(connection: psycopg.Connection[Any], live: LivePolicies) -> Iterator
         work = {"relation": relation, "grace": GRACE}
         if policy.drop_after is not None and relation in RAW_TABLES:
             failed = value(connection, SELECT_LAST_RUN, {"relation": relation, "job": "policy_retention"}) == "Failed"
-            grace = timedelta(0) if failed else GRACE  # what a failed run left behind shows at once
+            grace = timedelta(0) if failed else GRACE  # a failed run gets none
             oldest = value(connection, SELECT_UNDROPPED, {**work, "after": policy.drop_after, "grace": grace})
             if oldest is not None:
                 yield (

@@ -1,4 +1,4 @@
-"""What is in the store, and how it is."""
+"""The status of a store: what it holds, and what needs an operator."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class TableStatus:
 
 @dataclass(frozen=True, slots=True)
 class AggregateStatus:
-    """How the aggregate is kept, its bytes on disk, its watermark and the age of it in seconds (a view has none)."""
+    """How an aggregate is kept, its bytes on disk, its watermark and that one's age in seconds (a view has none)."""
 
     name: str
     kept_as: str
@@ -163,7 +163,7 @@ NAMED_AT_MOST = 5  # of the silent cameras, in a line for people
 
 
 def _policy_retention(connection: psycopg.Connection[Any], live: LivePolicies) -> RetentionStatus:
-    """Both tables must have been seen to: what counts is the earlier moment."""
+    """Both tables must have been pruned, so the earlier of the two runs counts."""
     runs = all(live.relations[name].drop_after is not None for name in RAW_TABLES)
     return RetentionStatus("policy" if runs else "nobody", value(connection, SELECT_POLICY_RUNS))
 
@@ -213,7 +213,8 @@ SELECT_TABLE = """
     SELECT {rows}, {size}, span.oldest, span.newest
     FROM (SELECT min("timestamp") AS oldest, max("timestamp") AS newest FROM {events}) AS span
 """
-# The planner knows nothing of chunks that went into the columnstore, and TimescaleDB's own estimate counts them twice.
+# On Community rows are counted by the samples of days, because the planner has no statistics of compressed chunks and
+# approximate_row_count counts their rows twice.
 ESTIMATE_ROWS = {
     ServerKind.COMMUNITY: """(
         SELECT coalesce(sum(d.samples), 0)::bigint FROM {days} AS d
@@ -227,7 +228,7 @@ SELECT_COLUMNSTORE = """
            coalesce(sum(after_compression_total_bytes), 0)::bigint
     FROM public.hypertable_columnstore_stats(%s::regclass)
 """
-# One statement, so one snapshot: what is stored meanwhile is in both or in neither.
+# One statement and so one snapshot, in which an event that is stored meanwhile is in both counts or in neither.
 COUNT_YESTERDAY = """
     SELECT (day AT TIME ZONE 'UTC')::date,
            (SELECT count(*) FROM public.{events} WHERE "timestamp" >= day AND "timestamp" < day + interval '24 hours'),
