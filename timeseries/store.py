@@ -144,15 +144,9 @@ class Store:
 
         self._retainer.start("a writer's store")
         return Writer(
-            partial(record.record, self.pool),
-            batch_size=batch_size,
-            flush_interval=flush_interval,
-            max_pending=max_pending,
-            on_full=on_full,
-            on_rejected=on_rejected,
-            spool=spool,
-            close_timeout=close_timeout,
-        )
+            partial(record.record, self.pool), batch_size=batch_size, flush_interval=flush_interval,
+            max_pending=max_pending, on_full=on_full, on_rejected=on_rejected, spool=spool, close_timeout=close_timeout,
+        )  # fmt: skip
 
     def import_file(
         self,
@@ -170,15 +164,9 @@ class Store:
         from timeseries.files import importing
 
         return importing.import_file(
-            self.pool,
-            self.cameras,
-            Path(events),
-            Path(cameras) if cameras is not None else None,
-            connections=connections,
-            naive_timezone=naive_timezone,
-            match_names=match_names,
-            progress=progress,
-        )
+            self.pool, self.cameras, Path(events), Path(cameras) if cameras is not None else None,
+            connections=connections, naive_timezone=naive_timezone, match_names=match_names, progress=progress,
+        )  # fmt: skip
 
     def prune(self, keep: timedelta | None = None, *, progress: Progress = None) -> retention.PruneResult:
         """Remove raw rows older than `keep`, by default `TIMESERIES_KEEP`, else what the database records; the averages

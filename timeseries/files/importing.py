@@ -48,11 +48,8 @@ class ImportResult:
 class EventSource(Protocol):
     """A file of events: how far it is read, of how much, and its blocks, family by family (None: its columns tell)."""
 
-    @property
-    def position(self) -> int: ...
-
-    @property
-    def size(self) -> int: ...
+    position: int
+    size: int
 
     def streams(self) -> Iterator[tuple[Family | None, Iterator[Block]]]: ...
 
@@ -187,10 +184,7 @@ class RejectedRows:
     """The file of rejected rows, beside the input; made when the first row comes, an old one is replaced."""
 
     def __init__(self, source: Path) -> None:
-        stem = source.name.removesuffix(".gz").removesuffix(
-            source.suffix if not source.name.endswith(".gz") else ".csv"
-        )
-        self.path = source.with_name(f"{stem}.rejected.csv")
+        self.path = source.with_name(f"{Path(source.name.removesuffix('.gz')).stem}.rejected.csv")
         self.count = 0
         self._file: Any = None
 

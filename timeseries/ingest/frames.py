@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, TypeAlias
 from zoneinfo import ZoneInfo
@@ -89,15 +89,9 @@ def arrow_from_pandas(column: Any) -> SourceColumn:
 
 def slice_columns(columns: dict[str, SourceColumn], start: int, rows: int) -> dict[str, Column]:
     """Some rows of the known columns."""
-
-    def pieces() -> Iterator[tuple[str, Column]]:
-        for name, column in columns.items():
-            if column is None or name not in KNOWN_COLUMNS:
-                continue
-            cut = column[start : start + rows]
-            yield name, cut.combine_chunks() if isinstance(cut, pa.ChunkedArray) else cut
-
-    return dict(pieces())
+    known = {name: column for name, column in columns.items() if column is not None and name in KNOWN_COLUMNS}
+    cuts = {name: column[start : start + rows] for name, column in known.items()}
+    return {name: cut.combine_chunks() if isinstance(cut, pa.ChunkedArray) else cut for name, cut in cuts.items()}
 
 
 def camera_ids(cameras: Cameras) -> dict[str, bytes]:
