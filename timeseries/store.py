@@ -207,7 +207,7 @@ class Store:
         return refresh.refresh(self.pool, start, end, progress=progress)
 
     def status(self) -> Status:
-        """What is in the store, how it is, and what needs an operator; see `timeseries.monitoring.status`."""
+        """What is in the store, how it is, and what needs an operator."""
         from timeseries.monitoring.status import read_status
 
         return read_status(self.pool, self.settings.keep)

@@ -32,7 +32,7 @@ spool = Spool(Path(sys.argv[1]))
 for i in range(20):
     spool.append(OccupancyEvent(uuid.UUID(int=7), datetime(2026, 9, 1, tzinfo=UTC) + timedelta(seconds=i), i))
 if sys.argv[2:]:
-    spool._mark.write = lambda *positions: os._exit(0)
+    spool._checkpoint.write = lambda *positions: os._exit(0)
     spool.append(OccupancyEvent(uuid.UUID(int=7), datetime(2026, 9, 2, tzinfo=UTC), 20))
 os._exit(0)
 """

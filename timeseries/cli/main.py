@@ -28,7 +28,7 @@ COMMANDS = {
     ),
     "jobs": (
         "timeseries.cli.backup:jobs",
-        "The background jobs of TimescaleDB: refreshes, compression, retention.",
+        "Background jobs: refreshes, compression, retention; job 0 is retention where TimescaleDB runs no policies.",
     ),
     "key": ("timeseries.cli.keys:key", "Keys that encrypt connection strings."),
     "migrate": (
