@@ -37,8 +37,8 @@ def test_three_attempts_are_made_where_a_lock_is_held(
 ) -> None:
     left = iter([*errors, None])
     if raised is None:
-        assert retried(lambda: attempt(next(left)), 3, pause=0.5) == 7
+        assert retried(lambda: attempt(next(left)), attempts=3, pause=0.5) == 7
     else:
         with pytest.raises(raised):
-            retried(lambda: attempt(next(left)), 3, pause=0.5)
+            retried(lambda: attempt(next(left)), attempts=3, pause=0.5)
     assert pauses == slept

@@ -62,20 +62,20 @@ def grant(
         for name, password in zip(names, passwords, strict=False):
             set_password(connection, name, password)
         for name in names:
-            check(connection, name)
+            check_role(connection, name)
         database = sql.Identifier(connection.info.dbname)
         migrated = value(connection, "SELECT to_regclass('public.cameras') IS NOT NULL")
         if owner:
-            run(connection, "owner", role=sql.Identifier(owner), database=database)
+            run_block(connection, "owner", role=sql.Identifier(owner), database=database)
             if migrated:
                 connection.execute("SELECT set_config('timeseries.owner', %s, true)", [owner])
-                run(connection, "belongings")
+                run_block(connection, "belongings")
         if migrated or ingest or readers:
-            run(connection, "closed", database=database)
+            run_block(connection, "closed", database=database)
         for kind, roles in (("ingest", ingest), ("reader", readers)):
             for name in roles:
-                run(connection, "nothing", role=sql.Identifier(name), database=database)
-                run(
+                run_block(connection, "nothing", role=sql.Identifier(name), database=database)
+                run_block(
                     connection, kind, role=sql.Identifier(name), database=database,
                     connections=sql.Literal(limits.connections),
                     statement_timeout=sql.Literal(f"{limits.statement // timedelta(milliseconds=1)}ms"),
@@ -90,11 +90,11 @@ def audit(connection: psycopg.Connection[Any]) -> list[str]:
     return [row[0] for row in connection.execute(BLOCKS["audit"]).fetchall()]
 
 
-def run(connection: psycopg.Connection[Any], block: str, **names: sql.Composable) -> None:
+def run_block(connection: psycopg.Connection[Any], block: str, **names: sql.Composable) -> None:
     connection.execute(sql.SQL(BLOCKS[block]).format(**names) if names else BLOCKS[block])
 
 
-def check(connection: psycopg.Connection[Any], name: str) -> None:
+def check_role(connection: psycopg.Connection[Any], name: str) -> None:
     """Refuse a role that does not exist, and a superuser, because no privilege restricts one."""
     superuser = value(connection, "SELECT rolsuper FROM pg_roles WHERE rolname = %s", [name])
     if superuser is None:

@@ -13,7 +13,7 @@ Result = TypeVar("Result")
 
 
 def retried(
-    work: Callable[[], Result], attempts: int, *, pause: float = 0.0, on: tuple[type[psycopg.Error], ...] = LOCKED
+    work: Callable[[], Result], *, attempts: int = 5, pause: float = 0.0, on: tuple[type[psycopg.Error], ...] = LOCKED
 ) -> Result:
     """What `work` returns. After an error of `on` it is tried again, `attempts` times in all; the last error passes.
 

@@ -21,7 +21,7 @@ from timeseries.ingest.staging import copy, merge_staged
 from timeseries.model.events import RecordResult, Rejection, microseconds
 
 BATCH_SIZE = 50_000
-ATTEMPTS = 4
+ATTEMPTS = 4  # of five seconds each, where a lock is held
 
 TOO_OLD = (
     "the raw rows of this quarter of an hour were removed by retention and only its average is kept;"
@@ -103,10 +103,11 @@ def store_slice(connection: Connection, batch: Batch, on_conflict: OnConflict) -
     """Store an ordered slice: by COPY, or through a staging table where COPY meets a duplicate or an unknown camera."""
     merge = partial(merge_staged, replace=on_conflict == "replace")
     try:
-        return retried(partial(store_by, copy_directly, connection, batch), ATTEMPTS)
+        return retried(partial(store_by, copy_directly, connection, batch), attempts=ATTEMPTS)
     except psycopg.IntegrityError:
         # A camera that is removed after the staging table was searched for it is found missing by the next attempt.
-        return retried(partial(store_by, merge, connection, batch), ATTEMPTS, on=(*LOCKED, psycopg.IntegrityError))
+        refused = *LOCKED, psycopg.IntegrityError
+        return retried(partial(store_by, merge, connection, batch), attempts=ATTEMPTS, on=refused)
 
 
 def store_by(store_rows: StoreRows, connection: Connection, batch: Batch) -> RecordResult:

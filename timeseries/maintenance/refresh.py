@@ -14,7 +14,6 @@ from timeseries.errors import InvalidInputError, ServerUnavailableError
 from timeseries.model.relations import AGGREGATES, FAMILIES, Family
 from timeseries.progress import Progress, track
 
-ATTEMPTS = 5
 STEP = timedelta(days=10)
 # The range in whole days is clipped to chunks and to now, because elsewhere there are no raw rows to compute from.
 SELECT_RANGE = """
@@ -99,6 +98,6 @@ def refresh_view(connection: Connection, view: str, start: datetime, end: dateti
     Raises ServerUnavailableError where that does not end.
     """
     try:
-        retried(lambda: connection.execute(REFRESH_RANGE, [view, start, end]), ATTEMPTS, pause=1)
+        retried(lambda: connection.execute(REFRESH_RANGE, [view, start, end]), pause=1)
     except LOCKED as error:
         raise ServerUnavailableError(f"another refresh of {view} does not end; try again") from error

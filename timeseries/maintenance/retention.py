@@ -19,7 +19,6 @@ from timeseries.model.parsing import interval_text
 from timeseries.model.relations import FAMILIES, Family
 from timeseries.progress import Progress, track
 
-ATTEMPTS = 5
 SET_LOCK_TIMEOUT = "SET LOCAL lock_timeout = '3s'"
 SELECT_RETENTION_JOBS = """
     SELECT j.job_id, j.hypertable_name::text, j.scheduled
@@ -157,7 +156,7 @@ def _patiently(
             return int(first.fetchall()[0][0])
 
     try:
-        return retried(run, ATTEMPTS, pause=1)
+        return retried(run, pause=1)
     except LOCKED as error:
         raise ServerUnavailableError(
             f"the raw rows of {day.astimezone(UTC):%Y-%m-%d} are locked: end the transactions that read them"
