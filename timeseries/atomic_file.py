@@ -12,7 +12,7 @@ from timeseries.errors import InvalidInputError
 
 
 @contextmanager
-def draft(path: Path, *, private: bool = False) -> Iterator[Path]:
+def atomic_write(path: Path, *, private: bool = False) -> Iterator[Path]:
     """A path beside `path` to write to; the file takes its name, and the place of an older one, when the block ends.
 
     It is on disk by then. Where the block fails, nothing of it stays. A private one is for its owner's eyes only.

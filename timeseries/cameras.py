@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import uuid
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import datetime, timedelta
 from typing import Any, Literal
 from uuid import UUID
@@ -22,22 +22,6 @@ from timeseries.model.relations import DESIRED_STATES
 
 DesiredState = Literal["running", "stopped", "maintenance"]
 MINIMAL_HOLD = timedelta(minutes=15)
-COLUMNS = (
-    "id",
-    "name",
-    "connection_string",
-    "zone_config",
-    "capacity",
-    "desired_state",
-    "timezone",
-    "hold",
-    "created_at",
-)
-FIND = """
-    SELECT {} FROM public.cameras
-    WHERE id = %(id)s::uuid OR name = %(name)s
-    ORDER BY id = %(id)s::uuid DESC NULLS LAST LIMIT 1
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +45,18 @@ class Camera:
         return ZoneInfo(self.timezone)
 
 
+COLUMNS = sql.SQL(", ").join(sql.Identifier(column.name) for column in fields(Camera))
+CHANGEABLE = [column.name for column in fields(Camera) if column.name not in ("id", "created_at")]
+SELECT_CAMERA = sql.SQL("""
+    SELECT {} FROM public.cameras
+    WHERE id = %(id)s::uuid OR name = %(name)s
+    ORDER BY id = %(id)s::uuid DESC NULLS LAST LIMIT 1
+""").format(COLUMNS)
+SELECT_CAMERAS = sql.SQL("SELECT {} FROM public.cameras ORDER BY name").format(COLUMNS)
+
+
 def checked(values: dict[str, Any]) -> dict[str, Any]:
-    """Refuse what the table would refuse, naming the value and the remedy."""
+    """The values, unless the constraints of the table would refuse one: the error names it and the remedy."""
     name, zone, hold, capacity = (values.get(key) for key in ("name", "timezone", "hold", "capacity"))
     if "name" in values and (not isinstance(name, str) or not name.strip() or len(name) > 200 or "\0" in name):
         raise InvalidInputError(f"camera name {name!r}: it must be a text of 1 to 200 characters")
@@ -111,13 +105,7 @@ class Cameras:
         """
         camera_id = id or uuid.uuid4()
         values = checked(
-            {
-                "name": name,
-                "timezone": timezone,
-                "capacity": capacity,
-                "hold": hold,
-                "desired_state": desired_state,
-            }
+            {"name": name, "timezone": timezone, "capacity": capacity, "hold": hold, "desired_state": desired_state}
         )
         values |= {"id": camera_id, "zone_config": Jsonb({} if zone_config is None else zone_config)}
         if created_at is not None:
@@ -127,7 +115,7 @@ class Cameras:
         query = sql.SQL("INSERT INTO public.cameras ({}) VALUES ({}) RETURNING {}").format(
             sql.SQL(", ").join(map(sql.Identifier, values)),
             sql.SQL(", ").join(map(sql.Placeholder, values)),
-            sql.SQL(", ").join(map(sql.Identifier, COLUMNS)),
+            COLUMNS,
         )
         return self._one(query, values, name)
 
@@ -136,11 +124,11 @@ class Cameras:
 
         Raises InvalidInputError, UnknownCameraError, CameraExistsError or SecretError, as `add` and `get` do.
         """
-        unknown = set(changes) - (set(COLUMNS) - {"id", "created_at"})
+        unknown = set(changes) - set(CHANGEABLE)
         if unknown or not changes:
             raise InvalidInputError(
                 f"cannot change {', '.join(sorted(unknown)) or 'nothing'} of a camera; "
-                f"what can be changed: {', '.join(c for c in COLUMNS if c not in ('id', 'created_at'))}"
+                f"what can be changed: {', '.join(CHANGEABLE)}"
             )
         found = self.get(camera)
         values = checked(dict(changes))
@@ -150,7 +138,7 @@ class Cameras:
             values["zone_config"] = Jsonb(values["zone_config"])
         query = sql.SQL("UPDATE public.cameras SET {} WHERE id = %(id)s RETURNING {}").format(
             sql.SQL(", ").join(sql.SQL("{} = {}").format(sql.Identifier(c), sql.Placeholder(c)) for c in values),
-            sql.SQL(", ").join(map(sql.Identifier, COLUMNS)),
+            COLUMNS,
         )
         return self._one(query, values | {"id": found.id}, values.get("name", found.name))
 
@@ -160,22 +148,18 @@ class Cameras:
         Raises UnknownCameraError, with near names, where there is none.
         """
         wanted = camera.id if isinstance(camera, Camera) else camera
-        query = sql.SQL(FIND).format(sql.SQL(", ").join(map(sql.Identifier, COLUMNS)))
         if can_be_a_name(name := str(wanted)):
             with connected(self._pool) as connection:
                 values = {"id": id_of(wanted), "name": name}
-                found = connection.cursor(row_factory=class_row(Camera)).execute(query, values).fetchone()
+                found = connection.cursor(row_factory=class_row(Camera)).execute(SELECT_CAMERA, values).fetchone()
             if found is not None:
                 return found
         raise unknown_camera(wanted, [*self.ids()])
 
     def list(self) -> list[Camera]:
         """All cameras, by name."""
-        query = sql.SQL("SELECT {} FROM public.cameras ORDER BY name").format(
-            sql.SQL(", ").join(map(sql.Identifier, COLUMNS))
-        )
         with connected(self._pool) as connection:
-            return connection.cursor(row_factory=class_row(Camera)).execute(query).fetchall()
+            return connection.cursor(row_factory=class_row(Camera)).execute(SELECT_CAMERAS).fetchall()
 
     def ids(self) -> dict[str, UUID]:
         """The id of each camera by its name: all that a role which only stores events may read of them."""
@@ -194,12 +178,12 @@ class Cameras:
                     " to stop it, set desired_state to 'stopped'"
                 ) from error
 
-    def plaintext(self, text: str, camera_id: UUID) -> str:
-        """A connection string that may be encrypted already, by a key of ours for this camera.
+    def decrypt_if_encrypted(self, text: str, camera_id: UUID) -> str:
+        """The plaintext of a connection string that may be encrypted already, for this camera by a key of this store.
 
-        Raises SecretError where it is encrypted and does not open.
+        Raises SecretError where it is encrypted and cannot be decrypted.
         """
-        return self._keyring.plaintext(text, camera_id)
+        return self._keyring.decrypt_if_encrypted(text, camera_id)
 
     def connection_string(self, camera: Camera | UUID | str) -> str | None:
         """The connection string in plaintext. Raises SecretError where the key is missing or wrong."""

@@ -36,10 +36,10 @@ class Settings:
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> Settings:
-        """Read `TIMESERIES_DATABASE_URL` (else `DATABASE_URL`), `TIMESERIES_READ_URL` (where `analytics` asks, if not
-        there; of several hosts a standby is preferred), `TIMESERIES_SECRET_KEY`, `TIMESERIES_HOME` (the
-        embedded server's folder), `TIMESERIES_POSTGRES` (the prefix of a local PostgreSQL to prefer) and
-        `TIMESERIES_KEEP` (how long raw rows stay).
+        """Read `TIMESERIES_DATABASE_URL` (else `DATABASE_URL`), `TIMESERIES_READ_URL` (the server that `analytics`
+        queries in place of that one; of several hosts a standby is preferred), `TIMESERIES_SECRET_KEY`,
+        `TIMESERIES_HOME` (the embedded server's folder), `TIMESERIES_POSTGRES` (the prefix of a local PostgreSQL to
+        prefer) and `TIMESERIES_KEEP` (how long raw rows stay).
 
         Raises ConfigurationError where `TIMESERIES_KEEP` is no length of time.
         """

@@ -20,13 +20,13 @@ from timeseries.cameras import Camera, Cameras
 from timeseries.database import embedded
 from timeseries.database.connections import Pool, connected, open_pool
 from timeseries.database.server import Server, inspect_server
-from timeseries.errors import InvalidInputError
 from timeseries.maintenance import refresh, retention
 from timeseries.maintenance.jobs import Jobs
 from timeseries.maintenance.policies import Policies
 from timeseries.maintenance.retainer import Retainer
 from timeseries.maintenance.retention_record import lengthen_keep
 from timeseries.model.events import Event, RecordResult, Rejection
+from timeseries.progress import Progress
 from timeseries.schema.revisions import require_current, revision_of
 from timeseries.settings import Settings
 from timeseries.writer.writer import OnFull, Writer
@@ -144,15 +144,9 @@ class Store:
 
         self._retainer.start("a writer's store")
         return Writer(
-            partial(record.record, self.pool),
-            batch_size=batch_size,
-            flush_interval=flush_interval,
-            max_pending=max_pending,
-            on_full=on_full,
-            on_rejected=on_rejected,
-            spool=spool,
-            close_timeout=close_timeout,
-        )
+            partial(record.record, self.pool), batch_size=batch_size, flush_interval=flush_interval,
+            max_pending=max_pending, on_full=on_full, on_rejected=on_rejected, spool=spool, close_timeout=close_timeout,
+        )  # fmt: skip
 
     def import_file(
         self,
@@ -162,40 +156,19 @@ class Store:
         connections: int = 2,
         naive_timezone: str | None = None,
         match_names: bool = False,
-        progress: Callable[[int, int], None] | None = None,
+        progress: Progress = None,
     ) -> ImportResult:
-        """Store a file of events: CSV, gzipped CSV or Parquet, see `timeseries.files.importing.import_file`; or a
-        SQLite database with its cameras, see `timeseries.files.import_sqlite.import_database`, which alone knows
-        `match_names`.
+        """Store a file of events: CSV, gzipped CSV, Parquet, or a SQLite database with its cameras, which alone knows
+        `match_names`; see `timeseries.files.importing.import_file`.
         """
-        from timeseries.files import import_sqlite, importing
-        from timeseries.files.sqlite_reader import is_sqlite
+        from timeseries.files import importing
 
-        if is_sqlite(Path(events)):
-            if cameras is not None:
-                raise InvalidInputError(f"{events} has its cameras in it; leave out the file {cameras}")
-            return import_sqlite.import_database(
-                self.pool,
-                self.cameras,
-                Path(events),
-                naive_timezone=naive_timezone,
-                match_names=match_names,
-                connections=connections,
-                progress=progress,
-            )
         return importing.import_file(
-            self.pool,
-            self.cameras,
-            Path(events),
-            Path(cameras) if cameras is not None else None,
-            connections=connections,
-            naive_timezone=naive_timezone,
-            progress=progress,
-        )
+            self.pool, self.cameras, Path(events), Path(cameras) if cameras is not None else None,
+            connections=connections, naive_timezone=naive_timezone, match_names=match_names, progress=progress,
+        )  # fmt: skip
 
-    def prune(
-        self, keep: timedelta | None = None, *, progress: Callable[[int, int], None] | None = None
-    ) -> retention.PruneResult:
+    def prune(self, keep: timedelta | None = None, *, progress: Progress = None) -> retention.PruneResult:
         """Remove raw rows older than `keep`, by default `TIMESERIES_KEEP`, else what the database records; the averages
         stay. Where there is a `keep`, it is recorded and rules from now on. See
         `timeseries.maintenance.retention.prune`.
@@ -210,7 +183,7 @@ class Store:
         of: Sequence[Camera | UUID | str] | None = None,
         start: datetime | None = None,
         end: datetime | None = None,
-        progress: Callable[[int, int], None] | None = None,
+        progress: Progress = None,
     ) -> ExportResult:
         """Write events, an aggregate or the cameras to a CSV or Parquet file; see `timeseries.files.export.export`."""
         from timeseries.files import export
@@ -219,7 +192,7 @@ class Store:
             self.pool, self.cameras, relation, Path(path), of=of, start=start, end=end, progress=progress
         )
 
-    def backup(self, path: Path | str, *, progress: Callable[[int, int], None] | None = None) -> BackupResult:
+    def backup(self, path: Path | str, *, progress: Progress = None) -> BackupResult:
         """Write the whole database as it is now into a file; `timeseries.backup.dump.backup` says how, and
         `timeseries.restore` puts it into another database.
         """
@@ -228,11 +201,7 @@ class Store:
         return dump.backup(self.url, Path(path), settings=self.settings, progress=progress)
 
     def refresh(
-        self,
-        start: datetime | None = None,
-        end: datetime | None = None,
-        *,
-        progress: Callable[[int, int], None] | None = None,
+        self, start: datetime | None = None, end: datetime | None = None, *, progress: Progress = None
     ) -> tuple[refresh.Refreshed, ...]:
         """Compute the aggregates of a range again; nothing is erased. See `timeseries.maintenance.refresh.refresh`."""
         return refresh.refresh(self.pool, start, end, progress=progress)

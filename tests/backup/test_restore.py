@@ -19,7 +19,7 @@ from timeseries import (
     Store,
     restore,
 )
-from timeseries.backup.archive import Manifest, opened, write_dump, write_manifest
+from timeseries.backup.archive import Manifest, open_backup, write_dump, write_manifest
 from timeseries.backup.programs import find_program
 from timeseries.settings import Settings
 
@@ -63,7 +63,7 @@ def test_a_dump_of_the_tables_alone_is_found_out(filled: Store, server: RunningS
     run(words, check=True, capture_output=True)  # type: ignore[arg-type]
     partial = tmp_path / "partial.backup"
     with (
-        opened(made.path) as (manifest, _),
+        open_backup(made.path) as (manifest, _),
         partial.open("w+b") as file,
         (tmp_path / "partial.dump").open("rb") as dump,
     ):
@@ -116,7 +116,7 @@ def test_rights_of_other_roles_come_back(store: Store, server: RunningServer, tm
             with psycopg.connect(store.url) as connection:
                 connection.execute("GRANT SELECT ON occupancy_hourly TO backup_reader")
             made = store.backup(tmp_path / "store.backup")
-            with opened(made.path) as (manifest, _):
+            with open_backup(made.path) as (manifest, _):
                 assert "backup_reader" in manifest.roles
             restore(target, made.path)
             with psycopg.connect(target) as connection:

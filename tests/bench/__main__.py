@@ -33,7 +33,7 @@ from timeseries.cli.output import print_table
 from timeseries.database.connections import create_engine
 from timeseries.ingest.batches import from_events
 from timeseries.ingest.record import BATCH_SIZE
-from timeseries.model.relations import COLUMNS
+from timeseries.model.relations import OCCUPANCY
 from timeseries.schema.orm import OccupancyEventRow
 from timeseries.settings import Settings
 
@@ -83,7 +83,7 @@ class Bench:
         return number / seconds
 
     def limit(self) -> int:
-        statement = f"COPY occupancy_events ({', '.join(COLUMNS['occupancy'])}) FROM STDIN (FORMAT BINARY)"
+        statement = f"COPY occupancy_events ({', '.join(OCCUPANCY.columns)}) FROM STDIN (FORMAT BINARY)"
         with psycopg.connect(self.url) as connection:
             for payload in self.payloads:
                 with connection.cursor().copy(statement) as copy:
@@ -145,7 +145,7 @@ class Bench:
     def bulk_insert(self) -> int:
         engine = create_engine(self.url)
         with Session(engine) as session:
-            rows = [{key: getattr(event, key) for key in COLUMNS["occupancy"][:3]} for event in self.events[:SLOW]]
+            rows = [{key: getattr(event, key) for key in OCCUPANCY.columns[:3]} for event in self.events[:SLOW]]
             session.execute(OccupancyEventRow.__table__.insert(), rows)  # type: ignore[attr-defined]
             session.commit()
         engine.dispose()

@@ -18,7 +18,7 @@ import pytest
 from tests.support.faults import AT, series
 from timeseries import OccupancyEvent, RecordResult, Writer
 from timeseries.model.events import Event
-from timeseries.writer.checkpoint import Mark
+from timeseries.writer.checkpoint import SpoolCheckpoint
 from timeseries.writer.spool import Spool
 
 ACKNOWLEDGING = """
@@ -32,7 +32,7 @@ spool = Spool(Path(sys.argv[1]))
 for i in range(20):
     spool.append(OccupancyEvent(uuid.UUID(int=7), datetime(2026, 9, 1, tzinfo=UTC) + timedelta(seconds=i), i))
 if sys.argv[2:]:
-    spool._mark.write = lambda *positions: os._exit(0)
+    spool._checkpoint.write = lambda *positions: os._exit(0)
     spool.append(OccupancyEvent(uuid.UUID(int=7), datetime(2026, 9, 2, tzinfo=UTC), 20))
 os._exit(0)
 """
@@ -111,7 +111,7 @@ def test_a_mark_that_is_not_its_own_is_not_believed(killed: Callable[..., Path],
     elif mark == "torn":
         beside.write_bytes(beside.read_bytes()[:7])
     else:
-        Mark(beside).write(1, 10, 10)
+        SpoolCheckpoint(beside).write(1, 10, 10)
     spool = Spool(path)
     assert (len(spool), spool.damaged) == (20, 0)
     assert len(spool.take(100)[1]) == 20

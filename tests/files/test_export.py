@@ -30,8 +30,8 @@ from timeseries import (
     UnknownCameraError,
 )
 from timeseries.cli import main
-from timeseries.files.export import RELATIONS
-from timeseries.maintenance.policy_rules import SOURCES as AGGREGATES
+from timeseries.files.export import EXPORTABLE
+from timeseries.model.relations import AGGREGATES
 from timeseries.settings import Settings
 
 START = datetime(2026, 5, 4, tzinfo=UTC)
@@ -160,7 +160,7 @@ def test_cameras_and_a_range_choose_what_is_exported(filled: Store, tmp_path: Pa
 
 @pytest.mark.parametrize("suffix", [".csv", ".parquet"])
 def test_connection_strings_never_leave(filled: Store, tmp_path: Path, suffix: str) -> None:
-    for relation in RELATIONS:
+    for relation in EXPORTABLE:
         path = tmp_path / f"{relation}{suffix}"
         assert filled.export(relation, path).rows
         assert "connection_string" not in records(path)[0]
@@ -168,7 +168,7 @@ def test_connection_strings_never_leave(filled: Store, tmp_path: Path, suffix: s
             assert str(camera.connection_string) not in str(records(path))
 
 
-@pytest.mark.parametrize("relation", RELATIONS)
+@pytest.mark.parametrize("relation", EXPORTABLE)
 def test_an_export_without_a_row_has_the_same_columns(store: Store, tmp_path: Path, relation: str) -> None:
     store.export(relation, tmp_path / "none.csv")
     store.export(relation, tmp_path / "none.parquet")

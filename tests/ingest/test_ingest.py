@@ -18,7 +18,8 @@ from tests.support.faults import opened, own_cluster
 from tests.support.peak_memory import peak_memory
 from tests.support.servers import RunningServer
 from timeseries import HealthLog, InvalidInputError, OccupancyEvent, ServerKind, ServerUnavailableError, Store
-from timeseries.ingest.batches import DAY, Batch, camera_array, from_events
+from timeseries.ingest.batches import DAY_MICROSECONDS, Batch, camera_array, from_events
+from timeseries.model.relations import OCCUPANCY
 from timeseries.settings import Settings
 
 AT = datetime(2026, 9, 1, 12, 0, tzinfo=UTC)
@@ -130,7 +131,7 @@ def test_one_call_may_touch_more_chunks_than_the_server_has_locks(
         camera = store.cameras.add("lot").id
         events = [OccupancyEvent(camera, AT - timedelta(days=15 * i), 1) for i in range(600)]  # 9,000 days
         with monkeypatch.context() as patched:
-            patched.setattr("timeseries.ingest.batches.LARGEST_SPAN", 9_001 * DAY)
+            patched.setattr("timeseries.ingest.batches.LARGEST_SPAN", 9_001 * DAY_MICROSECONDS)
             with pytest.raises(ServerUnavailableError, match="out of shared memory"):
                 store.record(events)
         assert store.record(events).inserted == 600
@@ -254,7 +255,7 @@ def test_an_enum_of_statuses_and_a_whole_float_are_stored(store: Store) -> None:
 
 def test_slices_come_to_an_end_whatever_the_times_are() -> None:
     times: Any = np.array([math.nan, math.nan])
-    batch = Batch("occupancy", np.arange(2), camera_array([bytes(16)] * 2), times, np.array([1, 2], dtype=np.int32))
+    batch = Batch(OCCUPANCY, np.arange(2), camera_array([bytes(16)] * 2), times, np.array([1, 2], dtype=np.int32))
     assert [len(part) for part, _ in zip(batch.slices(10), range(5), strict=False)] == [1, 1]
 
 

@@ -14,8 +14,9 @@ import pytest
 
 from timeseries import InvalidInputError, Store
 from timeseries.ingest.batches import Batch
-from timeseries.ingest.frames import columns_of, family_of, parse, part
-from timeseries.model.events import EPOCH, MICROSECOND
+from timeseries.ingest.frames import columns_of, family_of, slice_columns, to_batch
+from timeseries.model.events import MICROSECOND, POSTGRES_EPOCH
+from timeseries.model.relations import OCCUPANCY
 
 AT = datetime(2026, 9, 1, 12, tzinfo=UTC)
 LOT = uuid.UUID(int=7)
@@ -24,7 +25,7 @@ IDS = {"lot": LOT.bytes, str(LOT): LOT.bytes}
 
 def parsed(frame: Any) -> tuple[Batch, dict[int, str]]:
     columns, rows = columns_of(frame)
-    return parse(part(columns, 0, rows), family_of("the table", list(columns)), IDS)
+    return to_batch(slice_columns(columns, 0, rows), family_of("the table", list(columns)), IDS)
 
 
 def frame(rows: int, **columns: Any) -> pd.DataFrame:
@@ -103,7 +104,7 @@ def test_values_are_what_was_meant() -> None:
     moments = [AT.astimezone(timezone(timedelta(hours=2))), AT + timedelta(seconds=1)]
     batch, reasons = parsed(frame(2, timestamp=pd.Series(moments, dtype=object), occupied_count=["3.0", "4"]))
     assert reasons == {}
-    assert [EPOCH + time * MICROSECOND for time in batch.times.tolist()] == moments
+    assert [POSTGRES_EPOCH + time * MICROSECOND for time in batch.times.tolist()] == moments
     assert batch.counts is not None
     assert batch.counts.tolist() == [3, 4]
 
@@ -131,7 +132,7 @@ def test_a_camera_is_known_by_its_name_and_its_id(cameras: Any) -> None:
     columns, rows = columns_of(given)
     assert rows == 2
     columns["camera"] = columns.pop("camera_id")
-    batch, reasons = parse(part(columns, 0, rows), "occupancy", IDS)
+    batch, reasons = to_batch(slice_columns(columns, 0, rows), OCCUPANCY, IDS)
     assert reasons == {}
     assert batch.cameras.tolist() == [LOT.bytes] * 2
 

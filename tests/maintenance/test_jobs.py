@@ -86,7 +86,7 @@ def test_resuming_waits_for_another_refresh(store: Store, monkeypatch: pytest.Mo
         pauses.append(seconds)
         other.rollback()
 
-    monkeypatch.setattr("timeseries.maintenance.refresh.time.sleep", let_go)
+    monkeypatch.setattr("timeseries.database.retries.time.sleep", let_go)
     with psycopg.connect(store.url) as other:
         other.execute("LOCK TABLE _timescaledb_catalog.continuous_aggs_invalidation_threshold")
         assert store.jobs.resume()

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from timeseries import InvalidInputError, ServerKind, Store
 from timeseries.database.connections import connected
 from timeseries.maintenance import jobs
-from timeseries.maintenance.policy_rules import RAW, RELATIONS, SOURCES, RelationPolicies, contradictions
+from timeseries.maintenance.policy_rules import RelationPolicies, contradictions
+from timeseries.model.relations import AGGREGATES, RAW_TABLES, RELATIONS
 from timeseries.monitoring.status import read_status
 
 COMMUNITY = pytest.mark.kinds(ServerKind.COMMUNITY)
@@ -39,9 +40,9 @@ def alter(store: Store, relation: str, job: str, change: str) -> None:
 def test_the_policies_of_a_fresh_database_keep_raw_rows_for_90_days_and_averages_for_good(store: Store) -> None:
     policies = {policy.relation: policy for policy in store.policies.list()}
     assert tuple(policies) == RELATIONS
-    assert {policies[name].drop_after for name in RAW} == {timedelta(days=90)}
-    assert {policies[name].drop_after for name in SOURCES} == {None}
-    assert all(policies[name].schedule_interval for name in SOURCES)
+    assert {policies[name].drop_after for name in RAW_TABLES} == {timedelta(days=90)}
+    assert {policies[name].drop_after for name in AGGREGATES} == {None}
+    assert all(policies[name].schedule_interval for name in AGGREGATES)
     assert read_status(store.pool).problems == ()
 
 

@@ -16,7 +16,9 @@ from tests.support.servers import RunningServer
 from timeseries import ConfigurationError, HealthLog, OccupancyEvent, ServerKind, Store
 from timeseries.cli.main import main
 from timeseries.database.server import Server
-from timeseries.monitoring.checks import KNOWN_BAD, server_problems
+from timeseries.maintenance.policies import read_policies
+from timeseries.model.relations import AGGREGATES
+from timeseries.monitoring.checks import KNOWN_BAD, allowed_lag, server_problems
 from timeseries.monitoring.status import read_status
 from timeseries.schema import migrations
 
@@ -146,6 +148,17 @@ def test_a_library_that_is_not_the_one_of_the_database_is_named(server: RunningS
             migrations.migrate(url)
     finally:
         server.drop()
+
+
+@COMMUNITY
+def test_status_and_the_alerts_allow_an_aggregate_the_same_lag(store: Store) -> None:
+    store.policies.set("occupancy_weekday", end_offset="2 days", schedule_interval="5 hours")
+    with store.pool.connection() as connection:
+        policies = read_policies(connection).relations
+        alerts: dict[str, float] = dict(connection.execute("SELECT name, allowed_seconds FROM store_lag()").fetchall())
+    allowed = {name: allowed_lag(aggregate, policies[name]) for name, aggregate in AGGREGATES.items()}
+    assert {name: timedelta(seconds=seconds) for name, seconds in alerts.items()} == allowed
+    assert allowed["occupancy_weekday"] == timedelta(days=3, hours=15)
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from click.testing import CliRunner
 from timeseries import HealthLog, OccupancyEvent, ServerKind, Store
 from timeseries.cli import main
 from timeseries.model.events import Event
-from timeseries.monitoring.checks import IS_STALE
+from timeseries.monitoring.checks import SELECT_STALE
 from timeseries.monitoring.status import read_status
 
 DAY = timedelta(days=1)
@@ -108,5 +108,5 @@ def test_whether_an_aggregate_is_stale_is_asked_of_the_newest_chunks_only(store:
     store.record(OccupancyEvent(camera, now - days * DAY, 1) for days in range(30))
     with store.pool.connection() as connection:
         values = {"watermark": now - 2 * DAY, "patience": timedelta(hours=1)}
-        plan = connection.execute("EXPLAIN " + IS_STALE.format(events="occupancy_events"), values).fetchall()
+        plan = connection.execute("EXPLAIN " + SELECT_STALE.format(events="occupancy_events"), values).fetchall()
     assert 0 < sum(" on _hyper_" in line for (line,) in plan) <= 4

@@ -74,11 +74,11 @@ class Keyring:
             raise SecretError(f"a connection string is only stored encrypted, and there is no key: {REMEDY}")
         key_id, cipher = next(iter(self._ciphers.items()))
         nonce = os.urandom(NONCE_BYTES)
-        sealed = nonce + cipher.encrypt(nonce, plaintext.encode(), camera_id.bytes)
-        return f"v1.{key_id}.{base64.urlsafe_b64encode(sealed).decode()}"
+        encrypted = nonce + cipher.encrypt(nonce, plaintext.encode(), camera_id.bytes)
+        return f"v1.{key_id}.{base64.urlsafe_b64encode(encrypted).decode()}"
 
-    def plaintext(self, text: str, camera_id: UUID) -> str:
-        """The plaintext of what may be ciphertext of ours already. Raises SecretError where that does not open."""
+    def decrypt_if_encrypted(self, text: str, camera_id: UUID) -> str:
+        """The plaintext of a text that may be ciphertext. Raises SecretError where it is and cannot be decrypted."""
         return self.decrypt(text, camera_id) if CIPHERTEXT.fullmatch(text) else text
 
     def decrypt(self, ciphertext: str, camera_id: UUID) -> str:
@@ -91,8 +91,8 @@ class Keyring:
                 f"the connection string of camera {camera_id} needs key {key_id}; {REMEDY}, or add that key"
             )
         try:
-            sealed = base64.b64decode(ciphertext.rpartition(".")[2], altchars=b"-_", validate=True)
-            opened = self._ciphers[key_id].decrypt(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], camera_id.bytes)
+            encrypted = base64.b64decode(ciphertext.rpartition(".")[2], altchars=b"-_", validate=True)
+            opened = self._ciphers[key_id].decrypt(encrypted[:NONCE_BYTES], encrypted[NONCE_BYTES:], camera_id.bytes)
         except (InvalidTag, ValueError):
             raise SecretError(
                 f"the connection string of camera {camera_id} does not open with key {key_id}:"

@@ -13,6 +13,7 @@ import psycopg
 from psycopg import sql
 
 from timeseries.database.connections import conninfo, translated_errors
+from timeseries.database.rows import row, value
 from timeseries.errors import InvalidInputError
 
 SQL = (Path(__file__).parent / "roles.sql").read_text()
@@ -41,8 +42,8 @@ def grant(
     """Give roles exactly the rights of their kind, in one transaction; it can be repeated.
 
     `owner` migrates, prunes and sets policies without being a superuser; it may be named before the first migration.
-    An `ingest` role stores events. A `reader` asks for averages and sees no raw row and no connection string. What
-    anybody may do by default and nobody needs (making jobs, temporary tables) is taken away.
+    An `ingest` role stores events. A `reader` asks for averages and sees no raw row and no connection string.
+    Privileges of PUBLIC that nothing needs (background jobs, temporary tables) are revoked.
 
     With `passwords`, one a role in the order owner, ingest, readers, roles that are missing are created, and each gets
     its password; the server is sent only what SCRAM derives from it.
@@ -61,20 +62,20 @@ def grant(
         for name, password in zip(names, passwords, strict=False):
             set_password(connection, name, password)
         for name in names:
-            check(connection, name)
+            check_role(connection, name)
         database = sql.Identifier(connection.info.dbname)
-        migrated = exists(connection, "SELECT FROM pg_class WHERE oid = to_regclass('public.cameras')")
+        migrated = value(connection, "SELECT to_regclass('public.cameras') IS NOT NULL")
         if owner:
-            run(connection, "owner", role=sql.Identifier(owner), database=database)
+            run_block(connection, "owner", role=sql.Identifier(owner), database=database)
             if migrated:
                 connection.execute("SELECT set_config('timeseries.owner', %s, true)", [owner])
-                run(connection, "belongings")
+                run_block(connection, "belongings")
         if migrated or ingest or readers:
-            run(connection, "closed", database=database)
+            run_block(connection, "closed", database=database)
         for kind, roles in (("ingest", ingest), ("reader", readers)):
             for name in roles:
-                run(connection, "nothing", role=sql.Identifier(name), database=database)
-                run(
+                run_block(connection, "nothing", role=sql.Identifier(name), database=database)
+                run_block(
                     connection, kind, role=sql.Identifier(name), database=database,
                     connections=sql.Literal(limits.connections),
                     statement_timeout=sql.Literal(f"{limits.statement // timedelta(milliseconds=1)}ms"),
@@ -82,37 +83,33 @@ def grant(
 
 
 def audit(connection: psycopg.Connection[Any]) -> list[str]:
-    """What is wrong with the rights in a migrated database, a sentence each with the remedy; empty when all is well.
+    """Deviations of the privileges in a migrated database, a sentence each with the remedy; empty when all is well.
 
-    It looks at every role that was granted and at what anybody may do; any role may ask.
+    Checks every role that was granted, and PUBLIC; any role may ask.
     """
     return [row[0] for row in connection.execute(BLOCKS["audit"]).fetchall()]
 
 
-def run(connection: psycopg.Connection[Any], block: str, **names: sql.Composable) -> None:
+def run_block(connection: psycopg.Connection[Any], block: str, **names: sql.Composable) -> None:
     connection.execute(sql.SQL(BLOCKS[block]).format(**names) if names else BLOCKS[block])
 
 
-def exists(connection: psycopg.Connection[Any], query: LiteralString, *values: object) -> bool:
-    return connection.execute(query, values).fetchone() is not None
-
-
-def check(connection: psycopg.Connection[Any], name: str) -> None:
-    """Refuse a role that is not there, and one that no right binds."""
-    row = connection.execute("SELECT rolsuper FROM pg_roles WHERE rolname = %s", [name]).fetchone()
-    if row is None:
+def check_role(connection: psycopg.Connection[Any], name: str) -> None:
+    """Refuse a role that does not exist, and a superuser, because no privilege restricts one."""
+    superuser = value(connection, "SELECT rolsuper FROM pg_roles WHERE rolname = %s", [name])
+    if superuser is None:
         raise InvalidInputError(
             f"no role has the name {name!r}; create it (CREATE ROLE … LOGIN), or give its password on standard input"
             " with --password-stdin and it is created"
         )
-    if row[0]:
+    if superuser:
         raise InvalidInputError(f"the role {name!r} is a superuser, whom no rights bind; name another")
 
 
 def set_password(connection: psycopg.Connection[Any], name: str, password: str) -> None:
     """Make the role if it is missing; only a verifier made here goes to the server, whose log may hold statements."""
     role = sql.Identifier(name)
-    if not exists(connection, "SELECT FROM pg_roles WHERE rolname = %s", name):
+    if row(connection, "SELECT FROM pg_roles WHERE rolname = %s", [name]) is None:
         connection.execute(sql.SQL("CREATE ROLE {} LOGIN").format(role))
     verifier = connection.pgconn.encrypt_password(password.encode(), name.encode(), b"scram-sha-256").decode()
     connection.execute(sql.SQL("ALTER ROLE {} LOGIN PASSWORD {}").format(role, sql.Literal(verifier)))

@@ -1,18 +1,18 @@
-"""Another key for the connection strings that are stored, and a look at whether all of them open."""
+"""Rotation of the key that encrypts connection strings, and a check that all of them can be decrypted."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from timeseries.access.keyring import REMEDY, Keyring, key_id_of
 from timeseries.database.connections import Pool, connected
 from timeseries.errors import SecretError
+from timeseries.progress import Progress, track
 
-STORED = "SELECT id, connection_string FROM public.cameras WHERE connection_string IS NOT NULL ORDER BY id"
-# What somebody else stored meanwhile is newer than what was read, and stays.
-SWAP = "UPDATE public.cameras SET connection_string = %s WHERE id = %s AND connection_string = %s"
+SELECT_CIPHERTEXTS = "SELECT id, connection_string FROM public.cameras WHERE connection_string IS NOT NULL ORDER BY id"
+# Compare and swap: a connection string that was changed since it was read is newer, and stays.
+SWAP_CIPHERTEXT = "UPDATE public.cameras SET connection_string = %s WHERE id = %s AND connection_string = %s"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,7 @@ class Keys:
     def check(self) -> KeyCheck:
         """Open every connection string, and show none. Raises ServerUnavailableError or NotMigratedError."""
         with connected(self._pool) as connection:
-            rows = connection.execute(STORED).fetchall()
+            rows = connection.execute(SELECT_CIPHERTEXTS).fetchall()
         problems = []
         for camera_id, ciphertext in rows:
             try:
@@ -68,7 +68,7 @@ class Keys:
         ]
         return KeyCheck(tuple(keys), tuple(problems))
 
-    def rotate(self, *, progress: Callable[[int, int], None] | None = None) -> RotationResult:
+    def rotate(self, *, progress: Progress = None) -> RotationResult:
         """Encrypt what older keys encrypted with the first one, each camera in a transaction of its own.
 
         It can be interrupted and run again, beside services that read: they need both keys until it is through. One
@@ -79,18 +79,16 @@ class Keys:
         if not self._keyring.key_ids:
             raise SecretError(f"there is no key to encrypt with: {REMEDY}")
         with connected(self._pool) as connection:
-            rows = connection.execute(STORED).fetchall()
+            rows = connection.execute(SELECT_CIPHERTEXTS).fetchall()
             connection.commit()
             old = [row for row in rows if key_id_of(row[1]) != self._keyring.key_ids[0]]
             problems, rotated = [], 0
-            for done, (camera_id, ciphertext) in enumerate(old, 1):
+            for camera_id, ciphertext in track(old, progress):
                 try:
                     renewed = self._keyring.encrypt(self._keyring.decrypt(ciphertext, camera_id), camera_id)
                 except SecretError as error:
                     problems.append(str(error))
                     continue
                 with connection.transaction():
-                    rotated += connection.execute(SWAP, [renewed, camera_id, ciphertext]).rowcount
-                if progress is not None:
-                    progress(done, len(old))
+                    rotated += connection.execute(SWAP_CIPHERTEXT, [renewed, camera_id, ciphertext]).rowcount
         return RotationResult(rotated, len(old) - rotated - len(problems), tuple(problems))

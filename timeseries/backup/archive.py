@@ -72,7 +72,7 @@ def _member(name: str, size: int) -> tarfile.TarInfo:
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[tuple[Manifest, IO[bytes]]]:
+def open_backup(path: Path) -> Iterator[tuple[Manifest, IO[bytes]]]:
     """The manifest of a backup and its dump, ready to be read. Raises BackupError where it is no whole backup."""
     with ExitStack() as stack:
         try:

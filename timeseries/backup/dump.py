@@ -3,29 +3,30 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from subprocess import PIPE
-from typing import Any
 
 import psycopg
 from psycopg import sql
 
-from timeseries.atomic_file import draft
+from timeseries.atomic_file import atomic_write
 from timeseries.backup.archive import Manifest, write_dump, write_manifest
 from timeseries.backup.programs import find_program, running, target
 from timeseries.database.connections import Connection, conninfo, translated_errors
+from timeseries.database.rows import row, value
 from timeseries.database.server import Server, inspect_server
 from timeseries.errors import ServerUnavailableError
 from timeseries.maintenance.jobs import list_jobs, postpone_retention
+from timeseries.progress import Progress
 from timeseries.settings import Settings
 
-# Before the snapshot: what is locked, retention and compression can no longer take away from under it.
-LOCK = "LOCK TABLE public.cameras, public.occupancy_events, public.health_logs IN ACCESS SHARE MODE"
-UNLIMITED = """
+# Taken before the snapshot, because retention and compression cannot drop or rewrite chunks of a locked hypertable.
+LOCK_TABLES = "LOCK TABLE public.cameras, public.occupancy_events, public.health_logs IN ACCESS SHARE MODE"
+SET_SNAPSHOT_LIMITS = """
     SET LOCAL timezone = 'UTC';
     SET LOCAL lock_timeout = '60s';
     SET LOCAL statement_timeout = 0;
@@ -34,9 +35,9 @@ UNLIMITED = """
 POSTPONED = timedelta(hours=1)
 POSTPONE_EVERY = timedelta(minutes=10)
 
-# Tables, under the names that people know; hypertables as a whole. The last run of retention is in no backup: where its
-# row is missing retention is paused.
-RELATIONS = """
+# Tables by their public names, hypertables as a whole. `retention_run` is in no backup, because retention is paused
+# where its row is missing.
+SELECT_RELATIONS = """
     SELECT CASE n.nspname WHEN 'public' THEN c.relname::text ELSE n.nspname || '.' || c.relname END,
            n.nspname::text, c.relname::text
     FROM pg_catalog.pg_class AS c
@@ -51,12 +52,12 @@ MATERIALIZATIONS = """
     JOIN _timescaledb_catalog.hypertable AS h ON h.id = a.mat_hypertable_id
     ORDER BY a.mat_hypertable_id
 """
-DUMPED_TABLES = """
+COUNT_DUMPED_TABLES = """
     SELECT count(*) FROM pg_catalog.pg_class AS c
     JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
     WHERE c.relkind = 'r' AND n.nspname <> 'information_schema' AND n.nspname NOT LIKE 'pg\\_%'
 """
-ROLES = """
+SELECT_ROLES = """
     SELECT DISTINCT r.rolname::text
     FROM (SELECT nspacl FROM pg_catalog.pg_namespace WHERE nspname IN ('public', 'timeseries')
           UNION ALL SELECT relacl FROM pg_catalog.pg_class
@@ -82,13 +83,7 @@ class BackupResult:
     counts: dict[str, int]
 
 
-def backup(
-    url: str,
-    path: Path,
-    *,
-    settings: Settings | None = None,
-    progress: Callable[[int, int], None] | None = None,
-) -> BackupResult:
+def backup(url: str, path: Path, *, settings: Settings | None = None, progress: Progress = None) -> BackupResult:
     """Write the database as it is at one moment into a file, while writers go on.
 
     The rows are counted in the snapshot that pg_dump reads; `restore` compares. The file is there when it is whole; an
@@ -101,13 +96,13 @@ def backup(
         InvalidInputError: the file cannot be written.
     """
     settings = settings or Settings.from_environment()
-    with translated_errors(), draft(path, private=True) as name, psycopg.connect(conninfo(url)) as connection:
+    with translated_errors(), atomic_write(path, private=True) as name, psycopg.connect(conninfo(url)) as connection:
         left_out, at_least = _left_out(connection)
         program, version = find_program("pg_dump", at_least, settings)
         postpone_retention(connection, POSTPONED)
         connection.commit()
         with _snapshot(connection) as (snapshot, created_at), name.open("r+b") as file:
-            tables = _value(connection, DUMPED_TABLES)
+            tables = value(connection, COUNT_DUMPED_TABLES)
             database, environment = target(url, connection)
             words: list[str | Path] = [
                 program, "--format=custom", "--verbose", "--no-password",
@@ -119,8 +114,8 @@ def backup(
                 size, digest = write_dump(file, process.stdout, _Postponed(url).again)
             manifest = Manifest(
                 created_at, inspect_server(connection),
-                _value(connection, "SELECT version_num FROM public.alembic_version"),
-                count_rows(connection), tuple(role for (role,) in connection.execute(ROLES).fetchall()),
+                value(connection, "SELECT version_num FROM public.alembic_version"),
+                count_rows(connection), tuple(role for (role,) in connection.execute(SELECT_ROLES).fetchall()),
                 version, size, digest,
             )  # fmt: skip
             write_manifest(file, manifest)
@@ -129,11 +124,11 @@ def backup(
 
 def count_rows(connection: Connection) -> dict[str, int]:
     """Rows of every table, of what the continuous aggregates have materialized, and background jobs."""
-    relations = connection.execute(RELATIONS).fetchall()
-    if _value(connection, "SELECT to_regclass('_timescaledb_catalog.continuous_agg')"):
+    relations = connection.execute(SELECT_RELATIONS).fetchall()
+    if value(connection, "SELECT to_regclass('_timescaledb_catalog.continuous_agg')"):
         relations += connection.execute(MATERIALIZATIONS).fetchall()
     counts = {
-        label: _value(connection, sql.SQL("SELECT count(*) FROM {}").format(sql.Identifier(schema, name)))
+        label: value(connection, sql.SQL("SELECT count(*) FROM {}").format(sql.Identifier(schema, name)))
         for label, schema, name in relations
         if label != "alembic_version"
     }
@@ -141,11 +136,11 @@ def count_rows(connection: Connection) -> dict[str, int]:
 
 
 def _left_out(connection: Connection) -> tuple[list[str], int]:
-    """What pg_dump leaves out, and the major version that can. A server has pg_cron in one database only: a copy of it
-    could be restored nowhere else, and its jobs are those of the database that they came from.
+    """The exclusions for pg_dump, and the lowest major version that knows them. pg_cron is excluded, because a server
+    has it in one database only: a copy could not be restored, and its jobs belong to the original.
     """
     options, major = ["--exclude-table-data=timeseries.retention_run"], connection.info.server_version // 10_000
-    if _value(connection, "SELECT EXISTS (SELECT FROM pg_catalog.pg_extension WHERE extname = 'pg_cron')"):
+    if value(connection, "SELECT EXISTS (SELECT FROM pg_catalog.pg_extension WHERE extname = 'pg_cron')"):
         return [*options, "--exclude-extension=pg_cron"], max(major, 17)
     return options, major
 
@@ -157,29 +152,19 @@ def _snapshot(connection: Connection) -> Iterator[tuple[str, datetime]]:
     connection.read_only = True
     with connection.transaction():
         try:
-            connection.execute(UNLIMITED)
-            connection.execute(LOCK)
+            connection.execute(SET_SNAPSHOT_LIMITS)
+            connection.execute(LOCK_TABLES)
         except psycopg.errors.LockNotAvailable as error:
             raise ServerUnavailableError(
                 "the tables are locked; end the transaction that locks them, and try again"
             ) from error
-        yield _row(connection, "SELECT pg_export_snapshot(), clock_timestamp()")
-
-
-def _row(connection: Connection, query: Any) -> Any:
-    row = connection.execute(query).fetchone()
-    assert row is not None  # noqa: S101 - a query without condition has one row
-    return row
-
-
-def _value(connection: Connection, query: Any) -> Any:
-    return _row(connection, query)[0]
+        yield row(connection, "SELECT pg_export_snapshot(), clock_timestamp()")
 
 
 class _Progress:
     """Counts the tables that pg_dump says it is at."""
 
-    def __init__(self, progress: Callable[[int, int], None] | None, total: int) -> None:
+    def __init__(self, progress: Progress, total: int) -> None:
         self._progress = progress
         self._total = total
         self._done = 0

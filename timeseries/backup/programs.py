@@ -79,6 +79,27 @@ def target(url: str, connection: Connection) -> tuple[str, dict[str, str]]:
     return f"--dbname={make_conninfo(**options)}", environment
 
 
+class _Listener(threading.Thread):
+    """Reads a program's standard error to its end: `on_line` gets each line, and its last errors are kept."""
+
+    def __init__(self, process: subprocess.Popen[bytes], stderr: IO[bytes], on_line: Callable[[str], None]) -> None:
+        super().__init__(daemon=True)
+        self.said: deque[str] = deque(maxlen=5)
+        self.raised: Exception | None = None
+        self._process, self._stderr, self._on_line = process, stderr, on_line
+
+    def run(self) -> None:
+        for line in self._stderr:
+            text = line.decode(errors="replace").strip()
+            try:
+                self._on_line(text)
+            except Exception as error:  # the rest is read all the same, because the program would block on a full pipe
+                self.raised = self.raised or error
+                self._process.kill()
+            if "error:" in text or (self.said and text.startswith(("DETAIL:", "HINT:", "Command was:"))):
+                self.said.append(text[:500])
+
+
 @contextmanager
 def running(
     words: Sequence[str | Path],
@@ -88,32 +109,18 @@ def running(
     stdout: int | None = subprocess.DEVNULL,
     on_line: Callable[[str], None] = lambda line: None,
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """Run a program during the block and wait for its end; `on_line` gets what it says on standard error.
+    """Run a program during the block and wait for its end; `on_line` gets each line of its standard error.
 
-    It is stopped where the block or `on_line` fails. Raises BackupError with its last words where it failed.
+    It is killed where the block or `on_line` raises. Raises BackupError with its last errors where it fails.
     """
-    said: deque[str] = deque(maxlen=5)
-    raised: list[Exception] = []
-
-    def listen(stream: IO[bytes]) -> None:
-        for line in stream:
-            text = line.decode(errors="replace").strip()
-            try:
-                on_line(text)
-            except Exception as error:  # unread, the program would wait for a reader for ever
-                raised.append(error)
-                process.kill()
-            if "error:" in text or (said and text.startswith(("DETAIL:", "HINT:", "Command was:"))):
-                said.append(text[:500])
-
     process = subprocess.Popen(  # noqa: S603 - our own words
         words, env=environment_with(LC_ALL="C", **environment), stdin=stdin, stdout=stdout, stderr=subprocess.PIPE
     )
     assert process.stderr is not None  # noqa: S101 - for the type checker
-    listener = threading.Thread(target=listen, args=[process.stderr], daemon=True)
+    listener = _Listener(process, process.stderr, on_line)
     listener.start()
     try:
-        with suppress(BrokenPipeError):  # it ended early, and says why
+        with suppress(BrokenPipeError):  # the program ended early; its standard error says why
             yield process
             if process.stdin is not None:
                 process.stdin.close()
@@ -126,8 +133,8 @@ def running(
         for stream in filter(None, (process.stdin, process.stdout, process.stderr)):
             with suppress(BrokenPipeError):
                 stream.close()
-    if raised:
-        raise raised[0]
+    if listener.raised:
+        raise listener.raised
     if process.returncode:
-        reason = "; ".join(said) or f"exit code {process.returncode}"
+        reason = "; ".join(listener.said) or f"exit code {process.returncode}"
         raise BackupError(f"{Path(words[0]).name} failed: {reason}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -12,17 +11,19 @@ from typing import IO
 import psycopg
 from psycopg import sql
 
-from timeseries.backup.archive import BLOCK, Manifest, opened, verify
+from timeseries.backup.archive import BLOCK, Manifest, open_backup, verify
 from timeseries.backup.dump import count_rows
 from timeseries.backup.programs import find_program, running, target
 from timeseries.database.connections import Connection, conninfo, translated_errors
+from timeseries.database.rows import row
 from timeseries.database.server import Server, ServerKind, inspect_server
 from timeseries.errors import BackupError, ConfigurationError
 from timeseries.maintenance.jobs import Job, bound_lock_waits, list_jobs, pause
+from timeseries.progress import Progress
 from timeseries.settings import Settings
 
-# Anything of a user's: relations, functions, enums and schemas that belong to no extension.
-OCCUPANTS = """
+# User objects: relations, functions, enums and schemas that belong to no extension.
+SELECT_OCCUPANTS = """
     WITH schemas AS (
         SELECT oid, nspname FROM pg_catalog.pg_namespace
         WHERE nspname <> 'information_schema' AND nspname NOT LIKE 'pg\\_%'
@@ -44,11 +45,11 @@ OCCUPANTS = """
                       WHERE d.classid = o.class AND d.objid = o.oid AND d.deptype = 'e')
     ORDER BY 1 LIMIT 4
 """
-EXTENSION = """
+SELECT_EXTENSION = """
     SELECT (SELECT extversion FROM pg_catalog.pg_extension WHERE extname = 'timescaledb'),
            ARRAY (SELECT version FROM pg_catalog.pg_available_extension_versions WHERE name = 'timescaledb')
 """
-MISSING_ROLES = """
+SELECT_MISSING_ROLES = """
     SELECT name FROM unnest(%s::text[]) AS name
     WHERE name NOT IN (SELECT rolname FROM pg_catalog.pg_roles)
 """
@@ -67,13 +68,7 @@ class RestoreResult:
     paused: tuple[Job, ...]
 
 
-def restore(
-    url: str,
-    path: Path,
-    *,
-    settings: Settings | None = None,
-    progress: Callable[[int, int], None] | None = None,
-) -> RestoreResult:
+def restore(url: str, path: Path, *, settings: Settings | None = None, progress: Progress = None) -> RestoreResult:
     """Restore a backup into an empty database on a server of the same kind, with the same version of TimescaleDB.
 
     Background jobs are paused before the first of them can run, until `timeseries jobs resume`, and so is pruning where
@@ -87,7 +82,7 @@ def restore(
         ServerUnavailableError: the server is away.
     """
     settings = settings or Settings.from_environment()
-    with translated_errors(), opened(path) as (manifest, dump):
+    with translated_errors(), open_backup(path) as (manifest, dump):
         verify(path, manifest, dump)
         with psycopg.connect(conninfo(url)) as connection:
             _check_target(connection, manifest)
@@ -111,7 +106,7 @@ def restore(
 
 
 def _check_target(connection: Connection, manifest: Manifest) -> None:
-    occupants = [name for (name,) in connection.execute(OCCUPANTS).fetchall()]
+    occupants = [name for (name,) in connection.execute(SELECT_OCCUPANTS).fetchall()]
     if occupants:
         raise BackupError(
             f"the database {connection.info.dbname} is not empty, it holds {', '.join(occupants[:3])}"
@@ -124,7 +119,7 @@ def _check_target(connection: Connection, manifest: Manifest) -> None:
             f" restore it on PostgreSQL {made_on} or newer"
         )
     _check_extension(connection, manifest.server)
-    missing = [name for (name,) in connection.execute(MISSING_ROLES, [list(manifest.roles)]).fetchall()]
+    missing = [name for (name,) in connection.execute(SELECT_MISSING_ROLES, [list(manifest.roles)]).fetchall()]
     if missing:
         raise ConfigurationError(
             f"the backup gives rights to roles that this server does not have: {', '.join(missing)};"
@@ -133,7 +128,7 @@ def _check_target(connection: Connection, manifest: Manifest) -> None:
 
 
 def _check_extension(connection: Connection, made_on: Server) -> None:
-    installed, available = connection.execute(EXTENSION).fetchone() or (None, [])
+    installed, available = row(connection, SELECT_EXTENSION)
     if made_on.timescaledb == installed or (installed is None and made_on.timescaledb in available):
         return
     if made_on.timescaledb is None:
@@ -165,7 +160,7 @@ def _prepare(url: str, manifest: Manifest) -> None:
         connection.execute("SELECT public.timescaledb_pre_restore()")
 
 
-def _feed(stdin: IO[bytes], dump: IO[bytes], total: int, progress: Callable[[int, int], None] | None) -> None:
+def _feed(stdin: IO[bytes], dump: IO[bytes], total: int, progress: Progress) -> None:
     done = 0
     while block := dump.read(BLOCK):
         stdin.write(block)
@@ -175,8 +170,8 @@ def _feed(stdin: IO[bytes], dump: IO[bytes], total: int, progress: Callable[[int
 
 
 def _finish(connection: Connection, manifest: Manifest) -> tuple[Job, ...]:
-    """End the mode for restoring and pause all jobs in one transaction: the scheduler waits for its end. Retention by
-    the store itself came paused: what lets it run is in no backup.
+    """End TimescaleDB's restoring mode and pause all jobs in one transaction, because its scheduler waits for the
+    commit. The store's own retention is paused already, because `retention_run` is in no backup.
     """
     if manifest.server.timescaledb is not None:
         connection.execute("SELECT public.timescaledb_post_restore()")

@@ -45,19 +45,9 @@ def values(connection_string_stdin: bool, hold: str | None, zone_config: str | N
 def show(cameras: list[Camera]) -> None:
     print_table(
         ["name", "id", "time zone", "capacity", "hold", "state", "connection"],
-        [
-            [
-                c.name,
-                c.id,
-                c.timezone,
-                c.capacity,
-                c.hold,
-                c.desired_state,
-                "encrypted" if c.connection_string else None,
-            ]
-            for c in cameras
-        ],
-    )
+        [[c.name, c.id, c.timezone, c.capacity, c.hold, c.desired_state, c.connection_string and "encrypted"]
+         for c in cameras],
+    )  # fmt: skip
 
 
 @camera.command()

@@ -8,12 +8,12 @@ import click
 
 from timeseries import Store
 from timeseries.cli.output import print_json, progress_bar
-from timeseries.files.export import RELATIONS
+from timeseries.files.export import EXPORTABLE
 from timeseries.model.parsing import parse_timestamp
 
 
 @click.command()
-@click.argument("what", type=click.Choice(RELATIONS))
+@click.argument("what", type=click.Choice(EXPORTABLE))
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--camera", "cameras", multiple=True, help="Only of this camera, by name or id; may be repeated.")
 @click.option("--start", help="From this moment on, ISO 8601 with an offset, like 2026-11-01T00:00:00Z.")

@@ -34,13 +34,9 @@ def check(url: str | None, as_json: bool) -> None:
     if as_json:
         print_json(found)
     else:
-        print_table(
-            ["key", "cameras", "state"],
-            [
-                [k.key_id, k.cameras, "encrypts" if k.encrypts else "known" if k.known else "missing"]
-                for k in found.keys
-            ],
-        )
+        states = ["encrypts" if key.encrypts else "known" if key.known else "missing" for key in found.keys]
+        rows = [[key.key_id, key.cameras, state] for key, state in zip(found.keys, states, strict=True)]
+        print_table(["key", "cameras", "state"], rows)
     finish(found.problems)
 
 

@@ -9,8 +9,9 @@ import click
 
 from timeseries import InvalidInputError, Store
 from timeseries.cli.output import print_json, print_table, progress_bar
-from timeseries.maintenance.policy_rules import RELATIONS, SETTINGS, RelationPolicies
+from timeseries.maintenance.policy_rules import SETTINGS, RelationPolicies
 from timeseries.model.parsing import interval_text, parse_timestamp
+from timeseries.model.relations import RELATIONS
 
 
 @click.group()

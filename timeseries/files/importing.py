@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import csv
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -17,14 +17,17 @@ import numpy as np
 from timeseries.cameras import Cameras
 from timeseries.database.connections import Pool
 from timeseries.errors import InvalidInputError
-from timeseries.files.readers import Block, CountedFile, read_blocks
+from timeseries.files.import_cameras import import_cameras, merge_cameras
+from timeseries.files.readers import Block, TableFile
+from timeseries.files.sqlite_reader import is_sqlite, open_database
 from timeseries.ingest import record
-from timeseries.ingest.batches import QUARTER, Batch
-from timeseries.ingest.columns import Unreadable, readable
-from timeseries.ingest.frames import camera_ids, family_of, parse
+from timeseries.ingest.batches import QUARTER_MICROSECONDS, Batch
+from timeseries.ingest.columns import Unreadable
+from timeseries.ingest.frames import camera_ids, family_of, to_batch
 from timeseries.model.events import RecordResult
-from timeseries.model.parsing import parse_count, parse_interval, parse_json, parse_zone
+from timeseries.model.parsing import parse_zone
 from timeseries.model.relations import Family
+from timeseries.progress import Progress
 
 _Storing = tuple[Block, dict[int, str], Future[RecordResult]]
 
@@ -42,6 +45,15 @@ class ImportResult:
     rejected_file: Path | None
 
 
+class EventSource(Protocol):
+    """A file of events: how far it is read, of how much, and its blocks, family by family (None: its columns tell)."""
+
+    position: int
+    size: int
+
+    def streams(self) -> Iterator[tuple[Family | None, Iterator[Block]]]: ...
+
+
 def import_file(
     pool: Pool,
     cameras: Cameras,
@@ -50,38 +62,60 @@ def import_file(
     *,
     connections: int = 2,
     naive_timezone: str | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    match_names: bool = False,
+    progress: Progress = None,
 ) -> ImportResult:
-    """Store a file of events in bounded memory.
+    """Store a file of events in bounded memory: CSV, gzipped CSV, Parquet or a SQLite database.
 
-    Columns: `camera` (name or id), `timestamp` (ISO 8601 with offset, or a zoned type), then `occupied_count` and
-    perhaps `raw_data` (JSON), or `status` and perhaps `message`. `cameras_path` names a file with a row per camera:
-    `camera` (or `name`), and what is known of `timezone`, `capacity`, `hold`, `connection_string`, `zone_config`;
-    cameras that exist are left as they are. History of any age is welcome: it is in the aggregates when its
-    transaction ends, so retention cannot come in between. While one block is read, `connections` others are
-    being stored. Naive timestamps are rejected, unless `naive_timezone` says whose clocks they are of. `progress` is
-    called with bytes read and bytes in all.
+    Columns of a CSV or Parquet file: `camera` (name or id), `timestamp` (ISO 8601 with offset, or a zoned type), then
+    `occupied_count` and perhaps `raw_data` (JSON), or `status` and perhaps `message`. `cameras_path` names a file with
+    a row per camera: `camera` (or `name`), and what is known of `timezone`, `capacity`, `hold`, `connection_string`,
+    `zone_config`; cameras that exist are left as they are.
 
-    Raises InvalidInputError where a file is missing, unreadable or lacks columns.
+    A SQLite database is only read. Its tables are `cameras` (`id`, a UUID, and `name`) and `occupancy_events`
+    (`camera_id`, `timestamp`, `occupied_count`) or `health_logs` (`camera_id`, `timestamp`, `status`), or both; the
+    other columns of ours may be there. Timestamps are ISO 8601 or seconds since 1970. A camera whose id is known is
+    left as it is. One whose name belongs to another id is refused before anything is stored, unless `match_names` says
+    that they are the same: the events go to the camera that is there. Connection strings are encrypted on the way; what
+    this store's keys have encrypted already is kept.
+
+    History of any age is welcome: it is in the aggregates when its transaction commits, so retention cannot come in
+    between. While one block is read, `connections` others are being stored. A second import finds duplicates only, and
+    goes on where the first broke off. A naive timestamp is a rejected row, and a SQLite database of naive timestamps is
+    refused, unless `naive_timezone` says whose clocks they are of, by IANA name ("UTC", if the program wrote UTC).
+    `progress` is called with bytes read and bytes in all, of a SQLite database with events.
+
+    Raises:
+        InvalidInputError: a file is missing or unreadable, lacks columns, or has a camera that cannot be stored.
+        NaiveTimestampError: a SQLite database of naive timestamps, and no `naive_timezone`.
+        CameraExistsError: a name of a SQLite database belongs to another camera here.
+        SecretError: a connection string, and no key to encrypt it with or to decrypt it.
     """
+    zone = parse_zone(naive_timezone) if naive_timezone else None
     with ExitStack() as stack:
-        source = stack.enter_context(closing(CountedFile(path)))
-        created = import_cameras(cameras, cameras_path) if cameras_path else 0
+        source: EventSource
+        if is_sqlite(path):
+            if cameras_path is not None:
+                raise InvalidInputError(f"{path} has its cameras in it; leave out the file {cameras_path}")
+            source = database = stack.enter_context(open_database(path))
+            database.refuse_naive(zone)
+            created, ids = merge_cameras(cameras, database, zone, match_names)
+        else:
+            source = stack.enter_context(closing(TableFile(path)))
+            created = import_cameras(cameras, cameras_path) if cameras_path else 0
+            ids = camera_ids(cameras)
         rejected = stack.enter_context(RejectedRows(path))
         executor = stack.enter_context(ThreadPoolExecutor(connections, "timeseries-import"))
-        zone = parse_zone(naive_timezone) if naive_timezone else None
-        run = Storing(pool, path, camera_ids(cameras), rejected, executor, connections, zone)
-        for block in read_blocks(path, source):
-            for number, reason, values in block.broken:
-                rejected.add(number, reason, values, block.table.schema.names)
-            if block.table.num_rows:
+        inserted = duplicates = 0
+        for family, blocks in source.streams():
+            run = Storing(pool, path, ids, rejected, executor, connections, zone, family=family)
+            for block in blocks:
                 run.store(block)
-            if progress is not None:
-                progress(source.position, source.size)
-        run.finish()
-        return ImportResult(
-            created, run.inserted, run.duplicates, rejected.count, rejected.path if rejected.count else None
-        )
+                if progress is not None:
+                    progress(source.position, source.size)
+            run.finish()
+            inserted, duplicates = inserted + run.inserted, duplicates + run.duplicates
+        return ImportResult(created, inserted, duplicates, rejected.count, rejected.path if rejected.count else None)
 
 
 @dataclass(slots=True)
@@ -106,16 +140,20 @@ class Storing:
     duplicates: int = 0
 
     def store(self, block: Block) -> None:
+        for number, reason, values in block.broken:
+            self.rejected.add(number, reason, values, block.table.schema.names)
+        if not block.table.num_rows:
+            return
         self.family = self.family or family_of(str(self.path), block.table.schema.names)
         block = self.held.joined(block) if self.held else block
-        batch, reasons = parse(block.table, self.family, self.ids, self.zone)
+        batch, reasons = to_batch(block.table, self.family, self.ids, self.zone)
         cut = last_quarter(batch, block.table.num_rows)
         self.held = block.tail(cut)
         self._submit(block, batch.take(batch.rows < cut), {row: reasons[row] for row in reasons if row < cut})
 
     def finish(self) -> None:
         if self.held is not None and self.family is not None:
-            self._submit(self.held, *parse(self.held.table, self.family, self.ids, self.zone))
+            self._submit(self.held, *to_batch(self.held.table, self.family, self.ids, self.zone))
         while self.storing:
             self._collect()
 
@@ -136,52 +174,17 @@ def last_quarter(batch: Batch, rows: int) -> int:
     """Where the run of rows that share the last row's quarter begins; `rows` where that is more than half of them."""
     if not len(batch):
         return rows
-    quarters = batch.times // QUARTER
+    quarters = batch.times // QUARTER_MICROSECONDS
     others = np.flatnonzero(quarters != quarters[-1])
     cut = int(batch.rows[others[-1]]) + 1 if len(others) else 0
     return cut if cut > rows // 2 else rows
-
-
-def import_cameras(cameras: Cameras, path: Path) -> int:
-    """Create the cameras of a file that do not exist yet; how many were created."""
-    source = CountedFile(path)
-    known = set(cameras.ids())
-    created = 0
-    with closing(source):
-        for block in read_blocks(path, source):
-            for number, reason, _ in block.broken:
-                raise InvalidInputError(f"{path}, row {number}: {reason}")
-            for position, number in enumerate(block.numbers):
-                try:
-                    row = {key: readable(key, value) for key, value in block.row(position).items()}
-                    name = row.get("camera") or row.get("name")
-                    if not name:
-                        raise InvalidInputError("it needs a name in a column camera or name")
-                    if name not in known:
-                        cameras.add(name, **_camera_values(row))
-                        known.add(name)
-                        created += 1
-                except InvalidInputError as error:
-                    raise InvalidInputError(f"{path}, row {number}: {error}") from error
-    return created
-
-
-def _camera_values(row: dict[str, Any]) -> dict[str, Any]:
-    parsers: dict[str, Callable[[Any], Any]] = {
-        "timezone": str, "capacity": parse_count, "hold": parse_interval, "connection_string": str,
-        "zone_config": parse_json, "desired_state": str,
-    }  # fmt: skip
-    return {key: parse(row[key]) for key, parse in parsers.items() if row.get(key) is not None}
 
 
 class RejectedRows:
     """The file of rejected rows, beside the input; made when the first row comes, an old one is replaced."""
 
     def __init__(self, source: Path) -> None:
-        stem = source.name.removesuffix(".gz").removesuffix(
-            source.suffix if not source.name.endswith(".gz") else ".csv"
-        )
-        self.path = source.with_name(f"{stem}.rejected.csv")
+        self.path = source.with_name(f"{Path(source.name.removesuffix('.gz')).stem}.rejected.csv")
         self.count = 0
         self._file: Any = None
 

@@ -20,8 +20,8 @@ from timeseries.ingest.columns import python_value
 
 BLOCK_BYTES = 2 << 20
 BLOCK_ROWS = 32_768
-MARK = "\ufdd0"  # never a character: it stands before two hex digits, a byte that is not UTF-8
-MARKED = re.compile(MARK + "([0-9a-f]{2})")
+ESCAPE = "\ufdd0"  # never a character: before two hex digits it stands for a byte that is not UTF-8
+ESCAPED = re.compile(ESCAPE + "([0-9a-f]{2})")
 
 
 @dataclass(slots=True)
@@ -51,14 +51,15 @@ class Block:
         return Block(self.table.slice(start), self.numbers[start:]) if start < self.table.num_rows else None
 
 
-class CountedFile:
-    """A file that knows how far it has been read, for a progress bar."""
+class TableFile:
+    """A CSV, gzipped CSV or Parquet file that knows how far it has been read, for a progress bar."""
 
     def __init__(self, path: Path) -> None:
         try:
             self._file: BinaryIO = path.open("rb")
         except OSError as error:
             raise InvalidInputError(f"cannot read {path}: {error.strerror}; check the path") from error
+        self.path = path
         self.size = path.stat().st_size
         self.position = 0
         self.closed = False
@@ -75,23 +76,34 @@ class CountedFile:
         self.closed = True
         self._file.close()
 
+    def blocks(self) -> Iterator[Block]:
+        """The rows, in blocks. Raises InvalidInputError where it is no such file."""
+        try:
+            yield from _parquet(self) if is_parquet(self.path) else _csv(self)
+        except (pa.ArrowInvalid, OSError, EOFError) as error:
+            raise InvalidInputError(f"{self.path}: {str(error).splitlines()[0]}") from error
 
-def mark(error: UnicodeError) -> tuple[str, int]:
+    def streams(self) -> Iterator[tuple[None, Iterator[Block]]]:
+        """The blocks as one stream, whose columns tell the family of its events."""
+        yield None, self.blocks()
+
+
+def escape_byte(error: UnicodeError) -> tuple[str, int]:
     assert isinstance(error, UnicodeDecodeError)  # noqa: S101 - for the type checker
-    return "".join(f"{MARK}{byte:02x}" for byte in error.object[error.start : error.end]), error.end
+    return "".join(f"{ESCAPE}{byte:02x}" for byte in error.object[error.start : error.end]), error.end
 
 
-codecs.register_error("timeseries.mark", mark)
+codecs.register_error("timeseries.escape", escape_byte)
 
 
-class MarkedFile:
-    """A stream of text in UTF-8; bytes that are not UTF-8 are marked, for Arrow fails on them here and there."""
+class EscapingReader:
+    """A stream of text in UTF-8; bytes that are not UTF-8 are escaped, because Arrow fails on them in places."""
 
     def __init__(self, source: Any) -> None:
         self._source = source
-        self._decoder = codecs.getincrementaldecoder("utf-8")("timeseries.mark")
+        self._decoder = codecs.getincrementaldecoder("utf-8")("timeseries.escape")
         self._ready = b""
-        self.marked = False
+        self.escaped = False
         self.closed = False
 
     def read(self, size: int = -1) -> bytes:
@@ -100,7 +112,7 @@ class MarkedFile:
             data = self._source.read(size)
             more = bool(data)
             text = self._decoder.decode(data, final=not more)
-            self.marked = self.marked or MARK in text
+            self.escaped = self.escaped or ESCAPE in text
             self._ready += text.encode()
         end = len(self._ready) if size < 0 else size
         part, self._ready = self._ready[:end], self._ready[end:]
@@ -117,25 +129,17 @@ def is_parquet(path: Path) -> bool:
     return path.suffix in (".parquet", ".pq")
 
 
-def read_blocks(path: Path, source: CountedFile) -> Iterator[Block]:
-    """The rows of a file, in blocks. Raises InvalidInputError where it is no such file."""
-    try:
-        yield from _parquet(path, source) if is_parquet(path) else _csv(path, source)
-    except (pa.ArrowInvalid, OSError, EOFError) as error:
-        raise InvalidInputError(f"{path}: {str(error).splitlines()[0]}") from error
-
-
-def _csv(path: Path, source: CountedFile) -> Iterator[Block]:
+def _csv(source: TableFile) -> Iterator[Block]:
     broken: list[tuple[int, str, list[Any]]] = []
 
     def skip(row: Any) -> str:
         reason = "the row has another number of columns than the header"
-        broken.append((row.number - 1, reason, [MARKED.sub(r"\\x\1", row.text or "")]))
+        broken.append((row.number - 1, reason, [ESCAPED.sub(r"\\x\1", row.text or "")]))
         return "skip"
 
     stream = pa.PythonFile(source, mode="r")
-    plain = MarkedFile(pa.CompressedInputStream(stream, "gzip") if path.suffix == ".gz" else stream)
-    header = _header(path)
+    plain = EscapingReader(pa.CompressedInputStream(stream, "gzip") if source.path.suffix == ".gz" else stream)
+    header = _header(source.path)
     reader = pyarrow.csv.open_csv(
         pa.PythonFile(plain, mode="r"),
         read_options=pyarrow.csv.ReadOptions(block_size=BLOCK_BYTES, use_threads=False),
@@ -156,19 +160,19 @@ def _csv(path: Path, source: CountedFile) -> Iterator[Block]:
                 count -= 1
         block = Block(table, numbers, [row for row in broken if row[0] <= number])
         broken[:] = [row for row in broken if row[0] > number]
-        yield _without_marked(block) if plain.marked else block
+        yield _without_escaped(block) if plain.escaped else block
     if broken:
         yield Block(pa.RecordBatch.from_arrays([], names=[]), [], broken)
 
 
-def _without_marked(block: Block) -> Block:
+def _without_escaped(block: Block) -> Block:
     """The rows that were UTF-8; the others are broken."""
     marked = np.zeros(len(block.numbers), dtype=bool)
     for column in block.table.columns:
-        marked |= pc.match_substring(column, MARK).fill_null(False).to_numpy(zero_copy_only=False)
+        marked |= pc.match_substring(column, ESCAPE).fill_null(False).to_numpy(zero_copy_only=False)
     reason = "the row is not UTF-8; save the file as UTF-8"
     broken = [
-        (block.numbers[at], reason, [value and MARKED.sub(r"\\x\1", value) for value in block.row(at).values()])
+        (block.numbers[at], reason, [value and ESCAPED.sub(r"\\x\1", value) for value in block.row(at).values()])
         for at in np.flatnonzero(marked).tolist()
     ]
     numbers = [number for number, gone in zip(block.numbers, marked, strict=True) if not gone]
@@ -191,8 +195,8 @@ def _header(path: Path) -> list[str]:
     return [name.strip().strip('"') for name in text.rstrip("\r").split(",")]
 
 
-def _parquet(path: Path, source: CountedFile) -> Iterator[Block]:
-    with pq.ParquetFile(path) as file:
+def _parquet(source: TableFile) -> Iterator[Block]:
+    with pq.ParquetFile(source.path) as file:
         number = 0
         rows = max(file.metadata.num_rows, 1)
         for table in file.iter_batches(batch_size=BLOCK_ROWS):

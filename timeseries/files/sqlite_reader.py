@@ -16,23 +16,21 @@ from zoneinfo import ZoneInfo
 
 import pyarrow as pa
 
-from timeseries.errors import InvalidInputError
+from timeseries.errors import InvalidInputError, NaiveTimestampError
 from timeseries.files.readers import BLOCK_ROWS, Block
-from timeseries.model.parsing import in_zone, parse_count, parse_interval, parse_json, parse_timestamp
-from timeseries.model.relations import TABLES, Family
+from timeseries.model.parsing import localize, parse_count, parse_interval, parse_json, parse_timestamp
+from timeseries.model.relations import FAMILIES, Family
 
 MAGIC = b"SQLite format 3\0"
 SECONDS = re.compile(r"\d{9,}(\.\d+)?")  # shorter ones are dates, like 20260504
-FIELDS = ["table", "camera", "timestamp", "occupied_count", "raw_data", "status", "message"]
+FIELDS = ["table", "camera", "timestamp", *(name for family in FAMILIES for name in (family.value, family.extra))]
 REQUIRED: dict[str, tuple[str, ...]] = {
     "cameras": ("id", "name"),
-    "occupancy_events": ("camera_id", "timestamp", "occupied_count"),
-    "health_logs": ("camera_id", "timestamp", "status"),
+    **{family.table: family.columns[:3] for family in FAMILIES},
 }
 OPTIONAL: dict[str, tuple[str, ...]] = {
     "cameras": ("connection_string", "zone_config", "capacity", "desired_state", "timezone", "hold", "created_at"),
-    "occupancy_events": ("raw_data",),
-    "health_logs": ("message",),
+    **{family.table: (family.extra,) for family in FAMILIES},
 }
 
 
@@ -53,7 +51,7 @@ class Database:
         self.path = path
         self._connection = connection
         columns = {table: [row[1] for row in connection.execute(f"PRAGMA table_info({table})")] for table in REQUIRED}
-        self.families = tuple(family for family, table in TABLES.items() if columns[table])
+        self.families = tuple(family for family in FAMILIES if columns[family.table])
         for table, wanted in REQUIRED.items():
             missing = [column for column in wanted if column not in columns[table]]
             if missing and (columns[table] or table == "cameras" or not self.families):
@@ -62,6 +60,7 @@ class Database:
                     " cameras (id, name), occupancy_events (camera_id, timestamp, occupied_count) or health_logs"
                     " (camera_id, timestamp, status); export the events as CSV and import that"
                 )
+        self.position, self.size = 0, sum(map(self._count, self.families))
         self._columns = {
             table: [*REQUIRED[table], *(column for column in OPTIONAL[table] if column in columns[table])]
             for table in REQUIRED
@@ -88,14 +87,31 @@ class Database:
             except InvalidInputError as error:
                 raise InvalidInputError(f"{self.path}, camera {given.get('name')!r}: {error}") from error
 
-    def count(self, family: Family) -> int:
-        """How many events of this family there are."""
-        row = self._connection.execute(f"SELECT count(*) FROM {TABLES[family]}").fetchone()  # noqa: S608
-        return int(row[0])
+    def refuse_naive(self, zone: ZoneInfo | None) -> None:
+        """Raises NaiveTimestampError where the first timestamp of a table is naive; a later one is a rejected row."""
+        for family in self.families:
+            first = f'SELECT "timestamp" FROM {family.table} WHERE "timestamp" IS NOT NULL LIMIT 1'  # noqa: S608
+            for (value,) in self._connection.execute(first):
+                try:
+                    parse_moment(value, zone)
+                except NaiveTimestampError as error:
+                    raise NaiveTimestampError(
+                        f"{self.path}: {error}; on the command line: --naive-timezone UTC, if that is what it means"
+                    ) from error
+                except InvalidInputError:
+                    pass  # the row will be rejected
 
-    def blocks(self, family: Family) -> Iterator[Block]:
+    def _count(self, family: Family) -> int:
+        return int(self._connection.execute(f"SELECT count(*) FROM {family.table}").fetchone()[0])  # noqa: S608
+
+    def streams(self) -> Iterator[tuple[Family, Iterator[Block]]]:
+        """The blocks of each family that has a table."""
+        for family in self.families:
+            yield family, self._blocks(family)
+
+    def _blocks(self, family: Family) -> Iterator[Block]:
         """The events in order of time, as text, with the columns `FIELDS`; the numbers are SQLite's row ids."""
-        table = TABLES[family]
+        table = family.table
         columns = self._columns[table]
         cursor = self._connection.execute(
             f'SELECT rowid, {listed(columns)} FROM {table} ORDER BY "timestamp", camera_id'  # noqa: S608
@@ -104,7 +120,7 @@ class Database:
             numbers, ids, moments, *others = zip(*rows, strict=True)
             values = {
                 "table": [table] * len(rows),
-                "camera": map(camera_key, ids),
+                "camera": map(camera_text, ids),
                 "timestamp": map(moment_text, moments),
             }
             values |= {
@@ -112,17 +128,13 @@ class Database:
                 for name, column in zip(columns[2:], others, strict=True)
             }
             missing = [None] * len(rows)
+            self.position += len(rows)
             arrays = [pa.array(list(values.get(name, missing)), pa.string()) for name in FIELDS]
             yield Block(pa.RecordBatch.from_arrays(arrays, FIELDS), list(numbers))
 
-    def first_timestamp(self, family: Family) -> Any:
-        """The timestamp of some event, None where there is none."""
-        row = self._connection.execute(f'SELECT "timestamp" FROM {TABLES[family]} LIMIT 1').fetchone()  # noqa: S608
-        return row[0] if row else None
-
 
 @contextmanager
-def opened(path: Path) -> Iterator[Database]:
+def open_database(path: Path) -> Iterator[Database]:
     """A SQLite database for reading. Raises InvalidInputError where it cannot be read as such."""
     try:
         connection = sqlite3.connect(f"file:{quote(str(path.resolve()))}?mode=ro", uri=True, isolation_level=None)
@@ -149,8 +161,8 @@ def parse_id(value: object) -> UUID:
 
 
 @lru_cache(maxsize=10_000)
-def camera_key(value: object) -> str:
-    """A camera's id as the store writes it, or what stands there instead."""
+def camera_text(value: object) -> str:
+    """A camera's id as the store writes it, or another value as text."""
     try:
         return str(parse_id(value))
     except InvalidInputError:
@@ -163,7 +175,7 @@ def parse_hold(value: object) -> timedelta:
 
 
 def parse_moment(value: object, zone: ZoneInfo | None) -> datetime:
-    return in_zone(parse_timestamp(moment_text(value)), zone)
+    return localize(parse_timestamp(moment_text(value)), zone)
 
 
 def moment_text(value: object) -> str | None:

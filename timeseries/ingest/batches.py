@@ -13,24 +13,24 @@ import numpy.typing as npt
 
 from timeseries.errors import InvalidInputError
 from timeseries.model.events import (
-    EPOCH,
     MICROSECOND,
+    POSTGRES_EPOCH,
     Event,
     OccupancyEvent,
     Rejection,
     camera_bytes,
-    count,
+    check_count,
     event_time,
     json_bytes,
     status_bytes,
     text_bytes,
 )
-from timeseries.model.relations import Family
+from timeseries.model.relations import HEALTH, OCCUPANCY, Family
 
 Bytes = list[bytes | None]
-QUARTER = 15 * 60 * 1_000_000
-DAY = 96 * QUARTER
-LARGEST_SPAN = 7 * DAY
+QUARTER_MICROSECONDS = 15 * 60 * 1_000_000
+DAY_MICROSECONDS = 96 * QUARTER_MICROSECONDS
+LARGEST_SPAN = 7 * DAY_MICROSECONDS
 HEADER = b"PGCOPY\n\xff\r\n\0" + bytes(8)
 TRAILER = b"\xff\xff"
 NULL = b"\xff\xff\xff\xff"
@@ -93,7 +93,8 @@ class Batch:
         """Parts of an ordered batch, bounded in number and in time: no transaction opens thousands of chunks."""
         start = 0
         while start < len(self):
-            end = int(np.searchsorted(self.times, self.times[start] // DAY * DAY + LARGEST_SPAN))
+            day = self.times[start] // DAY_MICROSECONDS * DAY_MICROSECONDS
+            end = int(np.searchsorted(self.times, day + LARGEST_SPAN))
             end = max(min(end, start + size), start + 1)
             yield self.take(np.arange(start, end))
             start = end
@@ -101,12 +102,12 @@ class Batch:
     def quarters(self) -> tuple[list[UUID], list[datetime]]:
         """The quarters of an hour that the events touch, each once: camera ids and beginnings."""
         keys = self.keys()
-        keys["time"] -= keys["time"] % QUARTER
+        keys["time"] -= keys["time"] % QUARTER_MICROSECONDS
         unique = dict.fromkeys(keys.tolist())
-        return [UUID(bytes=camera) for camera, _ in unique], [EPOCH + time * MICROSECOND for _, time in unique]
+        return [UUID(bytes=camera) for camera, _ in unique], [POSTGRES_EPOCH + time * MICROSECOND for _, time in unique]
 
     def copy_payload(self) -> bytes:
-        """The events as binary COPY data for the columns `COLUMNS[family]`."""
+        """The events as binary COPY data for the columns `family.columns`."""
         if self.counts is not None and self.extra is None:
             rows = np.zeros(len(self), dtype=OCCUPANCY_ROW)
             rows["fields"], rows["l0"], rows["l1"], rows["l2"], rows["l3"] = 4, 16, 8, 4, -1
@@ -116,7 +117,7 @@ class Batch:
 
     def _rows(self) -> Iterator[bytes]:
         extra = self.extra or [None] * len(self)
-        jsonb = b"\x01" if self.family == "occupancy" else b""
+        jsonb = b"\x01" if self.family is OCCUPANCY else b""
         if self.counts is not None:
             values: Sequence[bytes | None] = pieces(self.counts.astype(">i4"))
         else:
@@ -143,41 +144,25 @@ def camera_array(ids: Sequence[bytes]) -> npt.NDArray[np.void]:
 def from_events(events: Sequence[object], first_row: int = 0) -> tuple[list[Batch], list[Rejection]]:
     """At most one batch a family, and a rejection for each event that is wrong in itself."""
     rejected: list[Rejection] = []
-    occupancy: tuple[list[int], list[bytes], list[int], list[int], Bytes] = ([], [], [], [], [])
-    health: tuple[list[int], list[bytes], list[int], Bytes, Bytes] = ([], [], [], [], [])
+    checked: dict[Family, list[tuple[Any, ...]]] = {OCCUPANCY: [], HEALTH: []}
     for row, event in enumerate(events, first_row):
         try:
             if not isinstance(event, Event):
                 raise InvalidInputError(f"{event!r:.100} is neither an OccupancyEvent nor a HealthLog")
             camera, time = camera_bytes(event.camera_id), event_time(event.timestamp)
             if isinstance(event, OccupancyEvent):
-                fields = (row, camera, time, count(event.occupied_count), json_bytes(event.raw_data))
-                for column, value in zip(occupancy, fields, strict=True):
-                    column.append(value)  # type: ignore[attr-defined]
+                fields = (row, camera, time, check_count(event.occupied_count), json_bytes(event.raw_data))
+                checked[OCCUPANCY].append(fields)
             else:
-                logs = (row, camera, time, status_bytes(event.status), text_bytes(event.message))
-                for column, value in zip(health, logs, strict=True):
-                    column.append(value)  # type: ignore[attr-defined]
+                checked[HEALTH].append((row, camera, time, status_bytes(event.status), text_bytes(event.message)))
         except InvalidInputError as error:
             rejected.append(Rejection(row, str(error), event))
-    batches = []
-    if occupancy[0]:
-        rows, cameras, times, counts, raw = occupancy
-        extra = raw if any(value is not None for value in raw) else None
-        batches.append(
-            Batch("occupancy", np.array(rows), camera_array(cameras), np.array(times, dtype=np.int64),
-                  counts=np.array(counts, dtype=np.int32), extra=extra)
-        )  # fmt: skip
-    if health[0]:
-        rows, cameras, times, statuses, messages = health
-        batches.append(
-            Batch(
-                "health",
-                np.array(rows),
-                camera_array(cameras),
-                np.array(times, dtype=np.int64),
-                statuses=statuses,
-                extra=messages,
-            )
-        )
-    return batches, rejected
+    return [_batch(family, *zip(*rows, strict=True)) for family, rows in checked.items() if rows], rejected
+
+
+def _batch(family: Family, rows: Any, cameras: Any, times: Any, values: Any, extra: Any) -> Batch:
+    common = family, np.array(rows), camera_array(cameras), np.array(times, dtype=np.int64)
+    if family is HEALTH:
+        return Batch(*common, statuses=list(values), extra=list(extra))
+    raw_data = list(extra) if any(value is not None for value in extra) else None
+    return Batch(*common, counts=np.array(values, dtype=np.int32), extra=raw_data)

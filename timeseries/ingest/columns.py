@@ -1,5 +1,5 @@
-"""Columns of events, from Arrow or as plain lists: whole columns are converted at once, and only the rows for which
-that cannot be done are looked at one by one.
+"""Columns of events, from Arrow or as lists. A column is converted as a whole, and only rows for which that fails are
+parsed one by one.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ import pyarrow.compute as pc
 
 from timeseries.errors import InvalidInputError
 from timeseries.ingest.batches import Bytes, camera_array
-from timeseries.model.events import EPOCH, FIRST, LARGEST_COUNT, MICROSECOND, count, event_time
-from timeseries.model.parsing import in_zone, parse_count, parse_timestamp
+from timeseries.model.events import EARLIEST, LARGEST_COUNT, MICROSECOND, POSTGRES_EPOCH, check_count, event_time
+from timeseries.model.parsing import localize, parse_count, parse_timestamp
 
 Column: TypeAlias = "pa.Array | list[Any]"
 Mask: TypeAlias = npt.NDArray[np.bool_]
-UNIX_EPOCH = -(EPOCH - EPOCH.replace(year=1970)) // MICROSECOND
-LAST = (EPOCH.replace(year=9999) - EPOCH) // MICROSECOND - UNIX_EPOCH
+UNIX_EPOCH = -(POSTGRES_EPOCH - POSTGRES_EPOCH.replace(year=1970)) // MICROSECOND
+LATEST = (POSTGRES_EPOCH.replace(year=9999) - POSTGRES_EPOCH) // MICROSECOND - UNIX_EPOCH
 PER_UNIT = {"s": 1_000_000, "ms": 1_000, "us": 1}
 
 
@@ -69,7 +69,7 @@ def readable(name: str, value: Any) -> Any:
 
 @dataclass(slots=True)
 class Columns:
-    """The columns of a table as those of a batch; the first reason against each row is kept."""
+    """Parses the columns of a table into those of a batch, and keeps the first reason against each row."""
 
     columns: dict[str, Column]
     reasons: dict[int, str] = field(default_factory=dict)
@@ -79,6 +79,8 @@ class Columns:
         return len(self.columns["camera"])
 
     def cameras(self, ids: dict[str, bytes]) -> npt.NDArray[np.void]:
+        """The sixteen-byte ids, `ids` having them by name and by text; zeros in rows that have a reason."""
+
         def camera(value: Any) -> bytes:
             found = None if value is None else ids.get(camera_key(value))
             if found is None:
@@ -90,50 +92,52 @@ class Columns:
         try:
             values, good = known_cameras(self.columns["camera"], ids)
         except (pa.ArrowException, UnicodeDecodeError):
-            values, good = np.zeros(self.rows, dtype="V16"), self.none()
-        for position, value in self.converted("camera", ~good, camera):
+            values, good = np.zeros(self.rows, dtype="V16"), self.no_rows()
+        for position, value in self.parse_where("camera", ~good, camera):
             values[position] = np.void(value)
         return values
 
     def times(self, zone: ZoneInfo | None) -> npt.NDArray[np.int64]:
+        """Microseconds since 2000-01-01 UTC; `zone` is that of naive timestamps."""
         try:
             values, good = zoned_times(self.columns["timestamp"])
         except pa.ArrowException:
-            values, good = np.zeros(self.rows, dtype=np.int64), self.none()
-        convert = self.converted("timestamp", ~good, lambda value: event_time(in_zone(parse_timestamp(value), zone)))
+            values, good = np.zeros(self.rows, dtype=np.int64), self.no_rows()
+        convert = self.parse_where("timestamp", ~good, lambda value: event_time(localize(parse_timestamp(value), zone)))
         for position, value in convert:
             values[position] = value
         return values
 
     def counts(self) -> npt.NDArray[np.int32]:
+        """Cars."""
         try:
             values, good = whole_counts(self.columns["occupied_count"])
         except pa.ArrowException:
-            values, good = np.zeros(self.rows, dtype=np.int32), self.none()
-        convert = self.converted(
-            "occupied_count", ~good, lambda value: count(parse_count(value) if isinstance(value, str) else value)
+            values, good = np.zeros(self.rows, dtype=np.int32), self.no_rows()
+        convert = self.parse_where(
+            "occupied_count", ~good, lambda value: check_count(parse_count(value) if isinstance(value, str) else value)
         )
         for position, value in convert:
             values[position] = value
         return values
 
-    def each(self, name: str, convert: Callable[[Any], bytes | None], default: bytes | None) -> Bytes:
-        """Every row by itself."""
+    def parse_all(self, name: str, convert: Callable[[Any], bytes | None], default: bytes | None) -> Bytes:
+        """The bytes of each row, parsed one by one; `default` in rows that have a reason."""
         values = [default] * self.rows
-        for position, value in self.converted(name, ~self.none(), convert):
+        for position, value in self.parse_where(name, ~self.no_rows(), convert):
             values[position] = value
         return values
 
-    def optional(self, name: str, convert: Callable[[Any], bytes | None]) -> Bytes | None:
-        """None where no row has any."""
+    def parse_optional(self, name: str, convert: Callable[[Any], bytes | None]) -> Bytes | None:
+        """The bytes of each row of an optional column, None where no row has a value."""
         column = self.columns.get(name)
         if column is None or (isinstance(column, pa.Array) and column.null_count == self.rows):
             return None
-        values = self.each(name, convert, None)
+        values = self.parse_all(name, convert, None)
         return values if any(value is not None for value in values) else None
 
-    def converted(self, name: str, where: Mask, convert: Callable[[Any], Any]) -> Iterator[tuple[int, Any]]:
-        """The rows of a mask with their values, without those that have none."""
+    def parse_where(self, name: str, where: Mask, convert: Callable[[Any], Any]) -> Iterator[tuple[int, Any]]:
+        """Position and parsed value of the rows of a mask; a row that cannot be parsed gets a reason."""
         positions = np.flatnonzero(where)
         values = python_values(self.columns[name], positions)
         for position, value in zip(positions.tolist(), values, strict=True):
@@ -142,7 +146,7 @@ class Columns:
             except InvalidInputError as error:
                 self.reasons.setdefault(position, str(error))
 
-    def none(self) -> Mask:
+    def no_rows(self) -> Mask:
         return np.zeros(self.rows, dtype=bool)
 
 
@@ -173,8 +177,8 @@ def zoned_times(column: Column) -> tuple[npt.NDArray[np.int64], Mask]:
         raise pa.ArrowNotImplementedError("no zoned timestamps")
     numbers = column.cast(pa.int64()).fill_null(-1).to_numpy(zero_copy_only=False)
     per_unit = PER_UNIT.get(column.type.unit)
-    numbers, last = (numbers // 1_000, LAST) if per_unit is None else (numbers, LAST // per_unit)
-    good = (numbers >= (FIRST - UNIX_EPOCH)) & (numbers <= last)
+    numbers, last = (numbers // 1_000, LATEST) if per_unit is None else (numbers, LATEST // per_unit)
+    good = (numbers >= (EARLIEST - UNIX_EPOCH)) & (numbers <= last)
     return np.where(good, numbers, 0) * (per_unit or 1) + UNIX_EPOCH, good
 
 

@@ -1,8 +1,8 @@
-"""Tables of events, from files or DataFrames, as batches; what is wrong is found column by column."""
+"""Tables of events, from files or DataFrames, as batches. Values are checked column by column."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, TypeAlias
 from zoneinfo import ZoneInfo
@@ -19,19 +19,15 @@ from timeseries.ingest.batches import Batch, Bytes
 from timeseries.ingest.columns import Column, Columns
 from timeseries.model.events import RecordResult, Rejection, json_bytes, status_bytes, text_bytes
 from timeseries.model.parsing import parse_json
-from timeseries.model.relations import Family
+from timeseries.model.relations import FAMILIES, HEALTH, OCCUPANCY, Family
 
-EVENT_COLUMNS: dict[Family, tuple[str, ...]] = {
-    "occupancy": ("camera", "timestamp", "occupied_count"),
-    "health": ("camera", "timestamp", "status"),
-}
-EXTRA = {"occupancy": "raw_data", "health": "message"}
+NEEDED = {family: ("camera", "timestamp", family.value) for family in FAMILIES}
 EXTRA_PARSERS: dict[Family, Callable[[Any], bytes | None]] = {
-    "occupancy": lambda value: json_bytes(parse_json(value)),
-    "health": text_bytes,
+    OCCUPANCY: lambda value: json_bytes(parse_json(value)),
+    HEALTH: text_bytes,
 }
-Whole: TypeAlias = "pa.ChunkedArray | pa.Array | list[Any] | None"
-USED = {"camera_id", *EXTRA.values(), *(name for names in EVENT_COLUMNS.values() for name in names)}
+SourceColumn: TypeAlias = "pa.ChunkedArray | pa.Array | list[Any] | None"
+KNOWN_COLUMNS = {"camera", *(name for family in FAMILIES for name in family.columns)}
 
 
 def record_table(pool: Pool, cameras: Cameras, frame: Any, on_conflict: record.OnConflict = "ignore") -> RecordResult:
@@ -43,7 +39,7 @@ def record_table(pool: Pool, cameras: Cameras, frame: Any, on_conflict: record.O
     ids = camera_ids(cameras)
     result = RecordResult()
     for offset in range(0, rows, record.BATCH_SIZE):
-        batch, reasons = parse(part(columns, offset, record.BATCH_SIZE), family, ids)
+        batch, reasons = to_batch(slice_columns(columns, offset, record.BATCH_SIZE), family, ids)
         stored = record.store(pool, batch, on_conflict) if len(batch) else RecordResult()
         reasons |= {rejection.index: rejection.reason for rejection in stored.rejected}
         rejected = tuple(Rejection(offset + row, reasons[row]) for row in sorted(reasons))
@@ -51,35 +47,37 @@ def record_table(pool: Pool, cameras: Cameras, frame: Any, on_conflict: record.O
     return result
 
 
-def columns_of(frame: Any) -> tuple[dict[str, Whole], int]:
-    """The columns of a frame by name, those that are of no use as None, and the number of rows.
+def columns_of(frame: Any) -> tuple[dict[str, SourceColumn], int]:
+    """The columns of a frame by name, unknown ones as None, and the number of rows.
 
-    What a DataFrame holds as Python objects stays as it is: Arrow would guess one type for the whole column. Raises
-    InvalidInputError where it is no table, or a name comes twice.
+    A column of Python objects stays a list, because Arrow would infer one type for the whole column. Raises
+    InvalidInputError where the frame is no table, or has a known column twice.
     """
     try:
         if isinstance(frame, Mapping):
-            frame = pd.DataFrame({name: of_arrow(column) for name, column in frame.items()})
+            frame = pd.DataFrame({name: with_arrow_type(column) for name, column in frame.items()})
         table = None if isinstance(frame, pd.DataFrame) else pa.table(frame)
     except (pa.ArrowException, TypeError, ValueError) as error:
         raise InvalidInputError(f"a {type(frame).__name__} is no table of events: {error}") from error
     names = list(map(str, frame.columns)) if table is None else table.column_names
-    twice = sorted(name for name in USED if names.count(name) > 1)
+    twice = sorted(name for name in KNOWN_COLUMNS if names.count(name) > 1)
     if twice:
         raise InvalidInputError(f"the table has more than one column {', '.join(twice)}; leave one of them")
     if table is not None:
         return dict(zip(names, table.columns, strict=True)), table.num_rows
-    columns = {name: of_pandas(frame.index.get_level_values(name)) for name in frame.index.names if name in USED}
-    return columns | {name: of_pandas(frame[name]) if name in USED else None for name in names}, len(frame)
+    levels = [name for name in frame.index.names if name in KNOWN_COLUMNS]
+    columns = {name: arrow_from_pandas(frame.index.get_level_values(name)) for name in levels}
+    columns |= {name: arrow_from_pandas(frame[name]) if name in KNOWN_COLUMNS else None for name in names}
+    return columns, len(frame)
 
 
-def of_arrow(column: Any) -> Any:
-    """An array of Arrow's for a DataFrame, which keeps its type; other columns as they are."""
+def with_arrow_type(column: Any) -> Any:
+    """An Arrow array for a DataFrame with its type kept (pandas.ArrowDtype); other columns as they are."""
     return column.to_pandas(types_mapper=pd.ArrowDtype) if isinstance(column, pa.Array | pa.ChunkedArray) else column
 
 
-def of_pandas(column: Any) -> Whole:
-    """A column of pandas' for Arrow, objects as a list, in which None is what is missing."""
+def arrow_from_pandas(column: Any) -> SourceColumn:
+    """A pandas column as an Arrow array, or, of objects, as a list with None for missing values."""
     values = column.dtype.categories if isinstance(column.dtype, pd.CategoricalDtype) else column
     if values.dtype != object:
         try:
@@ -89,17 +87,11 @@ def of_pandas(column: Any) -> Whole:
     return [None if gone else value for value, gone in zip(column.tolist(), column.isna(), strict=True)]
 
 
-def part(columns: dict[str, Whole], start: int, rows: int) -> dict[str, Column]:
-    """Some rows of the columns that are of use."""
-
-    def pieces() -> Iterator[tuple[str, Column]]:
-        for name, column in columns.items():
-            if column is None or name not in USED:
-                continue
-            cut = column[start : start + rows]
-            yield name, cut.combine_chunks() if isinstance(cut, pa.ChunkedArray) else cut
-
-    return dict(pieces())
+def slice_columns(columns: dict[str, SourceColumn], start: int, rows: int) -> dict[str, Column]:
+    """Some rows of the known columns."""
+    known = {name: column for name, column in columns.items() if column is not None and name in KNOWN_COLUMNS}
+    cuts = {name: column[start : start + rows] for name, column in known.items()}
+    return {name: cut.combine_chunks() if isinstance(cut, pa.ChunkedArray) else cut for name, cut in cuts.items()}
 
 
 def camera_ids(cameras: Cameras) -> dict[str, bytes]:
@@ -109,16 +101,16 @@ def camera_ids(cameras: Cameras) -> dict[str, bytes]:
 
 def family_of(source: str, columns: list[str]) -> Family:
     """Which events a file holds, by its columns. Raises InvalidInputError where some are missing."""
-    for family, wanted in EVENT_COLUMNS.items():
+    for family, wanted in NEEDED.items():
         if set(wanted) <= set(columns):
             return family
     raise InvalidInputError(
         f"{source} has the columns {', '.join(columns)};"
-        f" it needs {' or '.join(', '.join(wanted) for wanted in EVENT_COLUMNS.values())}"
+        f" it needs {' or '.join(', '.join(wanted) for wanted in NEEDED.values())}"
     )
 
 
-def parse(
+def to_batch(
     table: pa.RecordBatch | dict[str, Column], family: Family, ids: dict[str, bytes], zone: ZoneInfo | None = None
 ) -> tuple[Batch, dict[int, str]]:
     """The good rows as a batch, and the reasons against the others by their position in the table; `zone` is that of
@@ -127,12 +119,12 @@ def parse(
     columns = Columns(table if isinstance(table, dict) else dict(zip(table.schema.names, table.columns, strict=True)))
     cameras, times = columns.cameras(ids), columns.times(zone)
     counts = statuses = None
-    if family == "occupancy":
+    if family is OCCUPANCY:
         counts = columns.counts()
     else:
-        statuses = columns.each("status", status_bytes, b"healthy")
-    extra: Bytes | None = columns.optional(EXTRA[family], EXTRA_PARSERS[family])
-    if family == "health":
+        statuses = columns.parse_all("status", status_bytes, b"healthy")
+    extra: Bytes | None = columns.parse_optional(family.extra, EXTRA_PARSERS[family])
+    if family is HEALTH:
         extra = extra or [None] * columns.rows
     batch = Batch(family, np.arange(columns.rows), cameras, times, counts, statuses, extra)
     if columns.reasons:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
@@ -14,14 +14,14 @@ import psycopg
 from psycopg import sql
 
 from timeseries.database.connections import Connection, Pool, connected, transaction
+from timeseries.database.retries import LOCKED, retried
 from timeseries.errors import InvalidInputError
-from timeseries.ingest.batches import DAY, QUARTER, Batch, camera_array, from_events
-from timeseries.ingest.staging import copy, store_staged
-from timeseries.model.events import EPOCH, MICROSECOND, RecordResult, Rejection, microseconds
-from timeseries.model.relations import TABLES
+from timeseries.ingest.batches import DAY_MICROSECONDS, QUARTER_MICROSECONDS, Batch, from_events
+from timeseries.ingest.staging import copy, merge_staged
+from timeseries.model.events import RecordResult, Rejection, microseconds
 
 BATCH_SIZE = 50_000
-ATTEMPTS = 4
+ATTEMPTS = 4  # of five seconds each, where a lock is held
 
 TOO_OLD = (
     "the raw rows of this quarter of an hour were removed by retention and only its average is kept;"
@@ -29,6 +29,7 @@ TOO_OLD = (
 )
 
 OnConflict = Literal["ignore", "replace"]
+StoreRows = Callable[[Connection, Batch], RecordResult]
 
 
 def record(pool: Pool, events: Iterable[object], on_conflict: OnConflict = "ignore") -> RecordResult:
@@ -70,7 +71,7 @@ def store(pool: Pool, batch: Batch, on_conflict: OnConflict = "ignore") -> Recor
     stored = RecordResult()
     for part in batch.slices(BATCH_SIZE):
         stored += store_isolating(pool, part, on_conflict)
-    return stored + fate_of_repeated(repeated, batch, stored)
+    return stored + account_for_duplicates(repeated, batch, stored)
 
 
 def store_isolating(pool: Pool, batch: Batch, on_conflict: OnConflict) -> RecordResult:
@@ -87,7 +88,7 @@ def store_isolating(pool: Pool, batch: Batch, on_conflict: OnConflict) -> Record
         )
 
 
-def fate_of_repeated(repeated: Batch, batch: Batch, stored: RecordResult) -> RecordResult:
+def account_for_duplicates(repeated: Batch, batch: Batch, stored: RecordResult) -> RecordResult:
     """An event that repeats a stored one is a duplicate, one that repeats a rejected one is rejected as well."""
     if not stored.rejected:
         return RecordResult(duplicates=len(repeated))
@@ -99,59 +100,56 @@ def fate_of_repeated(repeated: Batch, batch: Batch, stored: RecordResult) -> Rec
 
 
 def store_slice(connection: Connection, batch: Batch, on_conflict: OnConflict) -> RecordResult:
-    """Store an ordered slice: by COPY, or through a staging table where the server refuses that."""
-    straight = True
-    for attempt in range(1, ATTEMPTS + 1):
-        try:
-            with transaction(connection) as now:
-                kept, result = without_sealed(connection, batch, now)
-                way_in = store_straight if straight else partial(store_staged, replace=on_conflict == "replace")
-                stored = way_in(connection, kept)
-                refused = {rejection.index for rejection in stored.rejected}
-                if stored.inserted or stored.replaced:
-                    materialize(connection, kept.take(np.array([row not in refused for row in kept.rows.tolist()])))
-                return result + stored
-        except psycopg.IntegrityError:  # a duplicate or an unknown camera; at the last, one that was just removed
-            straight = False
-            if attempt == ATTEMPTS:
-                raise
-        except (psycopg.errors.DeadlockDetected, psycopg.errors.LockNotAvailable):
-            if attempt == ATTEMPTS:
-                raise
-    raise AssertionError("unreachable")
+    """Store an ordered slice: by COPY, or through a staging table where COPY meets a duplicate or an unknown camera."""
+    merge = partial(merge_staged, replace=on_conflict == "replace")
+    try:
+        return retried(partial(store_by, copy_directly, connection, batch), attempts=ATTEMPTS)
+    except psycopg.IntegrityError:
+        # A camera that is removed after the staging table was searched for it is found missing by the next attempt.
+        refused = *LOCKED, psycopg.IntegrityError
+        return retried(partial(store_by, merge, connection, batch), attempts=ATTEMPTS, on=refused)
 
 
-def store_straight(connection: Connection, batch: Batch) -> RecordResult:
-    """All or nothing."""
-    copy(connection, sql.Identifier("public", TABLES[batch.family]), batch)
+def store_by(store_rows: StoreRows, connection: Connection, batch: Batch) -> RecordResult:
+    """Store what can be stored of a slice, and bring the aggregates up to date, in one transaction."""
+    with transaction(connection) as now:
+        live, rejected = reject_finalized(connection, batch, now)
+        stored = store_rows(connection, live)
+        refused = {rejection.index for rejection in stored.rejected}
+        if stored.inserted or stored.replaced:
+            materialize(connection, live.take(np.array([row not in refused for row in live.rows.tolist()])))
+        return rejected + stored
+
+
+def copy_directly(connection: Connection, batch: Batch) -> RecordResult:
+    """Copy a slice into its table. Raises psycopg.IntegrityError, and stores nothing, where one row is refused."""
+    copy(connection, sql.Identifier("public", batch.family.table), batch)
     return RecordResult(inserted=len(batch))
 
 
-def without_sealed(connection: Connection, batch: Batch, now: datetime) -> tuple[Batch, RecordResult]:
-    """Leave out what falls into a quarter whose raw rows are gone; nothing younger than a day can, by the server's
-    clock: that of a small computer beside a camera may have no battery.
+def reject_finalized(connection: Connection, batch: Batch, now: datetime) -> tuple[Batch, RecordResult]:
+    """Reject events whose quarter is finalized, because its raw rows were removed. Only events that are older than a
+    day are checked, because retention keeps at least two. Age is measured by the server's clock, because an edge
+    device may lack a battery-backed one.
     """
-    if not len(batch) or batch.times[0] > microseconds(now) - DAY:
+    if not len(batch) or batch.times[0] > microseconds(now) - DAY_MICROSECONDS:
         return batch, RecordResult()
     rows = connection.execute(
-        "SELECT camera_id, quarter FROM timeseries.sealed(%s, %s, %s)", [batch.family, *batch.quarters()]
+        "SELECT camera_id, quarter FROM timeseries.sealed(%s, %s, %s)", [batch.family.name, *batch.quarters()]
     ).fetchall()
     if not rows:
         return batch, RecordResult()
     keys = batch.keys()
-    keys["time"] -= keys["time"] % QUARTER
-    sealed = np.empty(len(rows), dtype=keys.dtype)
-    sealed["camera"] = camera_array([camera.bytes for camera, _ in rows])
-    sealed["time"] = [(quarter - EPOCH) // MICROSECOND for _, quarter in rows]
-    known = set(sealed.tolist())
-    hit = np.array([key in known for key in keys.tolist()])
+    keys["time"] -= keys["time"] % QUARTER_MICROSECONDS
+    finalized = {(camera.bytes, microseconds(quarter)) for camera, quarter in rows}
+    hit = np.array([key in finalized for key in keys.tolist()])
     return batch.take(~hit), rejections(batch, hit, TOO_OLD)
 
 
 def materialize(connection: Connection, batch: Batch) -> None:
     """Bring the aggregates up to date for what lies behind their watermarks."""
     if len(batch):
-        connection.execute("SELECT timeseries.materialize(%s, %s, %s)", [batch.family, *batch.quarters()])
+        connection.execute("SELECT timeseries.materialize(%s, %s, %s)", [batch.family.name, *batch.quarters()])
 
 
 def rejections(batch: Batch, where: np.ndarray[Any, np.dtype[np.bool_]], reason: str) -> RecordResult:

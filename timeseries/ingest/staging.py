@@ -1,7 +1,8 @@
-"""The slower way in, for what a plain COPY would refuse: a slice goes through a temporary table and comes out split."""
+"""Storing through a staging table, where COPY meets a duplicate or an unknown camera: a slice is split by its fate."""
 
 from __future__ import annotations
 
+from functools import cache
 from uuid import UUID
 
 import numpy as np
@@ -9,34 +10,34 @@ from psycopg import sql
 
 from timeseries.database.connections import Connection
 from timeseries.ingest.batches import Batch
-from timeseries.model.events import EPOCH, MICROSECOND, RecordResult, Rejection, microseconds
-from timeseries.model.relations import COLUMNS, TABLES
+from timeseries.model.events import MICROSECOND, POSTGRES_EPOCH, RecordResult, Rejection, microseconds
+from timeseries.model.relations import Family
 
 TOO_FAR_AHEAD = "the timestamp is more than 5 minutes ahead of the clock; check the camera's clock"
 STAGING = sql.Identifier("pg_temp", "incoming")
 
-CREATE = sql.SQL("CREATE TEMP TABLE incoming ON COMMIT DROP AS SELECT {columns} FROM {target} WITH NO DATA")
-ORPHANS = sql.SQL("""
+CREATE_STAGING = sql.SQL("CREATE TEMP TABLE incoming ON COMMIT DROP AS SELECT {columns} FROM {target} WITH NO DATA")
+DELETE_ORPHANS = sql.SQL("""
     DELETE FROM {staging} AS i WHERE NOT EXISTS (SELECT FROM public.cameras AS c WHERE c.id = i.camera_id)
     RETURNING i.camera_id, i."timestamp"
 """)
-AHEAD = sql.SQL("""
+DELETE_AHEAD = sql.SQL("""
     DELETE FROM {staging} AS i WHERE i."timestamp" > now() + interval '5 minutes'
     RETURNING i.camera_id, i."timestamp"
 """)
-REPLACE = sql.SQL("""
+UPDATE_REPLACED = sql.SQL("""
     UPDATE {target} AS t SET ({values}) = ROW ({new_values}) FROM {staging} AS i
     WHERE t.camera_id = i.camera_id AND t."timestamp" = i."timestamp"
       AND t."timestamp" BETWEEN %(first)s AND %(last)s AND t.camera_id = ANY (%(cameras)s)
       AND ({old_values}) IS DISTINCT FROM ({new_values})
 """)
-# Looked for before the insert: a conflict in a compressed chunk would decompress it for each row.
-KNOWN = sql.SQL("""
+# Duplicates are deleted before the insert, because ON CONFLICT decompresses batches of a compressed chunk for each row.
+DELETE_KNOWN = sql.SQL("""
     DELETE FROM {staging} AS i USING {target} AS t
     WHERE t.camera_id = i.camera_id AND t."timestamp" = i."timestamp"
       AND t."timestamp" BETWEEN %(first)s AND %(last)s AND t.camera_id = ANY (%(cameras)s)
 """)
-INSERT = sql.SQL("""
+INSERT_NEW = sql.SQL("""
     INSERT INTO {target} ({columns}) SELECT {columns} FROM {staging} ORDER BY "timestamp", camera_id
     ON CONFLICT (camera_id, "timestamp") DO NOTHING
 """)
@@ -50,46 +51,51 @@ def unknown(camera: bytes) -> str:
 def copy(connection: Connection, table: sql.Identifier, batch: Batch) -> None:
     """Binary COPY of a batch into a table with its columns."""
     statement = sql.SQL("COPY {} ({}) FROM STDIN (FORMAT BINARY)").format(
-        table, sql.SQL(", ").join(map(sql.Identifier, COLUMNS[batch.family]))
+        table, sql.SQL(", ").join(map(sql.Identifier, batch.family.columns))
     )
     with connection.cursor().copy(statement) as target:
         target.write(batch.copy_payload())
 
 
-def store_staged(connection: Connection, batch: Batch, *, replace: bool) -> RecordResult:
+@cache
+def _names(family: Family) -> dict[str, sql.Composable]:
+    """What the statements of this module call the relations and columns of a family."""
+
+    def list_of(names: tuple[str, ...], *table: str) -> sql.Composed:
+        return sql.SQL(", ").join(sql.Identifier(*table, name) for name in names)
+
+    return {
+        "staging": STAGING,
+        "target": sql.Identifier("public", family.table),
+        "columns": list_of(family.columns),
+        "values": list_of(family.columns[2:]),
+        "old_values": list_of(family.columns[2:], "t"),
+        "new_values": list_of(family.columns[2:], "i"),
+    }
+
+
+def merge_staged(connection: Connection, batch: Batch, *, replace: bool) -> RecordResult:
     """Split an ordered slice into inserted, replaced, duplicate and rejected, in the caller's transaction."""
     if not len(batch):
         return RecordResult()
-    columns = COLUMNS[batch.family]
-
-    def list_of(names: tuple[str, ...], table: str | None = None) -> sql.Composed:
-        return sql.SQL(", ").join(sql.Identifier(*filter(None, (table, name))) for name in names)
-
-    names = {
-        "staging": STAGING,
-        "target": sql.Identifier("public", TABLES[batch.family]),
-        "columns": list_of(columns),
-        "values": list_of(columns[2:]),
-        "old_values": list_of(columns[2:], "t"),
-        "new_values": list_of(columns[2:], "i"),
-    }
+    names = _names(batch.family)
     span: dict[str, object] = {
-        "first": EPOCH + int(batch.times[0]) * MICROSECOND,
-        "last": EPOCH + int(batch.times[-1]) * MICROSECOND,
+        "first": POSTGRES_EPOCH + int(batch.times[0]) * MICROSECOND,
+        "last": POSTGRES_EPOCH + int(batch.times[-1]) * MICROSECOND,
         "cameras": [UUID(bytes=camera.tobytes()) for camera in np.unique(batch.cameras)],
     }
-    connection.execute(CREATE.format(**names))
+    connection.execute(CREATE_STAGING.format(**names))
     copy(connection, STAGING, batch)
     connection.execute("ANALYZE pg_temp.incoming")
     refused = {
         (camera.bytes, microseconds(at)): unknown(camera.bytes)
-        for camera, at in connection.execute(ORPHANS.format(**names)).fetchall()
+        for camera, at in connection.execute(DELETE_ORPHANS.format(**names)).fetchall()
     }
-    for camera, at in connection.execute(AHEAD.format(**names)).fetchall():
+    for camera, at in connection.execute(DELETE_AHEAD.format(**names)).fetchall():
         refused[camera.bytes, microseconds(at)] = TOO_FAR_AHEAD
-    replaced = connection.execute(REPLACE.format(**names), span).rowcount if replace else 0
-    connection.execute(KNOWN.format(**names), span)
-    inserted = connection.execute(INSERT.format(**names)).rowcount
+    replaced = connection.execute(UPDATE_REPLACED.format(**names), span).rowcount if replace else 0
+    connection.execute(DELETE_KNOWN.format(**names), span)
+    inserted = connection.execute(INSERT_NEW.format(**names)).rowcount
     reasons = [refused.get(key) for key in batch.keys().tolist()] if refused else [None] * len(batch)
     return RecordResult(
         inserted,

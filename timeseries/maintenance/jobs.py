@@ -10,12 +10,13 @@ from datetime import timedelta
 import psycopg
 
 from timeseries.database.connections import Connection, Pool, connected
+from timeseries.database.rows import value
 from timeseries.errors import InvalidInputError
-from timeseries.maintenance.policy_rules import SOURCES
 from timeseries.maintenance.refresh import refresh_view
+from timeseries.model.relations import AGGREGATES
 
 # Jobs below 1000 are TimescaleDB's own housekeeping, of a server rather than of a store, and are in no backup.
-JOBS = """
+SELECT_JOBS = """
     SELECT j.job_id, j.proc_name::text, coalesce(a.view_name, j.hypertable_name)::text, j.scheduled
     FROM timescaledb_information.jobs AS j
     LEFT JOIN timescaledb_information.continuous_aggregates AS a
@@ -24,7 +25,7 @@ JOBS = """
     ORDER BY j.job_id
 """
 # Where TimescaleDB runs no policies the store prunes by itself, which shows as one job with the number 0.
-RETENTION = """
+SELECT_RETENTION = """
     SELECT 0, 'retention', NULL, coalesce((SELECT scheduled FROM timeseries.retention_run), false)
     WHERE to_regclass('timeseries.occupancy_kept') IS NOT NULL
 """
@@ -33,13 +34,13 @@ RESUME_RETENTION = """
     INSERT INTO timeseries.retention_run DEFAULT VALUES
     ON CONFLICT (only_row) DO UPDATE SET scheduled = true, since = now(), error = NULL
 """
-SCHEDULE = "SELECT public.alter_job(job_id, scheduled => %s) FROM unnest(%s::integer[]) AS job_id"
-POSTPONE = """
+SCHEDULE_JOBS = "SELECT public.alter_job(job_id, scheduled => %s) FROM unnest(%s::integer[]) AS job_id"
+POSTPONE_RETENTION = """
     SELECT public.alter_job(job_id, next_start => greatest(next_start, now() + %s))
     FROM timescaledb_information.jobs
     WHERE proc_name = 'policy_retention' AND scheduled
 """
-# From where an aggregate ends to where its policy would begin no refresh comes by itself.
+# Aggregates whose watermark is below the start of their policy's window: no job would refresh the gap between.
 BEHIND = """
     SELECT format('%%I.%%I', a.user_view_schema, a.user_view_name), w.watermark,
            now() - (j.config ->> 'end_offset')::interval
@@ -52,8 +53,8 @@ BEHIND = """
     ORDER BY a.mat_hypertable_id
 """
 
-# Background jobs run as the role that made them, with its settings: none of them, retention above all, may queue for a
-# lock for long, since writers would queue behind it.
+# Background jobs run as their owner with that role's settings. lock_timeout is bounded, because writers queue behind a
+# job that waits for a lock, retention above all.
 BOUND_LOCKS = """
     DO $$
     BEGIN
@@ -78,32 +79,25 @@ class Job:
 
 def list_jobs(connection: Connection) -> tuple[Job, ...]:
     """The jobs of this database."""
-    found = connection.execute(RETENTION).fetchall()
-    if connection.execute("SELECT to_regclass('timescaledb_information.jobs') IS NOT NULL").fetchone() == (True,):
-        found += connection.execute(JOBS).fetchall()
+    found = connection.execute(SELECT_RETENTION).fetchall()
+    if value(connection, "SELECT to_regclass('timescaledb_information.jobs') IS NOT NULL"):
+        found += connection.execute(SELECT_JOBS).fetchall()
     return tuple(Job(*row) for row in found)
 
 
 def pause(connection: Connection, job_ids: Collection[int] | None = None) -> tuple[Job, ...]:
-    """Pause these jobs, or all, in the caller's transaction; which of them were scheduled until now.
-
-    Raises InvalidInputError where there is no such job, or where retention would go on without the refresh that reads
-    the rows first.
-    """
+    """`Jobs.pause` in the caller's transaction."""
     found = [job for job in _chosen(connection, job_ids, scheduled=False) if job.scheduled]
     _schedule(connection, found, scheduled=False)
     return tuple(found)
 
 
 def resume(connection: Connection, job_ids: Collection[int] | None = None) -> tuple[Job, ...]:
-    """Let these paused jobs run again, or all, and commit; which ones were paused until now.
+    """`Jobs.resume`; commits.
 
-    A refresh policy looks back as far as its `start_offset`. Where its aggregate ends before that, because the jobs
-    were paused for long or an old backup was restored, what lies between is refreshed first: else it would be in no
-    average. The raw rows of that time are there, since retention was paused as well.
-
-    Raises InvalidInputError where there is no such job, or where retention would run without the refresh that reads
-    the rows first; ServerUnavailableError where another refresh does not end.
+    A refresh policy looks back as far as its `start_offset`. Where the watermark is older, because jobs were paused for
+    long or an old backup was restored, the gap is refreshed first, because no job would. Its raw rows are there,
+    because retention was paused as well.
     """
     found = [job for job in _chosen(connection, job_ids, scheduled=True) if not job.scheduled]
     ids = [job.job_id for job in found if job.job_id]
@@ -121,7 +115,7 @@ def resume(connection: Connection, job_ids: Collection[int] | None = None) -> tu
 
 def _schedule(connection: Connection, jobs: Collection[Job], *, scheduled: bool) -> None:
     if ids := [job.job_id for job in jobs if job.job_id]:
-        connection.execute(SCHEDULE, [scheduled, ids])
+        connection.execute(SCHEDULE_JOBS, [scheduled, ids])
     if len(ids) < len(jobs):
         connection.execute(RESUME_RETENTION if scheduled else PAUSE_RETENTION)
 
@@ -147,8 +141,8 @@ class Jobs:
             return pause(connection, job_ids)
 
     def resume(self, job_ids: Collection[int] | None = None) -> tuple[Job, ...]:
-        """Let these paused jobs run again, or all; which ones were paused until now. What they missed and would not
-        look back for is brought into the averages first.
+        """Schedule these paused jobs again, or all; which ones were paused until now. Aggregates that lag behind the
+        window of their policy are refreshed first.
 
         Raises InvalidInputError where there is no such job, or where retention would run without the refresh that reads
         the rows first; ServerUnavailableError where another refresh does not end.
@@ -158,14 +152,15 @@ class Jobs:
 
 
 def postpone_retention(connection: Connection, by: timedelta) -> None:
-    """Keep the retention jobs from starting for a while, without pausing them: should this process die, they run later.
+    """Postpone the retention jobs for long readers, because a job that waits for one makes every writer queue behind
+    it.
 
-    For long readers. A retention job that waits for one would keep every writer waiting behind it.
+    They are not paused, so that they run later although this process dies.
     """
     if any(job.name == "policy_retention" for job in list_jobs(connection)):
         # A standby runs no job; a role that may not alter jobs reads all the same.
         with suppress(psycopg.errors.InsufficientPrivilege, psycopg.errors.ReadOnlySqlTransaction):
-            connection.execute(POSTPONE, [by])
+            connection.execute(POSTPONE_RETENTION, [by])
 
 
 def unread(jobs: Collection[Job]) -> dict[str, str]:
@@ -174,11 +169,12 @@ def unread(jobs: Collection[Job]) -> dict[str, str]:
     """
     found = {}
     retention = {job.relation: job for job in jobs if job.name == "policy_retention" and job.scheduled}
-    for aggregate, source in SOURCES.items():
-        refreshes = [j for j in jobs if (j.name, j.relation) == ("policy_refresh_continuous_aggregate", aggregate)]
+    for name, aggregate in AGGREGATES.items():
+        source = aggregate.source
+        refreshes = [j for j in jobs if (j.name, j.relation) == ("policy_refresh_continuous_aggregate", name)]
         if source in retention and refreshes and not any(job.scheduled for job in refreshes):
             found[source] = (
-                f"retention of {source} (job {retention[source].job_id}) runs while the refresh of {aggregate}"
+                f"retention of {source} (job {retention[source].job_id}) runs while the refresh of {name}"
                 f" (job {refreshes[0].job_id}) is paused, and removes rows that are in no average: pause both"
                 f" or let both run (timeseries jobs pause {retention[source].job_id},"
                 f" or timeseries jobs resume {refreshes[0].job_id})"

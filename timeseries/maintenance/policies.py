@@ -1,4 +1,4 @@
-"""Background policies of TimescaleDB: read from the jobs, and changed only into what does not contradict itself."""
+"""Background policies of TimescaleDB, read from the jobs; a change that contradicts another setting is refused."""
 
 from __future__ import annotations
 
@@ -14,19 +14,12 @@ from psycopg import sql
 from timeseries.database.connections import Connection, Pool, connected
 from timeseries.database.server import ServerKind, inspect_server
 from timeseries.errors import InvalidInputError
-from timeseries.maintenance.jobs import Job, list_jobs, unread
-from timeseries.maintenance.policy_rules import (
-    RAW,
-    REFRESH,
-    RELATIONS,
-    SETTINGS,
-    SOURCES,
-    RelationPolicies,
-    contradictions,
-)
+from timeseries.maintenance.jobs import SCHEDULE_JOBS, Job, list_jobs, unread
+from timeseries.maintenance.policy_rules import REFRESH, SETTINGS, RelationPolicies, contradictions
 from timeseries.model.parsing import interval_text, parse_interval
+from timeseries.model.relations import AGGREGATES, RAW_TABLES, RELATIONS
 
-READ = """
+SELECT_POLICIES = """
     SELECT j.proc_name, coalesce(a.view_name, j.hypertable_name)::text AS relation, j.job_id, j.scheduled,
            (j.config ->> 'drop_after')::interval, (j.config ->> 'compress_after')::interval,
            (j.config ->> 'start_offset')::interval, (j.config ->> 'end_offset')::interval, j.schedule_interval
@@ -38,7 +31,7 @@ READ = """
       AND j.proc_name IN ('policy_retention', 'policy_compression', 'policy_refresh_continuous_aggregate')
     ORDER BY j.job_id
 """
-CHUNKS = """
+SELECT_CHUNK_WIDTHS = """
     SELECT coalesce(a.view_name, d.hypertable_name)::text, d.time_interval
     FROM timescaledb_information.dimensions AS d
     LEFT JOIN timescaledb_information.continuous_aggregates AS a
@@ -46,9 +39,9 @@ CHUNKS = """
         AND a.materialization_hypertable_name = d.hypertable_name
     WHERE coalesce(a.view_schema, d.hypertable_schema) = 'public'
 """
-# Of each policy its kind of job, the settings that are in the job's configuration, by their names there, and how it is
-# taken away and made.
-APPLY = {
+# For each policy: the procedure of its job, the settings in the job's config by their names there, and the calls that
+# remove and add it.
+POLICY_KINDS = {
     "drop_after": (
         "policy_retention",
         {"drop_after": "drop_after"},
@@ -69,25 +62,24 @@ APPLY = {
         " end_offset => {end_offset}::interval, schedule_interval => {schedule_interval}::interval)",
     ),
 }
-# The job stays what it is: paused if it was paused, with its retries and whatever else was set.
-ALTER = """
+# The job is altered and not made again, because it keeps its state, its retries and its other settings.
+ALTER_JOB = """
     SELECT public.alter_job(
         job_id, config => config || %s::jsonb, schedule_interval => coalesce(%s, schedule_interval))
     FROM timescaledb_information.jobs WHERE job_id = %s
 """
-PAUSE = "SELECT public.alter_job(job_id, scheduled => false) FROM unnest(%s::integer[]) AS job_id"
 
 
 @dataclass(frozen=True, slots=True)
 class LivePolicies:
-    """What a database has: the policies of each relation, its chunks' width, and what is wrong with the jobs."""
+    """The policies of each relation, the width of its chunks, and problems of the jobs, as a database has them."""
 
     relations: Mapping[str, RelationPolicies]
     chunks: Mapping[str, timedelta]
     job_problems: tuple[str, ...] = ()
 
     def problems(self) -> list[str]:
-        """What an operator should mend, where somebody changed a job; empty when all is well."""
+        """What an operator has to correct, for example after a change by hand; empty when all is well."""
         return [*self.job_problems, *contradictions(self.relations.values(), self.chunks)]
 
 
@@ -133,7 +125,7 @@ class Policies:
 
 def changed(before: RelationPolicies, settings: Mapping[str, timedelta | str | None]) -> RelationPolicies:
     """The same with other settings. Raises InvalidInputError for one that does not exist or makes no sense alone."""
-    allowed = SETTINGS if before.relation in SOURCES else ("drop_after", "columnstore_after")
+    allowed = SETTINGS if before.relation in AGGREGATES else ("drop_after", "columnstore_after")
     for name, value in settings.items():
         if name not in allowed:
             raise InvalidInputError(f"{before.relation} has no setting {name!r}; it has {', '.join(allowed)}")
@@ -154,7 +146,7 @@ def apply(connection: Connection, before: RelationPolicies, after: RelationPolic
     """
     values = {name: sql.Literal(getattr(after, name)) for name in SETTINGS}
     relation = sql.Literal(f"public.{after.relation}")
-    for name, (kind, configured, remove, add) in APPLY.items():
+    for name, (kind, configured, remove, add) in POLICY_KINDS.items():
         group = REFRESH if name in REFRESH else (name,)
         if all(getattr(before, key) == getattr(after, key) for key in group):
             continue
@@ -162,7 +154,7 @@ def apply(connection: Connection, before: RelationPolicies, after: RelationPolic
         if len(found) == 1 and getattr(after, name) is not None:
             config = {key: interval_text(getattr(after, setting)) for key, setting in configured.items()}
             every = after.schedule_interval if name in REFRESH else None
-            connection.execute(ALTER, [json.dumps(config), every, found[0].job_id])
+            connection.execute(ALTER_JOB, [json.dumps(config), every, found[0].job_id])
             continue
         connection.execute(sql.SQL(remove).format(relation=relation))
         if getattr(after, name) is not None:
@@ -177,14 +169,15 @@ def _pause_like(connection: Connection, replaced: Collection[Job], kind: str, re
     found = list_jobs(connection)
     new = [job.job_id for job in found if (job.name, job.relation) == (kind, relation)]
     if any(not job.scheduled for job in replaced) or (kind == "policy_retention" and relation in unread(found)):
-        connection.execute(PAUSE, [new])
+        connection.execute(SCHEDULE_JOBS, [False, new])
 
 
 def read_policies(connection: psycopg.Connection[Any]) -> LivePolicies:
     """The policies as the jobs have them, on TimescaleDB Community."""
     found = {relation: RelationPolicies(relation) for relation in RELATIONS}
     problems = []
-    for kind, relation, job, scheduled, drop, compress, start, end, every in connection.execute(READ).fetchall():
+    jobs = connection.execute(SELECT_POLICIES).fetchall()
+    for kind, relation, job, scheduled, drop, compress, start, end, every in jobs:
         if relation not in found:
             continue
         if not scheduled:
@@ -198,8 +191,8 @@ def read_policies(connection: psycopg.Connection[Any]) -> LivePolicies:
                 problems.append(f"{relation} has two refresh policies, the second is job {job}: remove one of them")
             found[relation] = replace(found[relation], start_offset=start, end_offset=end, schedule_interval=every)
     problems += unread(list_jobs(connection)).values()
-    problems += [f"{name} has no refresh policy" for name in SOURCES if found[name].schedule_interval is None]
+    problems += [f"{name} has no refresh policy" for name in AGGREGATES if found[name].schedule_interval is None]
     problems += [
-        f"{name} has no retention policy: the disk will fill" for name in RAW if found[name].drop_after is None
+        f"{name} has no retention policy: the disk will fill" for name in RAW_TABLES if found[name].drop_after is None
     ]
-    return LivePolicies(found, dict(connection.execute(CHUNKS).fetchall()), tuple(problems))
+    return LivePolicies(found, dict(connection.execute(SELECT_CHUNK_WIDTHS).fetchall()), tuple(problems))

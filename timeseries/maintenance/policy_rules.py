@@ -1,4 +1,4 @@
-"""Lengths of time that must fit together: retention, refresh windows and the columnstore. Arithmetic only."""
+"""The arithmetic between retention, refresh windows and the columnstore. No database."""
 
 from __future__ import annotations
 
@@ -7,16 +7,8 @@ from dataclasses import dataclass, fields
 from datetime import timedelta
 
 from timeseries.model.parsing import interval_text
+from timeseries.model.relations import AGGREGATES, RAW_TABLES, Aggregate
 
-RAW = ("occupancy_events", "health_logs")
-BUCKETS = {"quarter_hourly": timedelta(minutes=15), "hourly": timedelta(hours=1), "weekday": timedelta(days=1)}
-# Each aggregate reads the relation before the colon: retention there must not be in reach of a refresh here.
-SOURCES = {
-    f"{family}_{level}": events if level == "quarter_hourly" else f"{family}_quarter_hourly"
-    for family, events in zip(("occupancy", "health"), RAW, strict=True)
-    for level in BUCKETS
-}
-RELATIONS = (*RAW, *SOURCES)
 SHORTEST_RETENTION = timedelta(days=2)
 
 
@@ -36,27 +28,23 @@ class RelationPolicies:
     end_offset: timedelta | None = None
     schedule_interval: timedelta | None = None
 
-    @property
-    def bucket(self) -> timedelta | None:
-        """The width of an aggregate's buckets."""
-        return BUCKETS[self.relation.partition("_")[2]] if self.relation in SOURCES else None
-
 
 SETTINGS = tuple(field.name for field in fields(RelationPolicies) if field.name != "relation")
 REFRESH = ("start_offset", "end_offset", "schedule_interval")
 
 
 def contradictions(policies: Iterable[RelationPolicies], chunks: Mapping[str, timedelta]) -> Iterator[str]:
-    """What cannot be together, with the arithmetic.
+    """Settings that contradict each other, with the arithmetic.
 
     A refresh recomputes whole buckets from what is left of its source, and retention removes whole chunks: so
     start_offset + bucket + chunk must not exceed drop_after of the source.
     """
     settings = {policy.relation: policy for policy in policies}
     for policy in settings.values():
-        if policy.relation in SOURCES:
-            yield from _refresh_contradictions(policy, settings, chunks)
-            yield from _lifetime_contradictions(policy, settings)
+        if aggregate := AGGREGATES.get(policy.relation):
+            source = settings[aggregate.source]
+            yield from _refresh_contradictions(policy, aggregate, source, chunks)
+            yield from _lifetime_contradictions(policy, source)
         if policy.drop_after is not None:
             if policy.drop_after < SHORTEST_RETENTION:
                 yield (
@@ -71,10 +59,10 @@ def contradictions(policies: Iterable[RelationPolicies], chunks: Mapping[str, ti
 
 
 def _refresh_contradictions(
-    policy: RelationPolicies, settings: Mapping[str, RelationPolicies], chunks: Mapping[str, timedelta]
+    policy: RelationPolicies, aggregate: Aggregate, source: RelationPolicies, chunks: Mapping[str, timedelta]
 ) -> Iterator[str]:
-    bucket, source = policy.bucket, settings[SOURCES[policy.relation]]
-    if bucket is None or policy.schedule_interval is None:
+    bucket = aggregate.bucket
+    if policy.schedule_interval is None:
         return
     if policy.start_offset is None:
         if source.drop_after is not None:
@@ -105,11 +93,11 @@ def _refresh_contradictions(
         )
 
 
-def _lifetime_contradictions(policy: RelationPolicies, settings: Mapping[str, RelationPolicies]) -> Iterator[str]:
-    """Raw rows, quarters, hours: what is computed from quarters cannot be rebuilt without them, and what replaces
-    raw rows must not go before them."""
-    source = settings[SOURCES[policy.relation]]
-    if source.relation in RAW:
+def _lifetime_contradictions(policy: RelationPolicies, source: RelationPolicies) -> Iterator[str]:
+    """Quarters must outlive raw rows, because they replace them, and hours and days must not outlive quarters, because
+    they are rebuilt from them.
+    """
+    if source.relation in RAW_TABLES:
         if policy.drop_after is not None and (source.drop_after is None or policy.drop_after < source.drop_after):
             yield (
                 f"{policy.relation}: drop_after {interval_text(policy.drop_after)} is shorter than that of the raw rows"

@@ -1,29 +1,30 @@
-"""Refresh by hand: the aggregates of a range computed again from the raw rows that are left, and nothing erased."""
+"""Refresh on request: aggregates of a range are recomputed from the raw rows that are left; no bucket is erased."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-import psycopg
-
 from timeseries.database.connections import Connection, Pool, connected
+from timeseries.database.retries import LOCKED, retried
+from timeseries.database.rows import row
 from timeseries.database.server import ServerKind, inspect_server
 from timeseries.errors import InvalidInputError, ServerUnavailableError
-from timeseries.maintenance.policy_rules import RAW, SOURCES, RelationPolicies
+from timeseries.model.relations import AGGREGATES, FAMILIES, Family
+from timeseries.progress import Progress, track
 
-ATTEMPTS = 5
 STEP = timedelta(days=10)
-# Whole days with raw rows, up to now: beyond that there is nothing to compute from.
-RANGE = """
+# The range in whole days is clipped to chunks and to now, because elsewhere there are no raw rows to compute from.
+SELECT_RANGE = """
     SELECT greatest(date_trunc('day', %(start)s::timestamptz, 'UTC'), min(range_start)),
            least(%(end)s::timestamptz, max(range_end), now()), now()
     FROM timescaledb_information.chunks
     WHERE hypertable_schema = 'public' AND hypertable_name = %(events)s
 """
-FLOOR = "SELECT date_bin(%s, %s, 'epoch'), date_bin(%s, %s, 'epoch')"
+SELECT_WHOLE_BUCKETS = "SELECT date_bin(%s, %s, 'epoch'), date_bin(%s, %s, 'epoch')"
+
+REFRESH_RANGE = "CALL public.refresh_continuous_aggregate(%s::regclass, %s::timestamptz, %s::timestamptz)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,13 +37,9 @@ class Refreshed:
 
 
 def refresh(
-    pool: Pool,
-    start: datetime | None = None,
-    end: datetime | None = None,
-    *,
-    progress: Callable[[int, int], None] | None = None,
+    pool: Pool, start: datetime | None = None, end: datetime | None = None, *, progress: Progress = None
 ) -> tuple[Refreshed, ...]:
-    """Compute the aggregates of [start, end) again: quarters, then hours and days. Open bounds are welcome.
+    """Compute the aggregates of [start, end) again: quarters, then hours and days. A bound may be open.
 
     The range is widened to whole buckets and clipped to the days that have raw rows and to what is over by now. An
     aggregate whose raw rows are gone stays as it is, wherever the bounds lie. It can be interrupted and repeated.
@@ -61,44 +58,37 @@ def refresh(
     with connected(pool) as connection:
         if inspect_server(connection).kind is not ServerKind.COMMUNITY:
             return ()
-        found = [part for events in RAW for part in _ranges(connection, events, start, end)]
+        found = [part for family in FAMILIES for part in _ranges(connection, family, start=start, end=end)]
         connection.commit()
         steps = [step for part in found for step in _steps(part)]
         connection.autocommit = True
         try:
-            for done, step in enumerate(steps, 1):
-                _refresh(connection, step)
-                if progress is not None:
-                    progress(done, len(steps))
+            for step in track(steps, progress):
+                refresh_view(connection, f"public.{step.aggregate}", step.start, step.end)
         finally:
             connection.autocommit = False
     return tuple(found)
 
 
-def _ranges(connection: Connection, events: str, start: datetime | None, end: datetime | None) -> Iterator[Refreshed]:
-    row = connection.execute(RANGE, {"start": start, "end": end, "events": events}).fetchone()
-    if row is None or row[0] is None:
+def _ranges(connection: Connection, family: Family, **bounds: datetime | None) -> Iterator[Refreshed]:
+    first, last, now = row(connection, SELECT_RANGE, {**bounds, "events": family.table})
+    if first is None:
         return
-    first, last, now = row
-    for aggregate in SOURCES:
-        if aggregate.startswith(events.split("_")[0]):
-            bucket = RelationPolicies(aggregate).bucket
+    for name, aggregate in AGGREGATES.items():
+        if aggregate.family is family:
+            bucket = aggregate.bucket
             widened = last + bucket - timedelta(microseconds=1)
-            floors = connection.execute(FLOOR, [bucket, first, bucket, min(widened, now)]).fetchone()
-            if floors is not None and floors[0] < floors[1]:
-                yield Refreshed(aggregate, *floors)
+            start, end = row(connection, SELECT_WHOLE_BUCKETS, [bucket, first, bucket, min(widened, now)])
+            if start < end:
+                yield Refreshed(name, start, end)
 
 
 def _steps(whole: Refreshed) -> Iterator[Refreshed]:
-    """One transaction each."""
+    """Parts of ten days, each of which TimescaleDB refreshes in a transaction."""
     start = whole.start
     while start < whole.end:
         yield Refreshed(whole.aggregate, start, min(start + STEP, whole.end))
         start += STEP
-
-
-def _refresh(connection: Connection, step: Refreshed) -> None:
-    refresh_view(connection, f"public.{step.aggregate}", step.start, step.end)
 
 
 def refresh_view(connection: Connection, view: str, start: datetime, end: datetime) -> None:
@@ -107,14 +97,7 @@ def refresh_view(connection: Connection, view: str, start: datetime, end: dateti
 
     Raises ServerUnavailableError where that does not end.
     """
-    for attempt in range(1, ATTEMPTS + 1):
-        try:
-            connection.execute(
-                "CALL public.refresh_continuous_aggregate(%s::regclass, %s::timestamptz, %s::timestamptz)",
-                [view, start, end],
-            )
-            return
-        except (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected) as error:
-            if attempt == ATTEMPTS:
-                raise ServerUnavailableError(f"another refresh of {view} does not end; try again") from error
-            time.sleep(attempt)
+    try:
+        retried(lambda: connection.execute(REFRESH_RANGE, [view, start, end]), pause=1)
+    except LOCKED as error:
+        raise ServerUnavailableError(f"another refresh of {view} does not end; try again") from error

@@ -1,4 +1,4 @@
-"""Retention by a process that runs anyway: a thread that prunes once a day and is in nobody's way."""
+"""Retention in a process that runs anyway: a background thread that prunes once a day."""
 
 from __future__ import annotations
 
@@ -10,24 +10,25 @@ from datetime import timedelta
 import psycopg
 
 from timeseries.database.connections import Connection, conninfo
+from timeseries.database.rows import value
 
 log = logging.getLogger(__name__)
-EVERY = 3600.0  # seconds between two looks, of which the database lets one a day through
-LAST_WAIT = 3.0  # seconds for the day that is being pruned when the store closes
-# Asked beforehand, because the server's log would show an error for each call of a role that may not.
-MAY_RETAIN = """
+EVERY = 3600.0  # seconds between two attempts; the database allows one run a day
+CLOSE_WAIT = 3.0  # seconds for the day that is being pruned when the store closes
+# Privileges are checked first, because a call without them would write an error to the server's log each hour.
+SELECT_MAY_RETAIN = """
     SELECT EXISTS (
         SELECT FROM pg_proc AS p
         JOIN pg_namespace AS n ON n.oid = p.pronamespace
         WHERE n.nspname = 'timeseries' AND p.proname = 'retain' AND has_schema_privilege(n.oid, 'USAGE')
           AND has_function_privilege(p.oid, 'EXECUTE') AND current_setting('transaction_read_only') = 'off')
 """
-RETAIN = "SELECT timeseries.retain(%s, %s)"
+RETAIN_DAY = "SELECT timeseries.retain(%s, %s)"
 
 
 class Retainer:
-    """Prunes what is due, day by day, on a connection of its own; `timeseries.retain` in the database decides what is
-    due, and that one process at a time does it. `keep` can only lengthen what the database records.
+    """Prunes day by day on a connection of its own. `timeseries.retain` decides which day is due, and takes a lock so
+    that one process at a time prunes. `keep` can only lengthen the length that the database records.
     """
 
     def __init__(self, url: str, keep: timedelta | None = None) -> None:
@@ -51,7 +52,7 @@ class Retainer:
         thread = self._thread
         if thread is None:
             return
-        thread.join(LAST_WAIT)
+        thread.join(CLOSE_WAIT)
         connection = self._connection
         if thread.is_alive() and connection is not None:
             with suppress(psycopg.Error):
@@ -62,19 +63,19 @@ class Retainer:
         while True:
             try:
                 self._look(what)
-            except psycopg.Error as error:  # the server is away, or is being moved up: the next look is in an hour
+            except psycopg.Error as error:  # the server is away or is being promoted: the next attempt is in an hour
                 log.debug("retention: %s", error)
             if self._stop.wait(EVERY):
                 return
 
     def _look(self, what: str) -> None:
-        """Prune until nothing is due: a day at least, where the store closes at once."""
+        """Prune until nothing is due, one day at least also where the store is being closed."""
         with psycopg.connect(self._conninfo, autocommit=True, prepare_threshold=None) as connection:
             self._connection = connection
             try:
-                if connection.execute(MAY_RETAIN).fetchone() != (True,):
+                if not value(connection, SELECT_MAY_RETAIN):
                     return
-                while connection.execute(RETAIN, [what, self._keep]).fetchone() == (True,):
+                while value(connection, RETAIN_DAY, [what, self._keep]):
                     if self._stop.is_set():
                         return
             finally:

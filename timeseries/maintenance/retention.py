@@ -1,43 +1,43 @@
-"""The end of raw rows: retention by the server's own job, or by pruning where the server has none."""
+"""Pruning of raw rows on request: what the retention jobs do, or what the store does where there are none."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, cast, get_args
+from typing import Any, cast
 
-import psycopg
 from psycopg import sql
 
 from timeseries.database.connections import Connection, Pool, connected
+from timeseries.database.retries import LOCKED, retried
+from timeseries.database.rows import value
 from timeseries.database.server import ServerKind, inspect_server
 from timeseries.errors import ConfigurationError, InvalidInputError, ServerUnavailableError
 from timeseries.maintenance.retention_record import check_keep, read_record, record_run, say_keep
 from timeseries.model.parsing import interval_text
-from timeseries.model.relations import TABLES, Family
+from timeseries.model.relations import FAMILIES, Family
+from timeseries.progress import Progress, track
 
-ATTEMPTS = 5
-LOCK_TIMEOUT = "SET LOCAL lock_timeout = '3s'"
-RETENTION_JOBS = """
+SET_LOCK_TIMEOUT = "SET LOCAL lock_timeout = '3s'"
+SELECT_RETENTION_JOBS = """
     SELECT j.job_id, j.hypertable_name::text, j.scheduled
     FROM timescaledb_information.jobs AS j
     WHERE j.proc_name = 'policy_retention' AND j.hypertable_schema = 'public'
       AND j.hypertable_name IN ('occupancy_events', 'health_logs')
     ORDER BY j.job_id
 """
-# What is not in the quarters yet would be lost with its chunk: it stays, from the first such row on. The watermark is a
-# value, not a subquery: so the planner leaves chunks out, each of which it would lock.
+# A chunk that has rows above the watermark is not dropped, because they are in no aggregate yet. The watermark is
+# passed as a value and not as a subquery, so that the planner excludes chunks: it locks each chunk that it plans for.
 WATERMARK = """
     SELECT _timescaledb_functions.to_timestamp(_timescaledb_functions.cagg_watermark(a.mat_hypertable_id))
     FROM _timescaledb_catalog.continuous_agg AS a
     WHERE a.user_view_schema = 'public' AND a.user_view_name = split_part(%s, '_', 1) || '_quarter_hourly'
 """
-UNSUMMED = """
+SELECT_UNSUMMED = """
     SELECT coalesce(min("timestamp"), 'infinity')::text FROM public.{events} WHERE "timestamp" >= %s
 """
-DROPPABLE = """
+SELECT_DROPPABLE = """
     SELECT c.range_start, c.range_end
     FROM timescaledb_information.jobs AS j
     JOIN timescaledb_information.chunks AS c USING (hypertable_schema, hypertable_name)
@@ -48,6 +48,7 @@ DROPPABLE = """
 COUNT_CHUNK = """
     SELECT count(*) FROM public.{events} WHERE "timestamp" >= %(start)s AND "timestamp" < %(end)s
 """
+PRUNE_DAY = sql.SQL("SELECT timeseries.prune_day(%(family)s, %(day)s)")
 DROP_CHUNK = "SELECT public.drop_chunks({name}::regclass, older_than => %(end)s, newer_than => %(start)s)"
 
 
@@ -60,11 +61,7 @@ class PruneResult:
 
 
 def prune(
-    pool: Pool,
-    keep: timedelta | None = None,
-    *,
-    default: timedelta | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    pool: Pool, keep: timedelta | None = None, *, default: timedelta | None = None, progress: Progress = None
 ) -> PruneResult:
     """Remove raw rows older than `keep`, in whole UTC days; the averages stay.
 
@@ -91,19 +88,17 @@ def prune(
                 )
             return PruneResult(_drop_chunks(connection, progress), None)
         before, started_at = _begin(connection, keep or default)
-        days = [(family, day) for family in get_args(Family) for day in _days(connection, family, before)]
+        days = [(family, day) for family in FAMILIES for day in _days(connection, family, before)]
         connection.commit()
         removed = 0
-        for done, (family, day) in enumerate(days, 1):
-            removed += _prune_day(connection, family, day)
-            if progress is not None:
-                progress(done, len(days))
+        for family, day in track(days, progress):
+            removed += _patiently(connection, day, [PRUNE_DAY], {"family": family.name, "day": day})
         record_run(connection, started_at, removed)
     return PruneResult(removed, before)
 
 
 def _begin(connection: Connection, keep: timedelta | None) -> tuple[datetime, datetime]:
-    """Before which moment raw rows go, and now, by the server's clock: that of the machine that prunes may be wrong."""
+    """The moment before which raw rows are removed, and now; both by the server's clock, because ours may be wrong."""
     if not read_record(connection).scheduled:
         raise ConfigurationError("retention is paused; to let it go on, run: timeseries jobs resume")
     if keep is not None:
@@ -117,21 +112,15 @@ def _days(connection: Connection, family: Family, before: datetime) -> list[date
     """UTC days with raw rows before a moment."""
     query = sql.SQL("""
         SELECT DISTINCT date_trunc('day', "timestamp", 'UTC') AS day FROM {events} WHERE "timestamp" < %s ORDER BY day
-    """).format(events=sql.Identifier("public", TABLES[family]))
+    """).format(events=sql.Identifier("public", family.table))
     return [row[0] for row in connection.execute(query, [before]).fetchall()]
 
 
-def _prune_day(connection: Connection, family: Family, day: datetime) -> int:
-    statement = sql.SQL("SELECT timeseries.prune_day(%(family)s, %(day)s)")
-    row = _patiently(connection, day, [statement], {"family": family, "day": day})
-    return int(row[0]) if row else 0
-
-
-def _drop_chunks(connection: Connection, progress: Callable[[int, int], None] | None) -> int:
-    """Drop old chunks one by one. A job drops all of its chunks in one transaction, for which years of them need more
-    locks than the server has, and does not ask whether they are in the quarters.
+def _drop_chunks(connection: Connection, progress: Progress) -> int:
+    """Drop old chunks, each in a transaction of its own: the job drops all of them in one, for which years of chunks
+    need more locks than the server has, and it does not compare them with the watermark.
     """
-    jobs = connection.execute(RETENTION_JOBS).fetchall()
+    jobs = connection.execute(SELECT_RETENTION_JOBS).fetchall()
     paused = [f"{job} ({events})" for job, events, scheduled in jobs if not scheduled]
     if paused:
         raise ConfigurationError(
@@ -140,42 +129,36 @@ def _drop_chunks(connection: Connection, progress: Callable[[int, int], None] | 
     old = [(events, *chunk) for job, events, _ in jobs for chunk in _droppable(connection, job, events)]
     connection.commit()
     removed = 0
-    for done, (events, start, end) in enumerate(old, 1):
+    for events, start, end in track(old, progress):
         names = {"events": sql.Identifier(events), "name": sql.Literal(f"public.{events}")}
         statements = [sql.SQL(text).format(**names) for text in (COUNT_CHUNK, DROP_CHUNK)]
-        row = _patiently(connection, start, statements, {"start": start, "end": end})
-        removed += int(row[0]) if row else 0
-        if progress is not None:
-            progress(done, len(old))
+        removed += _patiently(connection, start, statements, {"start": start, "end": end})
     return removed
 
 
 def _droppable(connection: Connection, job: int, events: str) -> list[tuple[Any, ...]]:
-    watermark = connection.execute(WATERMARK, [events]).fetchone() or (None,)
-    unsummed = connection.execute(sql.SQL(UNSUMMED).format(events=sql.Identifier(events)), watermark).fetchone()
-    return connection.execute(DROPPABLE, [job, *(unsummed or (None,))]).fetchall()
+    watermark = value(connection, WATERMARK, [events])
+    unsummed = value(connection, sql.SQL(SELECT_UNSUMMED).format(events=sql.Identifier(events)), [watermark])
+    return connection.execute(SELECT_DROPPABLE, [job, unsummed]).fetchall()
 
 
 def _patiently(
-    connection: Connection,
-    day: datetime,
-    statements: Sequence[sql.SQL | sql.Composed],
-    parameters: dict[str, object],
-) -> tuple[Any, ...] | None:
-    """Run statements on a day's rows in a transaction of its own that gives way to whoever holds a lock for longer than
-    a moment; the first row of the first one.
+    connection: Connection, day: datetime, statements: Sequence[sql.SQL | sql.Composed], parameters: dict[str, object]
+) -> int:
+    """Run statements on a day's rows in a transaction of their own, which gives up a lock that it waits for after three
+    seconds, because writers queue behind it; the number that the first statement returns.
     """
-    for attempt in range(1, ATTEMPTS + 1):
-        try:
-            with connection.transaction():
-                connection.execute(LOCK_TIMEOUT)
-                first, *_ = [connection.execute(statement, parameters) for statement in statements]
-                return first.fetchone()
-        except (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected) as error:
-            if attempt == ATTEMPTS:
-                raise ServerUnavailableError(
-                    f"the raw rows of {day.astimezone(UTC):%Y-%m-%d} are locked: end the transactions that read them"
-                    " or the cameras, and prune again"
-                ) from error
-            time.sleep(attempt)  # writers that queued behind us go first
-    raise AssertionError("unreachable")
+
+    def run() -> int:
+        with connection.transaction():
+            connection.execute(SET_LOCK_TIMEOUT)
+            first, *_ = [connection.execute(statement, parameters) for statement in statements]
+            return int(first.fetchall()[0][0])
+
+    try:
+        return retried(run, pause=1)
+    except LOCKED as error:
+        raise ServerUnavailableError(
+            f"the raw rows of {day.astimezone(UTC):%Y-%m-%d} are locked: end the transactions that read them"
+            " or the cameras, and prune again"
+        ) from error

@@ -1,4 +1,4 @@
-"""The two kinds of event, and what is wrong with one that cannot be stored."""
+"""Events of both families, and the checks of a value that raise the reason against it."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from uuid import UUID
 from timeseries.errors import InvalidInputError
 from timeseries.model.relations import HEALTH_STATUSES
 
-EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
+POSTGRES_EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
-FIRST = (datetime(1970, 1, 1, tzinfo=UTC) - EPOCH) // MICROSECOND  # the tables hold nothing older
+EARLIEST = (datetime(1970, 1, 1, tzinfo=UTC) - POSTGRES_EPOCH) // MICROSECOND  # a CHECK refuses older ones
 LARGEST_COUNT = 2**31 - 1
-LARGEST_LOOKED_AT = 10**30  # beyond, numbers take long to make or to print
+LARGEST_LOOKED_AT = 10**30  # larger numbers take long to convert or to print
 NUL_IN_JSON = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
 
 
@@ -57,8 +57,8 @@ class Rejection:
 
 @dataclass(frozen=True, slots=True)
 class RecordResult:
-    """What became of a batch: every event is inserted, a duplicate of a stored one, rejected, or, where that was asked
-    for, replaced a stored one.
+    """What became of the events: each was inserted, was a duplicate of a stored one, was rejected, or, with
+    `on_conflict="replace"`, replaced a stored one.
     """
 
     inserted: int = 0
@@ -90,8 +90,8 @@ def microseconds(timestamp: object) -> int:
     if not isinstance(timestamp, datetime):
         raise InvalidInputError(f"timestamp {timestamp!r:.100} is not a datetime")
     try:
-        return operator.index((timestamp - EPOCH) // MICROSECOND)
-    except TypeError:  # a float comes of pandas.NaT, which is a datetime by its class
+        return operator.index((timestamp - POSTGRES_EPOCH) // MICROSECOND)
+    except TypeError:  # pandas.NaT is an instance of datetime, and subtraction from it gives a float
         pass
     except (OverflowError, ValueError):
         raise InvalidInputError(f"timestamp {timestamp!r:.100} is no moment that can be stored") from None
@@ -101,14 +101,14 @@ def microseconds(timestamp: object) -> int:
 
 
 def event_time(timestamp: object) -> int:
-    """The `microseconds` of an event, which no clock that was ever set puts before 1970."""
+    """The `microseconds` of an event; earlier than 1970 is only a clock that was never set."""
     time = microseconds(timestamp)
-    if time < FIRST:
+    if time < EARLIEST:
         raise InvalidInputError(f"timestamp {timestamp!s:.100} is before 1970: a clock that was never set?")
     return time
 
 
-def whole(value: object) -> int | None:
+def as_integer(value: object) -> int | None:
     """A number without a fraction as an int, None for all else; pandas makes 3 a 3.0 where a neighbour is missing."""
     if isinstance(value, bool):
         return None
@@ -116,16 +116,18 @@ def whole(value: object) -> int | None:
         return operator.index(value)  # type: ignore[arg-type]
     except TypeError:
         pass
-    number: Any = value if isinstance(value, Real | Decimal) else 0.5
+    if not isinstance(value, Real | Decimal):
+        return None
+    number: Any = value
     try:
         return int(number) if abs(number) < LARGEST_LOOKED_AT and number == int(number) else None
     except ArithmeticError:  # a decimal NaN
         return None
 
 
-def count(value: object) -> int:
+def check_count(value: object) -> int:
     """A number of cars: whole, not negative, and not beyond what an integer column holds."""
-    number = whole(value)
+    number = as_integer(value)
     if number is None:
         raise InvalidInputError(f"occupied_count {value!r:.100} is not a whole number")
     if number < 0:

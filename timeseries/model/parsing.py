@@ -10,7 +10,7 @@ from typing import Any
 from zoneinfo import ZoneInfo, available_timezones
 
 from timeseries.errors import InvalidInputError, NaiveTimestampError
-from timeseries.model.events import whole
+from timeseries.model.events import as_integer
 
 UNITS = {"w": "weeks", "d": "days", "h": "hours", "m": "minutes", "min": "minutes", "s": "seconds"}
 WHOLE = re.compile(r"\s*([+-]?\d+)(?:\.0*)?\s*")
@@ -41,7 +41,7 @@ def parse_zone(name: str) -> ZoneInfo:
     return ZoneInfo(name)
 
 
-def in_zone(moment: datetime, zone: ZoneInfo | None) -> datetime:
+def localize(moment: datetime, zone: ZoneInfo | None) -> datetime:
     """A naive moment as the time that the clocks of a zone show; an aware one as it is.
 
     Raises NaiveTimestampError without a zone, InvalidInputError where those clocks show the time twice or never.
@@ -64,7 +64,7 @@ def parse_count(value: object) -> int:
     """A whole number, perhaps from text, which may end in `.0`."""
     match = WHOLE.fullmatch(value) if isinstance(value, str) else None
     try:
-        number = int(match[1]) if match else whole(value)
+        number = int(match[1]) if match else as_integer(value)
     except ValueError:  # thousands of digits
         number = None
     if number is None:

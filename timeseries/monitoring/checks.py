@@ -1,4 +1,4 @@
-"""What needs an operator: judged by what the background jobs left behind, since what they say of themselves may lie."""
+"""What needs an operator, judged by the effects of jobs, because a job may report success and have done nothing."""
 
 from __future__ import annotations
 
@@ -8,23 +8,25 @@ from typing import Any
 
 import psycopg
 
+from timeseries.database.rows import row, value
 from timeseries.database.server import Server, ServerKind
 from timeseries.maintenance.policies import LivePolicies
-from timeseries.maintenance.policy_rules import RAW, SOURCES
+from timeseries.maintenance.policy_rules import RelationPolicies
 from timeseries.maintenance.retention_record import Record
 from timeseries.model.parsing import interval_text
+from timeseries.model.relations import AGGREGATES, RAW_TABLES, Aggregate
 
 GRACE = timedelta(days=2)
-# Continuous aggregates of these releases lose, repeat or cannot refresh rows; each was mended by the next release.
+# Continuous aggregates of these releases lose, repeat or cannot refresh rows; the release after each fixed it.
 KNOWN_BAD = {"2.22.0", "2.28.0", "2.28.1", "2.28.2", "2.28.3"}
 
-VERSIONS = """
+SELECT_VERSIONS = """
     SELECT e.extversion, a.default_version
     FROM pg_extension AS e
     JOIN pg_available_extensions AS a ON a.name = e.extname
     WHERE e.extname = 'timescaledb'
 """
-UNBOUNDED_OWNERS = """
+SELECT_UNBOUNDED_OWNERS = """
     SELECT DISTINCT j.owner::regrole::text
     FROM timescaledb_information.jobs AS j
     WHERE j.proc_name = 'policy_retention'
@@ -35,14 +37,14 @@ UNBOUNDED_OWNERS = """
             AND EXISTS (SELECT FROM unnest(s.setconfig) AS setting
                         WHERE setting LIKE 'lock\\_timeout=%%' AND setting <> 'lock_timeout=0'))
 """
-# Chunks that were made lately, by an import of history, have not met the job yet.
-DROPPABLE = """
+# A chunk that was created within the grace, by an import of history, is not overdue: the job has not run since.
+SELECT_UNDROPPED = """
     SELECT min(range_start) FROM timescaledb_information.chunks
     WHERE hypertable_schema = 'public' AND hypertable_name = %(relation)s
       AND range_end < now() - %(after)s::interval - %(grace)s::interval
       AND chunk_creation_time < now() - %(grace)s::interval
 """
-COMPRESSIBLE = """
+SELECT_UNCOMPRESSED = """
     SELECT min(c.range_start)
     FROM timescaledb_information.chunks AS c
     LEFT JOIN timescaledb_information.continuous_aggregates AS a
@@ -54,18 +56,18 @@ COMPRESSIBLE = """
       AND c.range_end < now() - %(after)s::interval - %(grace)s::interval
       AND c.chunk_creation_time < now() - %(grace)s::interval
 """
-# Behind a watermark that stands still nothing may wait for longer than the window's end and some turns of the job.
+# A watermark may stand still; an event above it must not be older than the lag that the policy allows.
 WATERMARK = """
     SELECT _timescaledb_functions.to_timestamp(_timescaledb_functions.cagg_watermark(a.mat_hypertable_id))
     FROM _timescaledb_catalog.continuous_agg AS a
     WHERE a.user_view_schema = 'public' AND a.user_view_name = %(relation)s
 """
-# The watermark is a value and not a subquery, because the planner would open every chunk for the latter.
-IS_STALE = """
+# The watermark is passed as a value and not as a subquery, so that the planner can exclude chunks.
+SELECT_STALE = """
     SELECT EXISTS (SELECT FROM public.{events}
                    WHERE "timestamp" >= %(watermark)s AND "timestamp" < now() - %(patience)s::interval)
 """
-LAST_RUN = """
+SELECT_LAST_RUN = """
     SELECT s.last_run_status, s.last_run_started_at, e.err_message
     FROM timescaledb_information.jobs AS j
     LEFT JOIN timescaledb_information.continuous_aggregates AS a
@@ -77,25 +79,25 @@ LAST_RUN = """
     ) AS e ON s.last_run_status = 'Failed'
     WHERE coalesce(a.view_name, j.hypertable_name) = %(relation)s AND j.proc_name = %(job)s
 """
-OLDEST = """
+SELECT_OLDEST = """
     SELECT min("timestamp") FROM public.{events} HAVING min("timestamp") < now() - %(keep)s::interval
 """
 
 
 def server_problems(connection: psycopg.Connection[Any], server: Server) -> Iterator[str]:
-    """Versions that are known to be bad, an update that was left halfway, a server that could do more."""
+    """A TimescaleDB release with known faults, an unfinished update of the extension, jobs without lock_timeout."""
     if server.timescaledb is None:
         return
     if server.timescaledb in KNOWN_BAD:
         yield f"TimescaleDB {server.timescaledb} has known faults in continuous aggregates; update to 2.29.2 or newer"
-    for installed, available in connection.execute(VERSIONS).fetchall():
+    for installed, available in connection.execute(SELECT_VERSIONS).fetchall():
         if installed != available:
             yield (
                 f"the database has TimescaleDB {installed}, the server offers {available};"
                 " as its owner run, first in a new session: ALTER EXTENSION timescaledb UPDATE"
             )
     if server.kind is ServerKind.COMMUNITY:
-        for (owner,) in connection.execute(UNBOUNDED_OWNERS).fetchall():
+        for (owner,) in connection.execute(SELECT_UNBOUNDED_OWNERS).fetchall():
             yield (
                 f"background jobs of {owner} wait for locks without end, and ingest behind them; as that role run:"
                 " timeseries migrate"
@@ -103,8 +105,8 @@ def server_problems(connection: psycopg.Connection[Any], server: Server) -> Iter
 
 
 def retention_problems(connection: psycopg.Connection[Any], record: Record, keep: timedelta | None) -> Iterator[str]:
-    """Raw rows that should be gone where TimescaleDB runs no policies, and why they are not. `keep` is what this
-    process was set up with.
+    """Raw rows that retention should have removed, where TimescaleDB runs no policies, and why they are there. `keep`
+    is the setting of this process.
     """
     if keep is not None and keep != record.keep:
         yield (
@@ -115,7 +117,7 @@ def retention_problems(connection: psycopg.Connection[Any], record: Record, keep
     if not record.scheduled:
         yield "retention is paused, so the disk will fill; run: timeseries jobs resume"
     elif record.error is not None:
-        # Whole days go, so that a day more than `keep` may be there; what a failed run left behind shows at once.
+        # Retention removes whole days, so a day more than `keep` may be there. A failed run gets no further grace.
         yield from _left(connection, record.keep + timedelta(days=1), f"the last run failed ({record.error})")
     elif record.idle is not None and record.idle > GRACE:
         whose = (
@@ -125,8 +127,8 @@ def retention_problems(connection: psycopg.Connection[Any], record: Record, keep
 
 
 def _left(connection: psycopg.Connection[Any], keep: timedelta, why: str) -> Iterator[str]:
-    for events in RAW:
-        oldest = _value(connection, OLDEST.format(events=events), {"keep": keep})
+    for events in RAW_TABLES:
+        oldest = value(connection, SELECT_OLDEST.format(events=events), {"keep": keep})
         if oldest is not None:
             yield f"{events}: raw rows from {oldest:%Y-%m-%d} are still there: {why}; run: timeseries prune"
 
@@ -138,35 +140,44 @@ def overdue(connection: psycopg.Connection[Any], live: LivePolicies) -> Iterator
     """
     for relation, policy in live.relations.items():
         work = {"relation": relation, "grace": GRACE}
-        if policy.drop_after is not None and relation in RAW:
-            failed = _value(connection, LAST_RUN, {"relation": relation, "job": "policy_retention"}) == "Failed"
-            grace = timedelta(0) if failed else GRACE  # what a failed run left behind shows at once
-            oldest = _value(connection, DROPPABLE, {**work, "after": policy.drop_after, "grace": grace})
+        if policy.drop_after is not None and relation in RAW_TABLES:
+            failed = value(connection, SELECT_LAST_RUN, {"relation": relation, "job": "policy_retention"}) == "Failed"
+            grace = timedelta(0) if failed else GRACE  # a failed run gets none
+            oldest = value(connection, SELECT_UNDROPPED, {**work, "after": policy.drop_after, "grace": grace})
             if oldest is not None:
                 yield (
                     f"{relation}: chunks from {oldest:%Y-%m-%d} are still there though retention keeps"
                     f" {interval_text(policy.drop_after)}" + _last_run(connection, relation, "policy_retention")
                 )
         if policy.columnstore_after is not None:
-            oldest = _value(connection, COMPRESSIBLE, {**work, "after": policy.columnstore_after})
+            oldest = value(connection, SELECT_UNCOMPRESSED, {**work, "after": policy.columnstore_after})
             if oldest is not None:
                 yield (
                     f"{relation}: the chunk of {oldest:%Y-%m-%d} is not in the columnstore"
                     + _last_run(connection, relation, "policy_compression")
                 )
-        if relation in SOURCES and policy.bucket and policy.schedule_interval:
-            yield from _stale(connection, live, relation)
+        if aggregate := AGGREGATES.get(relation):
+            yield from _stale(connection, live, aggregate)
 
 
-def _stale(connection: psycopg.Connection[Any], live: LivePolicies, relation: str) -> Iterator[str]:
-    policy = live.relations[relation]
-    bucket, every, end = policy.bucket, policy.schedule_interval, policy.end_offset
-    if bucket is None or every is None:
+def allowed_lag(aggregate: Aggregate, policy: RelationPolicies) -> timedelta | None:
+    """How old an event above the watermark may become, None without a refresh policy: the end of the window, a bucket
+    (an hour at least), and three turns of the job. `store_lag()` gives dashboards and alerts the same.
+    """
+    if policy.schedule_interval is None:
+        return None
+    bucket = max(aggregate.bucket, timedelta(hours=1))
+    return (policy.end_offset or timedelta(0)) + bucket + 3 * policy.schedule_interval
+
+
+def _stale(connection: psycopg.Connection[Any], live: LivePolicies, aggregate: Aggregate) -> Iterator[str]:
+    relation = aggregate.name
+    allowed = allowed_lag(aggregate, live.relations[relation])
+    if allowed is None:
         return
-    events = SOURCES[relation] if SOURCES[relation] in RAW else SOURCES[SOURCES[relation]]
-    watermark = _value(connection, WATERMARK, {"relation": relation})
-    values = {"watermark": watermark, "patience": (end or timedelta(0)) + 2 * bucket + 3 * every}
-    if _value(connection, IS_STALE.format(events=events), values):
+    watermark = value(connection, WATERMARK, {"relation": relation})
+    values = {"watermark": watermark, "patience": allowed}
+    if value(connection, SELECT_STALE.format(events=aggregate.family.table), values):
         yield (
             f"{relation}: materialized up to {watermark:%Y-%m-%d %H:%M} UTC only, with newer events there"
             + _last_run(connection, relation, "policy_refresh_continuous_aggregate")
@@ -174,15 +185,10 @@ def _stale(connection: psycopg.Connection[Any], live: LivePolicies, relation: st
 
 
 def _last_run(connection: psycopg.Connection[Any], relation: str, job: str) -> str:
-    row = connection.execute(LAST_RUN, {"relation": relation, "job": job}).fetchone()
-    if row is None:
+    found = row(connection, SELECT_LAST_RUN, {"relation": relation, "job": job})
+    if found is None:
         return "; it has no such job"
-    outcome, started, message = row
+    outcome, started, message = found
     if outcome is None:
         return "; its job never ran: are there background workers left (timescaledb.max_background_workers)?"
     return f"; its job last ran at {started:%Y-%m-%d %H:%M} UTC ({outcome}{': ' + message if message else ''})"
-
-
-def _value(connection: psycopg.Connection[Any], query: str, parameters: dict[str, Any]) -> Any:
-    row = connection.execute(query, parameters).fetchone()
-    return row[0] if row else None

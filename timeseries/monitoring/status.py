@@ -1,21 +1,23 @@
-"""What is in the store, and how it is."""
+"""The status of a store: what it holds, and what needs an operator."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
-from typing import Any, LiteralString
+from typing import Any
 
 import psycopg
 from psycopg import sql
 
 from timeseries.access import roles
 from timeseries.database.connections import Pool, connected
+from timeseries.database.rows import row, value
 from timeseries.database.server import Server, ServerKind, inspect_server
 from timeseries.maintenance.policies import LivePolicies, read_policies
-from timeseries.maintenance.policy_rules import RAW, SOURCES, RelationPolicies
+from timeseries.maintenance.policy_rules import RelationPolicies
 from timeseries.maintenance.retention_record import Record, read_record
+from timeseries.model.relations import AGGREGATES, FAMILIES, RAW_TABLES, Aggregate, Family
 from timeseries.monitoring import checks
 
 
@@ -36,7 +38,7 @@ class TableStatus:
 
 @dataclass(frozen=True, slots=True)
 class AggregateStatus:
-    """How the aggregate is kept, its bytes on disk, its watermark and the age of it in seconds (a view has none)."""
+    """How an aggregate is kept, its bytes on disk, its watermark and that one's age in seconds (a view has none)."""
 
     name: str
     kept_as: str
@@ -108,14 +110,14 @@ def read_status(pool: Pool, keep: timedelta | None = None) -> Status:
         live = read_policies(connection) if server.kind is ServerKind.COMMUNITY else None
         record = read_record(connection)
         aggregates = _aggregates(connection)
-        counts = tuple(_count(connection, name) for name in RAW)
-        silent = tuple(SilentCamera(*row) for row in connection.execute(SILENT).fetchall())
+        counts = tuple(_count(connection, family) for family in FAMILIES)
+        silent = tuple(SilentCamera(*row) for row in connection.execute(SELECT_SILENT).fetchall())
         return Status(
             server,
-            _value(connection, "SELECT version_num FROM public.alembic_version"),
-            _value(connection, "SELECT count(*) FROM public.cameras"),
+            value(connection, "SELECT version_num FROM public.alembic_version"),
+            value(connection, "SELECT count(*) FROM public.cameras"),
             silent,
-            tuple(_table(connection, server, name) for name in RAW),
+            tuple(_table(connection, server, family) for family in FAMILIES),
             aggregates,
             counts,
             tuple(live.relations.values()) if live else (),
@@ -143,13 +145,13 @@ def _silence(silent: tuple[SilentCamera, ...]) -> Iterator[str]:
         yield f"camera {silent[0].name!r} is silent, last seen {silent[0].last_seen or 'never'}"
     elif silent:
         never = sum(camera.last_seen is None for camera in silent)
-        named = sorted(silent, key=lambda camera: camera.last_seen is None)[:NAMED]
+        named = sorted(silent, key=lambda camera: camera.last_seen is None)[:NAMED_AT_MOST]
         yield (
             f"{len(silent):,} cameras are silent"
             + (f", of which {never:,} never reported" if never else "")
             + "; longest: "
             + ", ".join(f"{camera.name!r} {_since(camera)}" for camera in named)
-            + ("; timeseries status --json lists them all" if len(silent) > NAMED else "")
+            + ("; timeseries status --json lists them all" if len(silent) > NAMED_AT_MOST else "")
         )
 
 
@@ -157,13 +159,13 @@ def _since(camera: SilentCamera) -> str:
     return f"since {camera.last_seen:%Y-%m-%d %H:%M}" if camera.last_seen else "never"
 
 
-NAMED = 5  # of the silent cameras, in a line for people
+NAMED_AT_MOST = 5  # of the silent cameras, in a line for people
 
 
 def _policy_retention(connection: psycopg.Connection[Any], live: LivePolicies) -> RetentionStatus:
-    """Both tables must have been seen to: what counts is the earlier moment."""
-    runs = all(live.relations[name].drop_after is not None for name in RAW)
-    return RetentionStatus("policy" if runs else "nobody", _value(connection, POLICY_RUNS))
+    """Both tables must have been pruned, so the earlier of the two runs counts."""
+    runs = all(live.relations[name].drop_after is not None for name in RAW_TABLES)
+    return RetentionStatus("policy" if runs else "nobody", value(connection, SELECT_POLICY_RUNS))
 
 
 def _store_retention(record: Record) -> RetentionStatus:
@@ -172,7 +174,7 @@ def _store_retention(record: Record) -> RetentionStatus:
     return RetentionStatus(by, record.finished_at, record.done_by, record.removed, record.error, record.keep)
 
 
-POLICY_RUNS = """
+SELECT_POLICY_RUNS = """
     SELECT CASE WHEN count(at) = 2 THEN min(at) END
     FROM (SELECT CASE WHEN isfinite(s.last_successful_finish) THEN s.last_successful_finish END AS at
           FROM timescaledb_information.jobs AS j
@@ -180,7 +182,7 @@ POLICY_RUNS = """
           WHERE j.proc_name = 'policy_retention' AND j.hypertable_schema = 'public'
             AND j.hypertable_name IN ('occupancy_events', 'health_logs') AND j.scheduled) AS runs
 """
-SILENT = """
+SELECT_SILENT = """
     WITH running AS MATERIALIZED (
         SELECT array_agg(c.id) AS ids FROM public.cameras AS c WHERE c.desired_state = 'running'
     ),
@@ -207,26 +209,27 @@ CONTINUOUS = """
     ) AS w (watermark)
     WHERE a.user_view_schema = 'public'
 """
-TABLE = """
+SELECT_TABLE = """
     SELECT {rows}, {size}, span.oldest, span.newest
     FROM (SELECT min("timestamp") AS oldest, max("timestamp") AS newest FROM {events}) AS span
 """
-# The planner knows nothing of chunks that went into the columnstore, and TimescaleDB's own estimate counts them twice.
-ROWS = {
+# On Community rows are counted by the samples of days, because the planner has no statistics of compressed chunks and
+# approximate_row_count counts their rows twice.
+ESTIMATE_ROWS = {
     ServerKind.COMMUNITY: """(
         SELECT coalesce(sum(d.samples), 0)::bigint FROM {days} AS d
         WHERE d.bucket >= date_trunc('day', span.oldest, 'UTC'))""",
     ServerKind.APACHE: "public.approximate_row_count({name})",
     ServerKind.POSTGRESQL: "(SELECT greatest(reltuples, 0)::bigint FROM pg_class WHERE oid = {name}::regclass)",
 }
-KEPT = "SELECT coalesce(pg_total_relation_size(to_regclass(%s)), 0)"
-COLUMNSTORE = """
+SELECT_SIZE = "SELECT coalesce(pg_total_relation_size(to_regclass(%s)), 0)"
+SELECT_COLUMNSTORE = """
     SELECT coalesce(sum(before_compression_total_bytes), 0)::bigint,
            coalesce(sum(after_compression_total_bytes), 0)::bigint
     FROM public.hypertable_columnstore_stats(%s::regclass)
 """
-# One statement, so one snapshot: what is stored meanwhile is in both or in neither.
-COUNT = """
+# One statement and so one snapshot, in which an event that is stored meanwhile is in both counts or in neither.
+COUNT_YESTERDAY = """
     SELECT (day AT TIME ZONE 'UTC')::date,
            (SELECT count(*) FROM public.{events} WHERE "timestamp" >= day AND "timestamp" < day + interval '24 hours'),
            (SELECT coalesce(sum(samples), 0) FROM public.{quarters}
@@ -235,45 +238,36 @@ COUNT = """
 """
 
 
-def _value(connection: psycopg.Connection[Any], query: LiteralString, parameters: list[Any] | None = None) -> Any:
-    row = connection.execute(query, parameters).fetchone()
-    return row[0] if row else None
-
-
-def _table(connection: psycopg.Connection[Any], server: Server, name: str) -> TableStatus:
+def _table(connection: psycopg.Connection[Any], server: Server, family: Family) -> TableStatus:
+    name = family.table
     names = {
         "events": sql.Identifier("public", name),
-        "days": sql.Identifier("public", f"{name.partition('_')[0]}_weekday"),
+        "days": sql.Identifier("public", family.days),
         "name": sql.Literal(f"public.{name}"),
     }
     size = "public.hypertable_size({name})" if server.timescaledb else "pg_total_relation_size({name})"
-    parts = {part: sql.SQL(text).format(**names) for part, text in (("rows", ROWS[server.kind]), ("size", size))}
-    row = connection.execute(sql.SQL(TABLE).format(**names, **parts)).fetchone()
-    assert row is not None  # noqa: S101 - an aggregate without GROUP BY has one row
+    parts = {"rows": sql.SQL(ESTIMATE_ROWS[server.kind]).format(**names), "size": sql.SQL(size).format(**names)}
     before = after = 0
     if server.kind is ServerKind.COMMUNITY:
-        before, after = connection.execute(COLUMNSTORE, [f"public.{name}"]).fetchone() or (0, 0)
-    estimated, size_, oldest, newest = row
-    return TableStatus(name, estimated, size_, before, after, oldest, newest)
+        before, after = row(connection, SELECT_COLUMNSTORE, [f"public.{name}"])
+    estimated, bytes_, oldest, newest = row(connection, sql.SQL(SELECT_TABLE).format(**names, **parts))
+    return TableStatus(name, estimated, bytes_, before, after, oldest, newest)
 
 
-def _count(connection: psycopg.Connection[Any], name: str) -> DayCount:
-    quarters = next(aggregate for aggregate, source in SOURCES.items() if source == name)
-    names = {"events": sql.Identifier(name), "quarters": sql.Identifier(quarters)}
-    row = connection.execute(sql.SQL(COUNT).format(**names)).fetchone()
-    assert row is not None  # noqa: S101 - a query without FROM a table has one row
-    return DayCount(name, *row)
+def _count(connection: psycopg.Connection[Any], family: Family) -> DayCount:
+    names = {"events": sql.Identifier(family.table), "quarters": sql.Identifier(family.quarters)}
+    return DayCount(family.table, *row(connection, sql.SQL(COUNT_YESTERDAY).format(**names)))
 
 
 def _aggregates(connection: psycopg.Connection[Any]) -> tuple[AggregateStatus, ...]:
-    if _value(connection, "SELECT to_regclass('_timescaledb_catalog.continuous_agg') IS NULL"):
+    if value(connection, "SELECT to_regclass('_timescaledb_catalog.continuous_agg') IS NULL"):
         found = {}
     else:
         found = {row[0]: AggregateStatus(row[0], "continuous aggregate", row[3], row[1], row[2])
                  for row in connection.execute(CONTINUOUS).fetchall()}  # fmt: skip
 
-    def view(name: str) -> AggregateStatus:
-        kept = f"timeseries.{name.partition('_')[0]}_kept" if name.endswith("quarter_hourly") else None
-        return AggregateStatus(name, "view", _value(connection, KEPT, [kept]), None, None)
+    def view(aggregate: Aggregate) -> AggregateStatus:
+        kept = f"timeseries.{aggregate.family.name}_kept" if aggregate.name == aggregate.family.quarters else None
+        return AggregateStatus(aggregate.name, "view", value(connection, SELECT_SIZE, [kept]), None, None)
 
-    return tuple(found.get(name) or view(name) for name in SOURCES)
+    return tuple(found.get(name) or view(aggregate) for name, aggregate in AGGREGATES.items())

