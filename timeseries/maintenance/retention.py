@@ -30,9 +30,8 @@ RETENTION_JOBS = """
 # What is not in the quarters yet would be lost with its chunk: it stays, from the first such row on. The watermark is a
 # value, not a subquery: so the planner leaves chunks out, each of which it would lock.
 WATERMARK = """
-    SELECT _timescaledb_functions.to_timestamp(_timescaledb_functions.cagg_watermark(a.mat_hypertable_id))
-    FROM _timescaledb_catalog.continuous_agg AS a
-    WHERE a.user_view_schema = 'public' AND a.user_view_name = split_part(%s, '_', 1) || '_quarter_hourly'
+    SELECT watermark FROM timeseries.materializations
+    WHERE family = split_part(%s, '_', 1) AND level = 'quarter_hourly'
 """
 UNSUMMED = """
     SELECT coalesce(min("timestamp"), 'infinity')::text FROM public.{events} WHERE "timestamp" >= %s
