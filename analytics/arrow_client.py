@@ -13,18 +13,18 @@ import adbc_driver_manager
 import pyarrow as pa
 from adbc_driver_postgresql import dbapi
 
+import timeseries
 from timeseries.database.connections import conninfo, reading_url, refusal
 from timeseries.database.failures import CANCELLED, UNREACHABLE, meaning_of
 from timeseries.errors import QueryCancelledError, ServerUnavailableError, TimeseriesError
 from timeseries.settings import Settings
-from timeseries.store import resolve_url
 
 BIND = """
     SELECT set_config(name, text, true), current_setting('statement_timeout') AS statement_timeout
     FROM unnest($1::text[], $2::text[]) AS s (name, text)
 """
 _lock = threading.Lock()
-_sources: dict[tuple[int, str], Source] = {}
+_clients: dict[tuple[int, str], ArrowClient] = {}
 _defaults: dict[tuple[Settings, Path], str] = {}
 
 
@@ -39,10 +39,10 @@ def fetch(query: str, parameters: dict[str, object], url: str | None = None) -> 
         ServerUnavailableError, NotMigratedError; NotAllowedError where the role lacks a right, InvalidInputError where
         the server cannot use a value, QueryCancelledError where it ended the query.
     """
-    return _source(url).fetch(query, parameters)
+    return _client(url).fetch(query, parameters)
 
 
-class Source:
+class ArrowClient:
     """A connection to one database. Questions to it wait for each other."""
 
     def __init__(self, url: str) -> None:
@@ -57,25 +57,25 @@ class Source:
                 try:
                     return self._fetch(query, parameters)
                 except adbc_driver_manager.Error as error:
-                    self._raise(error)
+                    refused = self._refusal(error)
+                    if refused is not None:
+                        raise refused from error
                     if attempt == 2:
                         raise ServerUnavailableError("the database server cannot be reached") from error
             raise AssertionError("unreachable")
 
-    def _raise(self, error: adbc_driver_manager.Error) -> None:
-        """Raise our error for what the driver says; return where the connection went away."""
+    def _refusal(self, error: adbc_driver_manager.Error) -> TimeseriesError | None:
+        """Our error for what the driver says; None where the connection went away, so that another may do."""
         meant = meaning_of(error.sqlstate or "08000")
         if meant is UNREACHABLE:
-            return
+            return None
         if meant is CANCELLED:
             limit = "no statement_timeout" if self.limit == "0" else f"a statement_timeout of {self.limit}"
-            raise QueryCancelledError(
+            return QueryCancelledError(
                 f"the server, with {limit}, cancelled the query; ask for a shorter range or fewer cameras, or set a"
                 " higher statement_timeout for this role"
-            ) from error
-        if meant is None:
-            raise TimeseriesError(f"the server refused the query: {error}") from error
-        raise meant(said(error)) from error
+            )
+        return TimeseriesError(f"the server refused the query: {error}") if meant is None else meant(said(error))
 
     def _fetch(self, query: str, parameters: dict[str, object]) -> pa.Table:
         if self.connection is None:
@@ -118,18 +118,18 @@ def said(error: adbc_driver_manager.Error) -> str:
     return str(error) if found is None else str(found, "utf-8")
 
 
-def _source(url: str | None) -> Source:
+def _client(url: str | None) -> ArrowClient:
     with _lock:
         url = url or _default_url()
         # A forked process must not talk on its parent's connection.
-        return _sources.setdefault((os.getpid(), url), Source(url))
+        return _clients.setdefault((os.getpid(), url), ArrowClient(url))
 
 
 def _default_url() -> str:
     """That of the environment as it is now; an embedded server is started once for each folder."""
     settings, folder = _environment()
     if (settings, folder) not in _defaults:
-        _defaults[settings, folder] = settings.read_url or resolve_url(settings=settings)
+        _defaults[settings, folder] = settings.read_url or timeseries.resolve_url(settings=settings)
     return _defaults[settings, folder]
 
 
@@ -139,15 +139,15 @@ def _environment() -> tuple[Settings, Path]:
 
 
 def close(url: str | None = None) -> None:
-    """Close the connection to a database; the next question opens another."""
+    """Close the connection to a database; the next request opens another."""
     with _lock:
-        source = _sources.pop((os.getpid(), url or _defaults.get(_environment(), "")), None)
-    if source is not None:
-        source.close()
+        client = _clients.pop((os.getpid(), url or _defaults.get(_environment(), "")), None)
+    if client is not None:
+        client.close()
 
 
 @atexit.register
 def _close_all() -> None:
-    for process, url in list(_sources):
+    for process, url in list(_clients):
         if process == os.getpid():
             close(url)

@@ -2,141 +2,49 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, Unpack, overload
-
-import pandas as pd
-import pyarrow as pa
-
-from analytics.frames import DtypeBackend
-from analytics.query import Answer, Filled, ask
-from analytics.ranges import Moment
-from analytics.request import Cameras, Question
+from analytics.query import FilledAnswer, Parameters, QuerySpec, answered_by
 
 MEASURES = ("occupied_avg", "occupied_share", "occupied_min", "occupied_max", "samples", "coverage")
-BUCKETS = ("camera", "camera_id", "bucket", *MEASURES)
-
-QUARTERS = Answer(
-    """
-    SELECT a.*
-    FROM public.occupancy_quarters($camera_ids::uuid[], $start_at::timestamptz, $end_at::timestamptz, $time_zone) AS a
-    WHERE a.coverage > 0 OR $fill::boolean
-    """,
-    BUCKETS,
-    ("camera", "bucket"),
-)
-HOURS = Answer(
-    """
-    SELECT a.*
-    FROM public.occupancy_hours($camera_ids::uuid[], $start_at::timestamptz, $end_at::timestamptz, $time_zone) AS a
-    WHERE a.coverage > 0 OR $fill::boolean
-    """,
-    BUCKETS,
-    ("camera", "bucket"),
-)
-DAYS = Answer(
-    """
-    SELECT a.*
-    FROM public.occupancy_days($camera_ids::uuid[], $start_at::timestamptz, $end_at::timestamptz, $time_zone) AS a
-    WHERE a.coverage > 0 OR $fill::boolean
-    """,
-    ("camera", "camera_id", "bucket", "local_date", *MEASURES),
-    ("camera", "bucket"),
-)
 
 
-@overload
-def hourly_averages(cameras: Cameras = None, *, as_arrow: Literal[True], **asked: Unpack[Filled]) -> pa.Table: ...
-@overload
-def hourly_averages(
-    cameras: Cameras = None, *, as_arrow: Literal[False] = False, **asked: Unpack[Filled]
-) -> pd.DataFrame: ...
-def hourly_averages(
-    cameras: Cameras = None,
-    *,
-    start: Moment = None,
-    end: Moment = None,
-    timezone: str | None = None,
-    fill: bool = False,
-    as_arrow: bool = False,
-    dtype_backend: DtypeBackend | None = None,
-    url: str | None = None,
-) -> Any:
-    """Average occupancy per camera and local hour, in each camera's own time zone or in `timezone`.
+def averages_by(function: str, *labels: str) -> QuerySpec:
+    """The rows of a function of the database that takes cameras, a range and a zone, and has a row per bucket."""
+    query = f"""
+        SELECT a.*
+        FROM public.{function}($camera_ids::uuid[], $start_at::timestamptz, $end_at::timestamptz, $time_zone) AS a
+        WHERE a.coverage > 0 OR $fill::boolean
+    """  # noqa: S608 - names of our own
+    return QuerySpec(query, ("camera", "camera_id", "bucket", *labels, *MEASURES), ("camera", "bucket"))
 
-    Args:
-        cameras: a name, an id, a `Camera`, several of them, or None for all.
-        start: where the range begins (inclusive): an aware datetime, an ISO 8601 text with an offset, or a date (the
-            midnight at the lot). By default the camera's first observation. Time before 1970 is left out. A bound
-            inside a quarter of an hour is rounded outwards, and `attrs["rounded"]` is true.
-        end: where it ends (exclusive), given in the same ways. By default now.
-        timezone: an IANA name, instead of each camera's own; hours and dates are those of this zone.
-        fill: also rows of which nothing is known (`coverage` 0, the average NaN), up to ten years ahead.
-        as_arrow: a `pyarrow.Table` instead; the times are its column `bucket`, `attrs` its metadata.
-        dtype_backend: "pyarrow" for columns of Arrow's types.
-        url: the database, if it is not that of the environment.
+
+@answered_by(averages_by("occupancy_quarters"), FilledAnswer)
+def quarter_hourly_averages(*, fill: bool = False) -> Parameters:
+    """Average occupancy per camera and quarter of an hour, aligned in UTC.
 
     Returns:
-        A row per camera and hour, by camera and time, indexed by `bucket`: where the hour begins, in the zone of the
-        cameras (UTC where they have several). Columns: camera, camera_id, occupied_avg (cars; the integral of the step
-        function of the observations, divided by the time that is known), occupied_share (of the capacity, NaN without
-        one), occupied_min, occupied_max, samples and coverage (the share of the time that is known). An hour without
-        an event has the count that stood. `attrs` hold start and end (ISO 8601 in UTC), rounded, timezone and unit.
-
-    Raises:
-        UnknownCameraError: no camera has this name or id; the nearest names are in the message.
-        InvalidInputError: a naive, reversed or malformed range, or an unknown time zone.
-        ServerUnavailableError: the server is away.
-        QueryCancelledError: the server cancelled the query, mostly at its `statement_timeout`.
-        NotMigratedError: the database lacks the schema.
+        A row per camera and quarter of an hour, by camera and time, indexed by `bucket`. One without an event has the
+        count that stood.
     """
-    question = Question(cameras, start, end, timezone, url)
-    return ask(HOURS, question, as_arrow=as_arrow, dtype_backend=dtype_backend, fill=fill)
+    return {"fill": fill}
 
 
-@overload
-def quarter_hourly_averages(
-    cameras: Cameras = None, *, as_arrow: Literal[True], **asked: Unpack[Filled]
-) -> pa.Table: ...
-@overload
-def quarter_hourly_averages(
-    cameras: Cameras = None, *, as_arrow: Literal[False] = False, **asked: Unpack[Filled]
-) -> pd.DataFrame: ...
-def quarter_hourly_averages(
-    cameras: Cameras = None,
-    *,
-    start: Moment = None,
-    end: Moment = None,
-    timezone: str | None = None,
-    fill: bool = False,
-    as_arrow: bool = False,
-    dtype_backend: DtypeBackend | None = None,
-    url: str | None = None,
-) -> Any:
-    """The same per quarter of an hour; arguments, columns and errors are those of `hourly_averages`."""
-    question = Question(cameras, start, end, timezone, url)
-    return ask(QUARTERS, question, as_arrow=as_arrow, dtype_backend=dtype_backend, fill=fill)
+@answered_by(averages_by("occupancy_hours"), FilledAnswer)
+def hourly_averages(*, fill: bool = False) -> Parameters:
+    """Average occupancy per camera and local hour, in each camera's own time zone or in `timezone`.
 
-
-@overload
-def daily_averages(cameras: Cameras = None, *, as_arrow: Literal[True], **asked: Unpack[Filled]) -> pa.Table: ...
-@overload
-def daily_averages(
-    cameras: Cameras = None, *, as_arrow: Literal[False] = False, **asked: Unpack[Filled]
-) -> pd.DataFrame: ...
-def daily_averages(
-    cameras: Cameras = None,
-    *,
-    start: Moment = None,
-    end: Moment = None,
-    timezone: str | None = None,
-    fill: bool = False,
-    as_arrow: bool = False,
-    dtype_backend: DtypeBackend | None = None,
-    url: str | None = None,
-) -> Any:
-    """The same per local day, of 23 to 25 hours; arguments and errors are those of `hourly_averages`.
-
-    `bucket` is the midnight at which the day begins; one more column, local_date, has it on the wall, without a zone.
+    Returns:
+        A row per camera and hour, by camera and time, indexed by `bucket`. An hour without an event has the count that
+        stood.
     """
-    question = Question(cameras, start, end, timezone, url)
-    return ask(DAYS, question, as_arrow=as_arrow, dtype_backend=dtype_backend, fill=fill)
+    return {"fill": fill}
+
+
+@answered_by(averages_by("occupancy_days", "local_date"), FilledAnswer)
+def daily_averages(*, fill: bool = False) -> Parameters:
+    """Average occupancy per camera and local day, of 23 to 25 hours.
+
+    Returns:
+        A row per camera and day, by camera and time, indexed by `bucket`, the midnight at which the day begins. A day
+        without an event has the count that stood.
+    """
+    return {"fill": fill}

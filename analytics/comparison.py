@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
+from analytics.docstrings import documented
 from analytics.ranges import Moment
 from analytics.request import Cameras, several
 from analytics.weekdays import weekday_averages
@@ -11,6 +12,7 @@ from analytics.weekdays import weekday_averages
 COMPARED = ("occupied_avg", "coverage")
 
 
+@documented()
 def compare(
     cameras: Cameras = None,
     *,
@@ -19,17 +21,18 @@ def compare(
     timezone: str | None = None,
     url: str | None = None,
 ) -> pd.DataFrame:
-    """The averages of each weekday in two ranges, each a pair of start and end as `hourly_averages` takes them.
+    """The averages of each weekday in two ranges, side by side.
+
+    Args:
+        before: a pair of start (inclusive) and end (exclusive), each an aware datetime, an ISO 8601 text with an
+            offset, a date (the midnight at the lot), or None for the first observation and for now.
+        after: the other pair.
 
     Returns:
         A row per camera and weekday of which either range knows anything, with the columns camera, camera_id, weekday,
         occupied_avg_before, coverage_before, occupied_avg_after, coverage_after, difference (cars, after less before)
-        and change (the difference as a share of before).
-
-    Raises:
-        UnknownCameraError: no camera has this name or id.
-        InvalidInputError: a range or zone that cannot be used.
-        TimeseriesError: what else `hourly_averages` raises.
+        and change (the difference as a share of before). `attrs` hold before and after, which are the attrs of the
+        two answers, timezone and unit.
     """
     asked = several(cameras)
     first, second = (
@@ -40,9 +43,10 @@ def compare(
     result = first[[*keys, *COMPARED]].merge(
         second[[*keys, *COMPARED]], on=keys, how="outer", suffixes=("_before", "_after")
     )
-    coverage = result[["coverage_before", "coverage_after"]] = result[["coverage_before", "coverage_after"]].fillna(0)
+    shares = ["coverage_before", "coverage_after"]
+    result[shares] = result[shares].fillna(0)
     result["difference"] = result["occupied_avg_after"] - result["occupied_avg_before"]
     result["change"] = result["difference"] / result["occupied_avg_before"]
-    result = result[(coverage > 0).any(axis=1)].reset_index(drop=True)
+    result = result[(result[shares] > 0).any(axis=1)].reset_index(drop=True)
     result.attrs.update(before=first.attrs, after=second.attrs, timezone=first.attrs["timezone"], unit="cars")
     return result

@@ -12,7 +12,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from analytics.request import Lot, Scope
+from analytics.request import CameraInfo, ZoneSelection
 from timeseries import InvalidInputError
 from timeseries.model.relations import HEALTH_STATUSES
 
@@ -22,40 +22,22 @@ CAMERA = pa.dictionary(pa.int32(), pa.string())
 STATUS = pa.dictionary(pa.int8(), pa.string())
 MOMENT = pa.timestamp("us", "UTC")
 # One name, one type, in every answer. Moments get the zone of the answer.
-TYPES = {
-    "camera": CAMERA,
-    "camera_id": CAMERA,
-    "bucket": MOMENT,
-    "start": MOMENT,
-    "end": MOMENT,
-    "timestamp": MOMENT,
-    "counted_at": MOMENT,
-    "status_at": MOMENT,
-    "first_at": MOMENT,
-    "last_at": MOMENT,
-    "local_date": pa.timestamp("us"),
-    "weekday": pa.int8(),
-    "hour": pa.int8(),
-    "occupied_avg": pa.float64(),
-    "occupied_share": pa.float64(),
-    "occupied_min": pa.int32(),
-    "occupied_max": pa.int32(),
-    "occupied_count": pa.int32(),
-    "first_count": pa.int32(),
-    "last_count": pa.int32(),
-    "place": pa.int64(),
-    "samples": pa.int64(),
-    "coverage": pa.float64(),
-    "status": STATUS,
-    "first_status": STATUS,
-    "last_status": STATUS,
-    "message": pa.string(),
-    "raw_data": pa.string(),
-    "duration": pa.duration("us"),
-    "count_age": pa.duration("us"),
-    "status_age": pa.duration("us"),
-}
-DEFAULT_TYPES = {"_share": pa.float64(), "_seconds": pa.float64(), "_samples": pa.int64()}
+NAMES_OF_TYPES = {
+    CAMERA: ("camera", "camera_id"),
+    STATUS: ("status", "first_status", "last_status"),
+    MOMENT: ("bucket", "start", "end", "timestamp", "counted_at", "status_at", "first_at", "last_at"),
+    pa.timestamp("us"): ("local_date",),
+    pa.duration("us"): ("duration", "count_age", "status_age"),
+    pa.int8(): ("weekday", "hour"),
+    pa.int32(): ("occupied_min", "occupied_max", "occupied_count", "first_count", "last_count"),
+    pa.int64(): ("place", "samples", "healthy_samples", "degraded_samples", "disconnected_samples"),
+    pa.float64(): (
+        "occupied_avg", "occupied_share", "coverage", "healthy_share", "degraded_share", "disconnected_share",
+        "car_seconds", "known_seconds", "healthy_seconds", "degraded_seconds", "disconnected_seconds",
+    ),
+    pa.string(): ("message", "raw_data"),
+}  # fmt: skip
+TYPES = {name: kind for kind, names in NAMES_OF_TYPES.items() for name in names}
 INDEXES = ("bucket", "start", "timestamp")  # the first of these that an answer has is the index of its frame
 # Whole numbers that can be unknown are pandas' nullable ones; a count of samples is always known.
 NULLABLE = {pa.int32(): pd.Int32Dtype()}
@@ -63,21 +45,21 @@ NULLABLE = {pa.int32(): pd.Int32Dtype()}
 
 def table(
     parts: Sequence[pa.Table],
-    asked: Sequence[Scope],
+    asked: Sequence[ZoneSelection],
     columns: Sequence[str],
     keys: Sequence[str],
     attrs: dict[str, Any],
 ) -> pa.Table:
-    """One Arrow table of the answers to several scopes: the columns in this order, always of the same types, cameras
-    as dictionaries by name, rows in the order of `keys`. `attrs` go into the metadata of its schema.
+    """One Arrow table of the answers to several selections: the columns in this order, always of the same types,
+    cameras as dictionaries by name, rows in the order of `keys`. `attrs` go into the metadata of its schema.
     """
-    lots = sorted((lot for scope in asked for lot in scope.lots), key=lambda lot: lot.name)
+    cameras = sorted((camera for selection in asked for camera in selection.cameras), key=lambda camera: camera.name)
     rows = pa.concat_tables(parts).combine_chunks()
-    positions = camera_positions(rows["camera_id"], lots)
-    if np.any(positions < 0):  # cameras that were added after the question had been understood
+    positions = camera_positions(rows["camera_id"], cameras)
+    if np.any(positions < 0):  # cameras that were added after the request had been understood
         rows, positions = rows.filter(pa.array(positions >= 0)), positions[positions >= 0]
     zone = attrs["timezone"] or "UTC"
-    arrays = [column(name, rows, positions, lots, zone) for name in columns]
+    arrays = [column(name, rows, positions, cameras, zone) for name in columns]
     schema = pa.schema(
         [pa.field(name, array.type) for name, array in zip(columns, arrays, strict=True)],
         metadata={"timeseries": json.dumps(attrs)},
@@ -107,16 +89,16 @@ def frame(found: pa.Table, attrs: dict[str, Any], dtype_backend: DtypeBackend | 
     return result
 
 
-def attributes(asked: Sequence[Scope], unit: str) -> dict[str, Any]:
-    """What was asked: the range after rounding, in ISO 8601, and whether it was rounded; what differs between scopes is
-    None. JSON knows all of it, and so do files that keep it.
+def attributes(asked: Sequence[ZoneSelection], unit: str) -> dict[str, Any]:
+    """What was asked: the range after rounding, in ISO 8601, and whether it was rounded; what differs between
+    selections is None. JSON knows all of it, and so do files that keep it.
     """
     zones, starts, ends = ({getattr(s, name) for s in asked} for name in ("timezone", "start", "end"))
     start, end = (moments.pop() if len(moments) == 1 else None for moments in (starts, ends))
     return {
         "start": start.isoformat() if start else None,
         "end": end.isoformat() if end else None,
-        "rounded": any(scope.rounded for scope in asked),
+        "rounded": any(selection.rounded for selection in asked),
         "timezone": zones.pop() if len(zones) == 1 else None,
         "unit": unit,
     }
@@ -126,25 +108,24 @@ def arrow_dtype(kind: pa.DataType) -> Any:
     return None if pa.types.is_dictionary(kind) else pd.ArrowDtype(kind)
 
 
-def camera_positions(ids: pa.ChunkedArray, lots: Sequence[Lot]) -> np.ndarray[Any, np.dtype[np.int32]]:
+def camera_positions(ids: pa.ChunkedArray, cameras: Sequence[CameraInfo]) -> np.ndarray[Any, np.dtype[np.int32]]:
     """Which of the cameras each row is of, -1 for none of them."""
     chunk = ids.combine_chunks() if isinstance(ids, pa.ChunkedArray) else ids
     encoded = getattr(chunk, "storage", chunk).dictionary_encode()
-    place = {UUID(lot.id).bytes: position for position, lot in enumerate(lots)}
+    place = {UUID(camera.id).bytes: position for position, camera in enumerate(cameras)}
     known = np.array([place.get(value, -1) for value in encoded.dictionary.to_pylist()], dtype=np.int32)
     result: np.ndarray[Any, np.dtype[np.int32]] = known[encoded.indices.to_numpy(zero_copy_only=False)]
     return result
 
 
-def column(name: str, rows: pa.Table, positions: Any, lots: Sequence[Lot], zone: str) -> pa.Array:
+def column(name: str, rows: pa.Table, positions: Any, cameras: Sequence[CameraInfo], zone: str) -> pa.Array:
     if name in ("camera", "camera_id"):
-        texts = pa.array([lot.name if name == "camera" else lot.id for lot in lots], pa.string())
+        texts = pa.array([camera.name if name == "camera" else camera.id for camera in cameras], pa.string())
         return pa.DictionaryArray.from_arrays(pa.array(positions), texts)
     if name == "occupied_share":
-        capacities = np.array([lot.capacity or np.nan for lot in lots], dtype=float)
+        capacities = np.array([camera.capacity or np.nan for camera in cameras], dtype=float)
         return pc.divide(rows["occupied_avg"].combine_chunks(), pa.array(capacities[positions], from_pandas=True))
-    kind = TYPES.get(name) or next(kind for suffix, kind in DEFAULT_TYPES.items() if name.endswith(suffix))
-    values = rows[name].combine_chunks()
+    kind, values = TYPES[name], rows[name].combine_chunks()
     if kind == STATUS:
         codes = pc.index_in(values, pa.array(HEALTH_STATUSES)).cast(pa.int8())
         return pa.DictionaryArray.from_arrays(codes, pa.array(HEALTH_STATUSES))
@@ -164,23 +145,8 @@ def numbers(values: pa.ChunkedArray) -> Any:
 def order_of(keys: Sequence[Any]) -> Any:
     """The places of the rows in the order of the keys, the first one before the others; None where they have it.
 
-    Where the keys fit into one whole number the rows are sorted by it, and where that has at most 32 bits, as for
-    buckets of years, in two passes over 16 bits each, for which NumPy has a radix sort.
+    A radix sort of keys packed into one number is no gain: of half a million rows of an hourly aggregate, as the server
+    sends them, it saved 6 of 300 ms.
     """
-    if len(keys[0]) == 0:
-        return None
-    rank, ranks = np.zeros(len(keys[0]), dtype=np.int64), 1
-    for key in keys:
-        steps = key.astype(np.int64) - int(key.min())
-        steps //= int(np.gcd.reduce(steps)) or 1
-        span = int(steps.max()) + 1
-        ranks *= span
-        if ranks >= 2**63:
-            return np.lexsort(keys[::-1])
-        rank = rank * span + steps
-    if np.all(rank[1:] >= rank[:-1]):
-        return None
-    if ranks > 2**32:
-        return np.argsort(rank, kind="stable")
-    order = np.argsort(rank.astype(np.uint16), kind="stable")
-    return order[np.argsort((rank >> 16).astype(np.uint16)[order], kind="stable")]
+    order = np.lexsort(keys[::-1])
+    return None if np.all(order[1:] > order[:-1]) else order

@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, Unpack, overload
+from typing import Any, Literal, overload
 
 import pandas as pd
 import pyarrow as pa
 
+from analytics.docstrings import documented
 from analytics.frames import DtypeBackend
-from analytics.query import Answer, Asked, ask
-from analytics.ranges import YEAR, Moment
-from analytics.request import Cameras, Question
+from analytics.query import Parameters, QuerySpec, RangeAnswer, answered_by, run
+from analytics.ranges import TOTAL_AHEAD
+from analytics.request import Cameras, Request
 
-UPTIME = Answer(
+UPTIME = QuerySpec(
     "SELECT a.* FROM public.health_uptime($camera_ids::uuid[], $start_at::timestamptz, $end_at::timestamptz) AS a",
     ("camera", "camera_id", "healthy_share", "degraded_share", "disconnected_share", "samples", "coverage"),
     ("camera",),
     unit="share of the known time",
-    ahead=YEAR,
+    ahead=TOTAL_AHEAD,
 )
-STATES = Answer(
+STATES = QuerySpec(
     """
     SELECT a.camera_id, a.start_at AS start, a.end_at AS "end", (a.seconds * 1000000)::bigint AS duration,
            a.status, a.message
@@ -29,8 +30,9 @@ STATES = Answer(
     ("camera", "camera_id", "start", "end", "duration", "status", "message"),
     ("camera", "start"),
     "status",
+    exact=True,
 )
-LATEST = Answer(
+LATEST = QuerySpec(
     """
     SELECT a.camera_id, a.occupied_count, a.occupied_count::double precision AS occupied_avg, a.counted_at,
            (date_part('epoch', a.count_age) * 1000000)::bigint AS count_age, a.status, a.status_at,
@@ -42,76 +44,38 @@ LATEST = Answer(
 )  # fmt: skip
 
 
-@overload
-def uptime(cameras: Cameras = None, *, as_arrow: Literal[True], **asked: Unpack[Asked]) -> pa.Table: ...
-@overload
-def uptime(cameras: Cameras = None, *, as_arrow: Literal[False] = False, **asked: Unpack[Asked]) -> pd.DataFrame: ...
-def uptime(
-    cameras: Cameras = None,
-    *,
-    start: Moment = None,
-    end: Moment = None,
-    timezone: str | None = None,
-    as_arrow: bool = False,
-    dtype_backend: DtypeBackend | None = None,
-    url: str | None = None,
-) -> Any:
+@answered_by(UPTIME, RangeAnswer)
+def uptime() -> Parameters:
     """The share of time in each status, from health logs as states that hold until the next, at most for the camera's
-    hold, never past now. Arguments and errors are those of `hourly_averages`; `timezone` is where dates begin.
+    hold, never past now.
 
     Returns:
-        A row per camera, with the columns camera, camera_id, healthy_share, degraded_share, disconnected_share (of the
-        time that is known, together 1; NaN where nothing is), samples (logs) and coverage (the share of the range that
-        is known).
+        A row per camera. The shares are of the time that is known, together 1, and NaN where nothing is known. Coverage
+        is of the whole range; of the future in it a year counts at most.
     """
-    question = Question(cameras, start, end, timezone, url)
-    return ask(UPTIME, question, as_arrow=as_arrow, dtype_backend=dtype_backend)
+    return {}
 
 
-@overload
-def states(cameras: Cameras = None, *, as_arrow: Literal[True], **asked: Unpack[Asked]) -> pa.Table: ...
-@overload
-def states(cameras: Cameras = None, *, as_arrow: Literal[False] = False, **asked: Unpack[Asked]) -> pd.DataFrame: ...
-def states(
-    cameras: Cameras = None,
-    *,
-    start: Moment = None,
-    end: Moment = None,
-    timezone: str | None = None,
-    as_arrow: bool = False,
-    dtype_backend: DtypeBackend | None = None,
-    url: str | None = None,
-) -> Any:
+@answered_by(STATES, RangeAnswer)
+def states() -> Parameters:
     """Unbroken times in one status, inside the range and as far back as raw rows go.
 
-    Arguments and errors are those of `hourly_averages`; the range is taken exactly.
+    Returns:
+        A row per unbroken time, by camera and time, indexed by `start`. A status that no log renews ends with the
+        camera's hold; between rows nothing is known.
+    """
+    return {"healthy": True}
+
+
+@answered_by(STATES, RangeAnswer)
+def outages() -> Parameters:
+    """Unbroken times in a status that is not healthy, inside the range and as far back as raw rows go.
 
     Returns:
-        A row per unbroken time, by camera and time, indexed by `start`, with the columns camera, camera_id, end (NaT
-        where it lasts to the end of the range, or now), duration, status and message (the first one). A status that no
-        log renews ends with the camera's hold; between rows nothing is known.
+        A row per unbroken time, by camera and time, indexed by `start`. A status that no log renews ends with the
+        camera's hold; between rows the camera was healthy, or nothing is known.
     """
-    question = Question(cameras, start, end, timezone, url)
-    return ask(STATES, question, as_arrow=as_arrow, dtype_backend=dtype_backend, exact=True, healthy=True)
-
-
-@overload
-def outages(cameras: Cameras = None, *, as_arrow: Literal[True], **asked: Unpack[Asked]) -> pa.Table: ...
-@overload
-def outages(cameras: Cameras = None, *, as_arrow: Literal[False] = False, **asked: Unpack[Asked]) -> pd.DataFrame: ...
-def outages(
-    cameras: Cameras = None,
-    *,
-    start: Moment = None,
-    end: Moment = None,
-    timezone: str | None = None,
-    as_arrow: bool = False,
-    dtype_backend: DtypeBackend | None = None,
-    url: str | None = None,
-) -> Any:
-    """Unbroken times in a status that is not healthy: the rows of `states` but those that are well."""
-    question = Question(cameras, start, end, timezone, url)
-    return ask(STATES, question, as_arrow=as_arrow, dtype_backend=dtype_backend, exact=True, healthy=False)
+    return {"healthy": False}
 
 
 @overload
@@ -124,6 +88,7 @@ def latest(
     dtype_backend: DtypeBackend | None = None,
     url: str | None = None,
 ) -> pd.DataFrame: ...
+@documented()
 def latest(
     cameras: Cameras = None,
     *,
@@ -134,12 +99,8 @@ def latest(
     """The newest count and the newest health status of each camera, however old.
 
     Returns:
-        A row per camera, with the columns camera, camera_id, occupied_count, occupied_share (of the capacity),
-        counted_at, count_age, status, status_at, status_age and message. Times are in the zone of the cameras (UTC
-        where they have several); what was never observed is missing. The message lives as long as its raw row.
-
-    Raises:
-        UnknownCameraError: no camera has this name or id.
-        TimeseriesError: what else `hourly_averages` raises.
+        A row per camera. Columns: camera, camera_id, occupied_count, occupied_share (of the capacity, NaN without one),
+        counted_at, count_age, status, status_at, status_age and message (which lives as long as its raw row). What was
+        never observed is missing.
     """
-    return ask(LATEST, Question(cameras, url=url), as_arrow=as_arrow, dtype_backend=dtype_backend)
+    return run(LATEST, Request(cameras, url=url), as_arrow=as_arrow, dtype_backend=dtype_backend)

@@ -1,19 +1,29 @@
-"""From a question to its answer: the scopes, the query of each, one frame or table."""
+"""From a request to its answer: a selection of cameras per time zone, the query of each, one frame or table."""
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, TypedDict
+from functools import update_wrapper
+from typing import Any, Literal, Protocol, TypedDict, TypeVar, Unpack, cast, overload
+
+import pandas as pd
+import pyarrow as pa
 
 from analytics.arrow_client import fetch
+from analytics.docstrings import documented
 from analytics.frames import DtypeBackend, attributes, frame, table
-from analytics.ranges import DECADE, SOON, Moment, check_filled
-from analytics.request import Question, Scope, scopes
+from analytics.ranges import LOOKAHEAD, MAX_FILL_AHEAD, Moment, check_filled
+from analytics.request import Cameras, Request, ZoneSelection, by_zone
+
+A = TypeVar("A")
+Parameters = dict[str, object]
 
 
-class Asked(TypedDict, total=False):
-    """What every question of a range takes, for type checkers."""
+class Ranged(TypedDict, total=False):
+    """What every answer about a range takes."""
 
     start: Moment
     end: Moment
@@ -22,50 +32,108 @@ class Asked(TypedDict, total=False):
     url: str | None
 
 
-class Filled(Asked, total=False):
+class Filled(Ranged, total=False):
     """The same, and whether there is a row of which nothing is known."""
 
     fill: bool
 
 
+class RangeAnswer(Protocol):
+    """A function that `answered_by` made, as type checkers see it: with `as_arrow` an Arrow table, else a DataFrame.
+
+    An answer with an argument of its own has a Protocol of its own, because no keyword can stand beside a ParamSpec.
+    """
+
+    @overload
+    def __call__(self, cameras: Cameras = None, *, as_arrow: Literal[True], **asked: Unpack[Ranged]) -> pa.Table: ...
+    @overload
+    def __call__(
+        self, cameras: Cameras = None, *, as_arrow: Literal[False] = False, **asked: Unpack[Ranged]
+    ) -> pd.DataFrame: ...
+
+
+class FilledAnswer(Protocol):
+    """The same for an answer that takes `fill`."""
+
+    @overload
+    def __call__(self, cameras: Cameras = None, *, as_arrow: Literal[True], **asked: Unpack[Filled]) -> pa.Table: ...
+    @overload
+    def __call__(
+        self, cameras: Cameras = None, *, as_arrow: Literal[False] = False, **asked: Unpack[Filled]
+    ) -> pd.DataFrame: ...
+
+
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """A query, the columns of its frame in order, those by which its rows are ordered, and how far ahead of now its
-    range may go: where rows are sums over a range the future in it counts, as time of which nothing is known.
+class QuerySpec:
+    """A query and the shape of its result: column order, sort keys, unit, and `ahead`, how far into the future its
+    range may reach. Future time matters to answers that total a range (weekday averages, uptime): it lowers their
+    coverage. An `exact` range is neither rounded to quarters of an hour nor cut at 1970.
     """
 
     query: str
     columns: tuple[str, ...]
     keys: tuple[str, ...] = ("camera",)
     unit: str = "cars"
-    ahead: timedelta = SOON
+    ahead: timedelta = LOOKAHEAD
+    exact: bool = False
 
-    def sent(self, scope: Scope, *, fill: bool, exact: bool) -> Scope:
-        """What the server is asked: with `fill` all the future there is to be rows of."""
+    def clamped(self, selection: ZoneSelection, *, fill: bool) -> ZoneSelection:
+        """What the server is asked: with `fill` all the future that there are to be rows of."""
         filled = fill and "bucket" in self.columns
         if filled:
-            check_filled(scope.end)
-        return scope.within_reach(DECADE if filled else self.ahead, exact=exact)
+            check_filled(selection.end)
+        return selection.clamp_to_observable(MAX_FILL_AHEAD if filled else self.ahead, exact=self.exact)
 
 
-def ask(
-    answer: Answer,
-    question: Question,
+def run(
+    spec: QuerySpec,
+    request: Request,
     *,
     as_arrow: bool,
     dtype_backend: DtypeBackend | None,
-    exact: bool = False,
     fill: bool = False,
     **parameters: object,
 ) -> Any:
-    """The answer as a DataFrame or, with `as_arrow`, as a `pyarrow.Table`.
-
-    Raises UnknownCameraError, InvalidInputError, ServerUnavailableError, QueryCancelledError or NotMigratedError.
+    """The answer as a DataFrame or, with `as_arrow`, as a `pyarrow.Table`; the errors are those of
+    `analytics.docstrings.ERRORS`.
     """
-    asked = scopes(question, exact=exact)
-    sent = [answer.sent(scope, fill=fill, exact=exact) for scope in asked]
-    parameters |= {"time_zone": question.timezone, "fill": fill}
-    parts = [fetch(answer.query, scope.parameters() | parameters, question.url) for scope in sent]
-    attrs = attributes(asked, answer.unit)
-    found = table(parts, asked, answer.columns, answer.keys, attrs)
+    asked = by_zone(request, exact=spec.exact)
+    clamped = [spec.clamped(selection, fill=fill) for selection in asked]
+    parameters |= {"time_zone": request.timezone, "fill": fill}
+    parts = [fetch(spec.query, selection.parameters() | parameters, request.url) for selection in clamped]
+    attrs = attributes(asked, spec.unit)
+    found = table(parts, asked, spec.columns, spec.keys, attrs)
     return found if as_arrow else frame(found, attrs, dtype_backend)
+
+
+def answered_by(spec: QuerySpec, takes: Callable[..., A]) -> Callable[[Callable[..., Parameters]], A]:
+    """Make an answer of a function that has the docstring and the answer's own arguments, which it checks and returns
+    as parameters of the query. The common arguments are added; `takes` is the Protocol of all arguments together.
+    """
+
+    def made(prepare: Callable[..., Parameters]) -> A:
+        def answer(
+            cameras: Cameras = None,
+            *,
+            start: Moment = None,
+            end: Moment = None,
+            timezone: str | None = None,
+            as_arrow: bool = False,
+            dtype_backend: DtypeBackend | None = None,
+            url: str | None = None,
+            **own: Any,
+        ) -> pd.DataFrame | pa.Table:
+            request = Request(cameras, start, end, timezone, url)
+            return run(spec, request, as_arrow=as_arrow, dtype_backend=dtype_backend, **cast(Any, prepare(**own)))
+
+        signature = inspect.signature(answer)
+        first, *common, _ = signature.parameters.values()
+        every = [first, *inspect.signature(prepare).parameters.values(), *common]
+        named = cast(
+            Any, update_wrapper(answer, prepare, assigned=("__module__", "__name__", "__qualname__", "__doc__"))
+        )
+        named.__signature__ = signature.replace(parameters=every)
+        del named.__wrapped__  # a tool that unwraps would show the arguments of `prepare` alone
+        return cast(A, documented(spec.columns, exact=spec.exact)(named))
+
+    return made

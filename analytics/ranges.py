@@ -13,11 +13,11 @@ Range = tuple[datetime | None, datetime | None]
 QUARTER = timedelta(minutes=15)
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 LAST = datetime(9999, 12, 31, 23, 45, tzinfo=UTC)
-# Nothing is known of the future, so it need not be looked at. The margin is for hours and days that have begun, for
-# every zone, and for clocks that differ.
-SOON = timedelta(days=8)
-YEAR = timedelta(days=366)
-DECADE = timedelta(days=3653)
+# How far after now a range may reach, because nothing is known of the future. LOOKAHEAD covers hours and days that have
+# begun, in every zone, and clocks that differ; TOTAL_AHEAD is for totals, whose coverage future time lowers.
+LOOKAHEAD = timedelta(days=8)
+TOTAL_AHEAD = timedelta(days=366)
+MAX_FILL_AHEAD = timedelta(days=3653)
 
 
 def parsed(name: str, value: Moment) -> datetime | date | None:
@@ -73,9 +73,10 @@ def quarter(value: datetime | None, up: int) -> datetime | None:
     return EPOCH + (quarters + (up if rest else 0)) * QUARTER
 
 
-def within_reach(start: datetime | None, end: datetime | None, ahead: timedelta, *, exact: bool) -> Range:
-    """What of a range is sent to the server: nothing before 1970, of which no answer but an `exact` one knows, and
-    nothing that lies further `ahead` of now. A range that lies wholly outside keeps a part as long.
+def clamp_to_observable(start: datetime | None, end: datetime | None, ahead: timedelta, *, exact: bool) -> Range:
+    """Clamp a range before it is queried: unless `exact`, drop everything before 1970; always drop what lies more than
+    `ahead` after now. A range entirely outside these bounds is shortened to the length `ahead`, not emptied, because
+    totals still have their row, of coverage 0.
     """
     if end is not None:
         known = max(datetime.now(UTC), start or EPOCH)
@@ -91,7 +92,7 @@ def within_reach(start: datetime | None, end: datetime | None, ahead: timedelta,
 
 def check_filled(end: datetime | None) -> None:
     """Raise InvalidInputError where rows would be made of more than ten years of future."""
-    if end is not None and end - datetime.now(UTC) > DECADE:
+    if end is not None and end - datetime.now(UTC) > MAX_FILL_AHEAD:
         raise InvalidInputError(
             f"end {end.isoformat()} is more than ten years ahead, and fill=True gives a row for all of that time; give"
             " an earlier end, or leave fill out"

@@ -13,10 +13,11 @@ import pandas as pd
 import pyarrow as pa
 
 from analytics.arrow_client import fetch
+from analytics.docstrings import documented
 from analytics.frames import DtypeBackend, attributes, frame, table
-from analytics.query import Answer, Asked, ask
+from analytics.query import QuerySpec, Ranged, run
 from analytics.ranges import EPOCH, Moment
-from analytics.request import Cameras, Question, Scope, scopes
+from analytics.request import Cameras, Request, ZoneSelection, by_zone
 from timeseries import InvalidInputError
 
 Kind = Literal["occupancy", "health"]
@@ -47,10 +48,10 @@ PAGE = """
     ORDER BY e."timestamp", e.camera_id
     LIMIT $size::integer
 """
-RAW: dict[Kind, tuple[str, Answer]] = {
+RAW: dict[Kind, tuple[str, QuerySpec]] = {
     "occupancy": (
         BOUNDS.format(events="occupancy_events"),
-        Answer(
+        QuerySpec(
             PAGE.format(events="occupancy_events", columns="e.occupied_count, e.raw_data::text AS raw_data"),
             ("camera", "camera_id", "timestamp", "occupied_count", "raw_data"),
             ("timestamp", "camera"),
@@ -58,7 +59,7 @@ RAW: dict[Kind, tuple[str, Answer]] = {
     ),
     "health": (
         BOUNDS.format(events="health_logs"),
-        Answer(
+        QuerySpec(
             PAGE.format(events="health_logs", columns="e.status, e.message"),
             ("camera", "camera_id", "timestamp", "status", "message"),
             ("timestamp", "camera"),
@@ -87,21 +88,23 @@ UNTIL = "a.bucket < (SELECT $end_at::timestamptz)"
 OF_CAMERAS = "a.camera_id IN (SELECT unnest($camera_ids::uuid[]))"
 
 
-def rows_of(family: str, level: str, question: Question, *, summary: bool) -> Answer:
+def rows_of(family: str, level: str, request: Request, *, summary: bool) -> QuerySpec:
     columns = ("bucket", *LEVELS[level], *MEASURES[family], *(SUMMARY[family] if summary else ()))
     conditions = [
         condition
         for condition, wanted in (
-            (SINCE, question.start is not None),
-            (UNTIL, question.end is not None),
-            (OF_CAMERAS, question.cameras is not None or question.timezone is None),  # else there is one scope: all
+            (SINCE, request.start is not None),
+            (UNTIL, request.end is not None),
+            (OF_CAMERAS, request.cameras is not None or request.timezone is None),  # else there is one selection: all
         )
         if wanted
     ]
     names = ", ".join(f"a.{name}" for name in ("camera_id", *columns))
     where = " AND ".join(conditions) or "true"
     query = f"SELECT {names} FROM public.{family}_{level} AS a WHERE {where}"  # noqa: S608 - names of our own
-    return Answer(query, ("camera", "camera_id", *columns), ("camera", "bucket", *LEVELS[level][:1]), UNITS[family])
+    return QuerySpec(
+        query, ("camera", "camera_id", *columns), ("camera", "bucket", *LEVELS[level][:1]), UNITS[family], exact=True
+    )
 
 
 AGGREGATES = {f"{family}_{level}": (family, level) for family in MEASURES for level in LEVELS}
@@ -109,13 +112,14 @@ AGGREGATES = {f"{family}_{level}": (family, level) for family in MEASURES for le
 
 @overload
 def aggregate_rows(
-    name: str, cameras: Cameras = None, *, as_arrow: Literal[True], summary: bool = False, **asked: Unpack[Asked]
+    name: str, cameras: Cameras = None, *, as_arrow: Literal[True], summary: bool = False, **asked: Unpack[Ranged]
 ) -> pa.Table: ...
 @overload
 def aggregate_rows(
     name: str, cameras: Cameras = None, *, as_arrow: Literal[False] = False, summary: bool = False,
-    **asked: Unpack[Asked],
+    **asked: Unpack[Ranged],
 ) -> pd.DataFrame: ...  # fmt: skip
+@documented(exact=True)
 def aggregate_rows(
     name: str,
     cameras: Cameras = None,
@@ -131,32 +135,32 @@ def aggregate_rows(
     """The rows of an aggregate, such as `occupancy_hourly`, as they are: buckets aligned in UTC, only those with
     observations, nothing carried in. Millions of them arrive in seconds.
 
-    Arguments and errors are those of `hourly_averages`; a bucket belongs to the range in which it begins. The columns
-    are those of the aggregate, beside camera and camera_id; with `summary` also those from which rows can be merged.
+    Args:
+        name: occupancy_ or health_, and quarter_hourly, hourly or weekday.
+        summary: also the columns from which rows can be merged, such as first_at and known_seconds.
+
+    Returns:
+        A row per camera and bucket, by camera and time, indexed by `bucket`; a bucket belongs to the range in which it
+        begins. The columns are those of the aggregate, after camera and camera_id.
     """
     if name not in AGGREGATES:
         raise InvalidInputError(f"aggregate {name!r} is unknown; give one of {', '.join(AGGREGATES)}")
-    question = Question(cameras, start, end, timezone, url)
-    family, level = AGGREGATES[name]
-    return ask(
-        rows_of(family, level, question, summary=summary),
-        question,
-        as_arrow=as_arrow,
-        dtype_backend=dtype_backend,
-        exact=True,
-    )
+    request = Request(cameras, start, end, timezone, url)
+    spec = rows_of(*AGGREGATES[name], request, summary=summary)
+    return run(spec, request, as_arrow=as_arrow, dtype_backend=dtype_backend)
 
 
 @overload
 def events(
     cameras: Cameras = None, *, kind: Kind = "occupancy", batch_size: int = 100_000, as_arrow: Literal[True],
-    **asked: Unpack[Asked],
+    **asked: Unpack[Ranged],
 ) -> Iterator[pa.Table]: ...  # fmt: skip
 @overload
 def events(
     cameras: Cameras = None, *, kind: Kind = "occupancy", batch_size: int = 100_000, as_arrow: Literal[False] = False,
-    **asked: Unpack[Asked],
+    **asked: Unpack[Ranged],
 ) -> Iterator[pd.DataFrame]: ...  # fmt: skip
+@documented(exact=True)
 def events(
     cameras: Cameras = None,
     *,
@@ -171,20 +175,24 @@ def events(
 ) -> Iterator[Any]:
     """Raw rows, a frame of at most `batch_size` at a time: memory is bounded, and no transaction stays open between.
 
-    The other arguments and the errors are those of `hourly_averages`; the range is taken exactly. Rows come in the
-    order of time; of cameras in several time zones, one zone after another, and then in UTC. Frames are indexed by
-    `timestamp`, with the columns camera, camera_id and, of `kind` "occupancy", occupied_count and raw_data (JSON as
-    text), of "health", status and message. All of them have the same types and categories, and where there is no row
-    there is one frame without rows: `pd.concat` puts them together.
+    Args:
+        kind: "occupancy" or "health".
+        batch_size: the most rows of one frame, at least 1.
+
+    Returns:
+        An iterator of frames, in the order of time; of cameras in several time zones, one zone after another. A row per
+        event, indexed by `timestamp`. Columns: camera, camera_id and, of occupancy, occupied_count and raw_data (JSON
+        as text), of health, status and message. All frames have the same types and categories, and where there is no
+        row there is one frame without rows: `pd.concat` puts them together.
     """
     if kind not in RAW:
         raise InvalidInputError(f"kind {kind!r} is unknown; give 'occupancy' or 'health'")
     if batch_size < 1:
         raise InvalidInputError(f"batch size {batch_size!r}: it must be at least 1")
     bounds, page = RAW[kind]
-    asked = scopes(Question(cameras, start, end, timezone, url), exact=True)
+    asked = by_zone(Request(cameras, start, end, timezone, url), exact=True)
     attrs = attributes(asked, page.unit)
-    parts = (part for scope in asked for part in pages(scope, bounds, page.query, batch_size, url))
+    parts = (part for selection in asked for part in pages(selection, bounds, page.query, batch_size, url))
     first = next(parts, None)
     if first is None:
         first = rows_between(EPOCH, EPOCH, asked[0], page.query, 0, url)
@@ -194,21 +202,27 @@ def events(
 
 
 def rows_between(
-    start: datetime, end: datetime, scope: Scope, query: str, size: int, url: str | None, after: object = None
+    start: datetime,
+    end: datetime,
+    selection: ZoneSelection,
+    query: str,
+    size: int,
+    url: str | None,
+    after: object = None,
 ) -> pa.Table:
-    asked = replace(scope, start=start, end=end).parameters() | {"after": after, "size": size}
+    asked = replace(selection, start=start, end=end).parameters() | {"after": after, "size": size}
     return fetch(query, asked, url)
 
 
-def pages(scope: Scope, bounds: str, query: str, size: int, url: str | None) -> Iterator[pa.Table]:
+def pages(selection: ZoneSelection, bounds: str, query: str, size: int, url: str | None) -> Iterator[pa.Table]:
     """Windows of time, since raw rows are stored by day: longer where there are few rows, cut where there are many."""
-    (ends,) = fetch(bounds, scope.parameters(), url).to_pylist()
+    (ends,) = fetch(bounds, selection.parameters(), url).to_pylist()
     if ends["first_at"] is None or ends["last_at"] < ends["first_at"]:
         return
     at, last, window, after = ends["first_at"].astimezone(UTC), ends["last_at"], SHORTEST, None
     while at <= last:
-        until = min(at + window, scope.end or datetime.max.replace(tzinfo=UTC), last + timedelta(microseconds=1))
-        rows = rows_between(at, until, scope, query, size, url, after)
+        until = min(at + window, selection.end or datetime.max.replace(tzinfo=UTC), last + timedelta(microseconds=1))
+        rows = rows_between(at, until, selection, query, size, url, after)
         if rows.num_rows:
             yield rows
         if rows.num_rows == size:

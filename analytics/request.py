@@ -11,7 +11,7 @@ from uuid import UUID
 from zoneinfo import ZoneInfo, available_timezones
 
 from analytics.arrow_client import fetch
-from analytics.ranges import Moment, instant, parsed, quarter, within_reach
+from analytics.ranges import Moment, clamp_to_observable, instant, parsed, quarter
 from timeseries import Camera, InvalidInputError
 from timeseries.cameras import unknown_camera
 
@@ -23,7 +23,7 @@ NAMES = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "su
 
 
 @dataclass(frozen=True, slots=True)
-class Lot:
+class CameraInfo:
     """What an answer needs to know of a camera."""
 
     id: str
@@ -33,7 +33,7 @@ class Lot:
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class Request:
     """Which cameras (None: all), over which range (None: from the first observation, until now), in which zone (None:
     the camera's own), in which database (None: that of the environment).
     """
@@ -46,10 +46,10 @@ class Question:
 
 
 @dataclass(frozen=True, slots=True)
-class Scope:
+class ZoneSelection:
     """Cameras of one zone, by name, and the range asked of them; `rounded` outwards to quarters of an hour or not."""
 
-    lots: tuple[Lot, ...]
+    cameras: tuple[CameraInfo, ...]
     timezone: str
     start: datetime | None
     end: datetime | None
@@ -58,41 +58,42 @@ class Scope:
     def parameters(self) -> dict[str, object]:
         """For the query: the ids, and the range in ISO 8601."""
         return {
-            "camera_ids": "{" + ",".join(lot.id for lot in self.lots) + "}",
+            "camera_ids": "{" + ",".join(camera.id for camera in self.cameras) + "}",
             "start_at": self.start.isoformat() if self.start else None,
             "end_at": self.end.isoformat() if self.end else None,
         }
 
-    def within_reach(self, ahead: timedelta, *, exact: bool = False) -> Scope:
-        """The same without the times of which no answer knows anything, up to `ahead` of now."""
-        start, end = within_reach(self.start, self.end, ahead, exact=exact)
+    def clamp_to_observable(self, ahead: timedelta, *, exact: bool = False) -> ZoneSelection:
+        """The same with its range clamped; see `analytics.ranges.clamp_to_observable`."""
+        start, end = clamp_to_observable(self.start, self.end, ahead, exact=exact)
         return replace(self, start=start, end=end)
 
 
-def scopes(question: Question, *, exact: bool = False) -> list[Scope]:
-    """One scope per time zone, since a date begins at another moment in each; at least one. The range is rounded
+def by_zone(request: Request, *, exact: bool = False) -> list[ZoneSelection]:
+    """One selection per time zone, since a date begins at another moment in each; at least one. The range is rounded
     outwards to quarters of an hour unless it is to be `exact`.
 
     Raises UnknownCameraError or InvalidInputError.
     """
-    asked = question.timezone
+    asked = request.timezone
     if asked is not None:
         check_zone(asked)
-    zones: dict[str, list[Lot]] = {}
-    for lot in find_cameras(question.cameras, question.url):
-        zones.setdefault(asked or lot.timezone, []).append(lot)
-    start, end = parsed("start", question.start), parsed("end", question.end)
+    zones: dict[str, list[CameraInfo]] = {}
+    for camera in find_cameras(request.cameras, request.url):
+        zones.setdefault(asked or camera.timezone, []).append(camera)
+    start, end = parsed("start", request.start), parsed("end", request.end)
     if len(zones) == 1 or any(value and not isinstance(value, datetime) for value in (start, end)):
         check_stored_zones(zones)
     found = []
-    for zone, lots in (zones or {asked or "UTC": []}).items():
+    for zone, cameras in (zones or {asked or "UTC": []}).items():
         first, last = instant("start", start, zone), instant("end", end, zone)
         if first is not None and last is not None and first >= last:
             raise InvalidInputError(
-                f"the range is reversed or empty: start {question.start} is not before end {question.end}; swap them"
+                f"the range is reversed or empty: start {request.start} is not before end {request.end}; swap them"
             )
         wide = (first, last) if exact else (quarter(first, 0), quarter(last, 1))
-        found.append(Scope(tuple(sorted(lots, key=lambda lot: lot.name)), zone, *wide, wide != (first, last)))
+        named = tuple(sorted(cameras, key=lambda camera: camera.name))
+        found.append(ZoneSelection(named, zone, *wide, wide != (first, last)))
     return found
 
 
@@ -111,13 +112,14 @@ def check_zone(name: str) -> None:
         raise InvalidInputError(f"time zone {name!r} is unknown; {hint}")
 
 
-def check_stored_zones(zones: dict[str, list[Lot]]) -> None:
+def check_stored_zones(zones: dict[str, list[CameraInfo]]) -> None:
     """PostgreSQL takes more zones than there are names of, and another program may have stored one of them."""
-    for zone, lots in zones.items():
+    for zone, cameras in zones.items():
         if not is_zone(zone):
             raise InvalidInputError(
-                f"camera {lots[0].name!r} has the time zone {zone!r}, which has no IANA name; mend it with: timeseries"
-                f" camera update {shlex.quote(lots[0].name)} --timezone Europe/Berlin, or ask with a timezone"
+                f"camera {cameras[0].name!r} has the time zone {zone!r}, which has no IANA name; mend it with:"
+                f" timeseries camera update {shlex.quote(cameras[0].name)} --timezone Europe/Berlin, or ask with a"
+                " timezone"
             )
 
 
@@ -126,21 +128,21 @@ def several(cameras: Cameras) -> list[CameraLike] | None:
     return [cameras] if isinstance(cameras, str | UUID | Camera) else None if cameras is None else list(cameras)
 
 
-def find_cameras(cameras: Cameras, url: str | None) -> list[Lot]:
+def find_cameras(cameras: Cameras, url: str | None) -> list[CameraInfo]:
     """The cameras asked for, all where None is given; one that is named twice is there once."""
     query = "SELECT id::text, name::text, timezone, capacity FROM public.cameras ORDER BY name"
-    known = [Lot(**row) for row in fetch(query, {}, url).to_pylist()]
+    known = [CameraInfo(**row) for row in fetch(query, {}, url).to_pylist()]
     wanted = several(cameras)
     if wanted is None:
         return known
-    by_key = {lot.id: lot for lot in known} | {lot.name: lot for lot in known}
-    found: dict[str, Lot] = {}
+    by_key = {info.id: info for info in known} | {info.name: info for info in known}
+    found: dict[str, CameraInfo] = {}
     for camera in wanted:
         key = str(camera.id if isinstance(camera, Camera) else camera)
-        lot = by_key.get(key) or by_key.get(spelled_out(key))
-        if lot is None:
-            raise unknown_camera(key, [lot.name for lot in known])
-        found[lot.id] = lot
+        info = by_key.get(key) or by_key.get(spelled_out(key))
+        if info is None:
+            raise unknown_camera(key, [info.name for info in known])
+        found[info.id] = info
     return list(found.values())
 
 

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, Unpack, overload
+from typing import Literal, Protocol, Unpack, overload
 
 import pandas as pd
 import pyarrow as pa
 
 from analytics.averages import MEASURES
-from analytics.frames import DtypeBackend
-from analytics.query import Answer, Asked, Filled, ask
-from analytics.ranges import YEAR, Moment
-from analytics.request import Cameras, Question, Weekdays, weekday_numbers
+from analytics.query import Filled, FilledAnswer, Parameters, QuerySpec, Ranged, answered_by
+from analytics.ranges import TOTAL_AHEAD
+from analytics.request import Cameras, Weekdays, weekday_numbers
 from timeseries import InvalidInputError
 
-WEEKDAYS = Answer(
+WEEKDAYS = QuerySpec(
     """
     SELECT a.*
     FROM public.occupancy_weekdays($camera_ids::uuid[], $start_at::timestamptz, $end_at::timestamptz, $time_zone) AS a
@@ -22,9 +21,9 @@ WEEKDAYS = Answer(
     """,
     ("camera", "camera_id", "weekday", *MEASURES),
     ("camera", "weekday"),
-    ahead=YEAR,
+    ahead=TOTAL_AHEAD,
 )
-PROFILE = Answer(
+PROFILE = QuerySpec(
     """
     SELECT k.camera_id, k.weekday, k.hour, p.occupied_avg, p.occupied_min, p.occupied_max,
            coalesce(p.samples, 0) AS samples, coalesce(p.coverage, 0) AS coverage
@@ -39,9 +38,9 @@ PROFILE = Answer(
     """,
     ("camera", "camera_id", "weekday", "hour", *MEASURES),
     ("camera", "weekday", "hour"),
-    ahead=YEAR,
+    ahead=TOTAL_AHEAD,
 )
-PEAKS = Answer(
+PEAKS = QuerySpec(
     """
     SELECT a.*, row_number() OVER (PARTITION BY a.camera_id ORDER BY a.occupied_avg DESC, a.bucket) AS place
     FROM public.occupancy_peaks(
@@ -53,98 +52,67 @@ PEAKS = Answer(
 )
 
 
-@overload
-def weekday_averages(
-    cameras: Cameras = None, *, as_arrow: Literal[True], weekdays: Weekdays = None, **asked: Unpack[Filled]
-) -> pa.Table: ...
-@overload
-def weekday_averages(
-    cameras: Cameras = None, *, as_arrow: Literal[False] = False, weekdays: Weekdays = None, **asked: Unpack[Filled]
-) -> pd.DataFrame: ...
-def weekday_averages(
-    cameras: Cameras = None,
-    *,
-    weekdays: Weekdays = None,
-    start: Moment = None,
-    end: Moment = None,
-    timezone: str | None = None,
-    fill: bool = False,
-    as_arrow: bool = False,
-    dtype_backend: DtypeBackend | None = None,
-    url: str | None = None,
-) -> Any:
+class WeekdayAverages(Protocol):
+    @overload
+    def __call__(
+        self, cameras: Cameras = None, *, as_arrow: Literal[True], weekdays: Weekdays = None, **asked: Unpack[Filled]
+    ) -> pa.Table: ...
+    @overload
+    def __call__(
+        self, cameras: Cameras = None, *, as_arrow: Literal[False] = False, weekdays: Weekdays = None,
+        **asked: Unpack[Filled],
+    ) -> pd.DataFrame: ...  # fmt: skip
+
+
+@answered_by(WEEKDAYS, WeekdayAverages)
+def weekday_averages(*, weekdays: Weekdays = None, fill: bool = False) -> Parameters:
     """Average occupancy per camera and local weekday, over all such days of the range.
 
     Args:
-        cameras: this and all arguments but `weekdays` are those of `hourly_averages`.
         weekdays: names or ISO numbers, one or several; None for all.
 
     Returns:
-        A row per camera and weekday, with the columns camera, camera_id, weekday (ISO: Monday 1 to Sunday 7),
-        occupied_avg, occupied_share, occupied_min, occupied_max, samples and coverage. A day that is only partly in the
-        range counts with that part; of the future in it a year counts at most, as time of which nothing is known.
-
-    Raises:
-        UnknownCameraError: no camera has this name or id.
-        InvalidInputError: an unknown weekday, or a range or zone that cannot be used.
-        TimeseriesError: what else `hourly_averages` raises.
+        A row per camera and weekday. A day that is only partly in the range counts with that part; of the future in it
+        a year counts at most, as time of which nothing is known.
     """
-    numbers = "{" + ",".join(map(str, weekday_numbers(weekdays))) + "}"
-    question = Question(cameras, start, end, timezone, url)
-    return ask(WEEKDAYS, question, as_arrow=as_arrow, dtype_backend=dtype_backend, fill=fill, weekdays=numbers)
+    return {"fill": fill, "weekdays": "{" + ",".join(map(str, weekday_numbers(weekdays))) + "}"}
 
 
-@overload
-def weekday_profile(cameras: Cameras = None, *, as_arrow: Literal[True], **asked: Unpack[Filled]) -> pa.Table: ...
-@overload
-def weekday_profile(
-    cameras: Cameras = None, *, as_arrow: Literal[False] = False, **asked: Unpack[Filled]
-) -> pd.DataFrame: ...
-def weekday_profile(
-    cameras: Cameras = None,
-    *,
-    start: Moment = None,
-    end: Moment = None,
-    timezone: str | None = None,
-    fill: bool = False,
-    as_arrow: bool = False,
-    dtype_backend: DtypeBackend | None = None,
-    url: str | None = None,
-) -> Any:
+@answered_by(PROFILE, FilledAnswer)
+def weekday_profile(*, fill: bool = False) -> Parameters:
     """Average occupancy per camera, local weekday and hour of the day: a typical week.
 
-    Arguments and errors are those of `hourly_averages`. A row has also the columns weekday (ISO) and hour (0 to 23);
-    with `fill` each camera has all 168. `profile.pivot(index="weekday", columns="hour", values="occupied_avg")` makes
-    a matrix of 7 by 24 of one camera; `analytics.plot.heat_map` draws it.
+    `profile.pivot(index="weekday", columns="hour", values="occupied_avg")` makes a matrix of 7 by 24 of one camera;
+    `analytics.plot.heat_map` draws it.
+
+    Returns:
+        A row per camera, weekday and hour; with `fill` each camera has all 168.
     """
-    question = Question(cameras, start, end, timezone, url)
-    return ask(PROFILE, question, as_arrow=as_arrow, dtype_backend=dtype_backend, fill=fill)
+    return {"fill": fill}
 
 
-@overload
-def peaks(
-    cameras: Cameras = None, *, as_arrow: Literal[True], number: int = 10, **asked: Unpack[Asked]
-) -> pa.Table: ...
-@overload
-def peaks(
-    cameras: Cameras = None, *, as_arrow: Literal[False] = False, number: int = 10, **asked: Unpack[Asked]
-) -> pd.DataFrame: ...
-def peaks(
-    cameras: Cameras = None,
-    *,
-    number: int = 10,
-    start: Moment = None,
-    end: Moment = None,
-    timezone: str | None = None,
-    as_arrow: bool = False,
-    dtype_backend: DtypeBackend | None = None,
-    url: str | None = None,
-) -> Any:
-    """The `number` busiest local hours of each camera in the range, busiest first; of equal ones the earlier first.
+class Peaks(Protocol):
+    @overload
+    def __call__(
+        self, cameras: Cameras = None, *, as_arrow: Literal[True], number: int = 10, **asked: Unpack[Ranged]
+    ) -> pa.Table: ...
+    @overload
+    def __call__(
+        self, cameras: Cameras = None, *, as_arrow: Literal[False] = False, number: int = 10, **asked: Unpack[Ranged]
+    ) -> pd.DataFrame: ...
 
-    Columns, the other arguments and errors are those of `hourly_averages`; one more column, place, counts from 1.
+
+@answered_by(PEAKS, Peaks)
+def peaks(*, number: int = 10) -> Parameters:
+    """The busiest local hours of each camera in the range.
+
+    Args:
+        number: how many hours of each camera, at least 1.
+
+    Returns:
+        A row per camera and hour, by camera and place, busiest first, of equal ones the earlier first; indexed by
+        `bucket`.
     """
     if number < 1:
         raise InvalidInputError(f"number {number!r}: it must be at least 1")
-    question = Question(cameras, start, end, timezone, url)
-    return ask(PEAKS, question, as_arrow=as_arrow, dtype_backend=dtype_backend, number=int(number))
+    return {"number": int(number)}

@@ -37,9 +37,9 @@ def test_a_time_limit_is_named_with_the_remedy_and_not_asked_for_twice(
 ) -> None:
     url = f"{store.url}?options=-cstatement_timeout%3D300"
     asked: list[str] = []
-    once = arrow_client.Source._fetch
+    once = arrow_client.ArrowClient._fetch
     monkeypatch.setattr(
-        arrow_client.Source,
+        arrow_client.ArrowClient,
         "_fetch",
         lambda self, query, _: asked.append(query) or once(self, query, _),  # type: ignore[func-returns-value]
     )
