@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 MAP = (ROOT / "docs/architecture.md").read_text().partition("## Where things are")[2].partition("\n## ")[0]
 NAMED = set(re.findall(r"`([\w./]+?(?:/|\.py|\.sql))`", MAP))
-HOMES = ("", "timeseries/", "analytics/", "tests/", "tests/support/", "migrations/versions/sql/")
+HOMES = ("", "timeseries/", "analytics/", "tests/", "tests/support/", "migrations/versions/")
 
 
 def test_what_the_map_names_is_there() -> None:

@@ -41,7 +41,7 @@ def test_the_wheel_holds_the_packages_and_the_migrations_and_nothing_else(wheel:
         names = archive.namelist()
     tops = {name.split("/")[0] for name in names}
     assert {top for top in tops if not top.endswith(".dist-info")} == {"timeseries", "analytics"}
-    assert "timeseries/migrations/versions/sql/answers.sql" in names
+    assert "timeseries/migrations/versions/0003/answers.sql" in names
     assert "timeseries/py.typed" in names
 
 

@@ -75,7 +75,7 @@ def test_the_wheel_installs_every_command_and_file_that_it_needs(installed: Path
     for command in ("camera", "demo", "grant", "import", "key", "migrate", "status", "weekday"):
         assert f"  {command}" in shown.stdout
     site = next((installed.parent / "lib").glob("python*/site-packages"))
-    for name in ("timeseries/access/roles.sql", "timeseries/migrations/versions/sql/store.sql", "analytics/py.typed"):
+    for name in ("timeseries/access/roles.sql", "timeseries/migrations/promotion/rights.sql", "analytics/py.typed"):
         assert (site / name).is_file()
     assert os.access(installed / "timeseries", os.X_OK)
     assert sys.prefix not in run(installed, tmp_path, "python", "-c", "import sys; print(sys.path)").stdout

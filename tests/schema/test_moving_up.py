@@ -125,3 +125,22 @@ def test_a_database_moves_up_with_all_rows_and_averages(server: RunningServer, p
         assert len(answers(roles["reader"], START, END)["occupancy_weekday"]) > 0
     finally:
         cluster.remove()
+
+
+@pytest.mark.kinds(ServerKind.COMMUNITY)
+def test_a_server_may_be_given_timescaledb_between_two_revisions(server: RunningServer) -> None:
+    """The later revision builds on tables, not on the hypertables that this server would have had from the start."""
+    if server.found.cluster is None:
+        pytest.skip("needs a server that the test may restart")
+    cluster = server.found.cluster(shared_preload_libraries="")
+    try:
+        cluster.start()
+        migrations.migrate(cluster.url(), "0001")
+        cluster.stop()
+        cluster.configure(shared_preload_libraries="timescaledb")
+        cluster.start()
+        migrations.migrate(cluster.url())
+        with opened(cluster.url()) as store:
+            assert {aggregate.kept_as for aggregate in read_status(store.pool).aggregates} == {"continuous aggregate"}
+    finally:
+        cluster.remove()

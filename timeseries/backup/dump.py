@@ -47,10 +47,7 @@ SELECT_RELATIONS = """
     ORDER BY 1
 """
 MATERIALIZATIONS = """
-    SELECT a.user_view_name::text, h.schema_name::text, h.table_name::text
-    FROM _timescaledb_catalog.continuous_agg AS a
-    JOIN _timescaledb_catalog.hypertable AS h ON h.id = a.mat_hypertable_id
-    ORDER BY a.mat_hypertable_id
+    SELECT name, hypertable_schema, hypertable_name FROM timeseries.materializations ORDER BY name
 """
 COUNT_DUMPED_TABLES = """
     SELECT count(*) FROM pg_catalog.pg_class AS c
@@ -124,9 +121,7 @@ def backup(url: str, path: Path, *, settings: Settings | None = None, progress: 
 
 def count_rows(connection: Connection) -> dict[str, int]:
     """Rows of every table, of what the continuous aggregates have materialized, and background jobs."""
-    relations = connection.execute(SELECT_RELATIONS).fetchall()
-    if value(connection, "SELECT to_regclass('_timescaledb_catalog.continuous_agg')"):
-        relations += connection.execute(MATERIALIZATIONS).fetchall()
+    relations = connection.execute(SELECT_RELATIONS).fetchall() + connection.execute(MATERIALIZATIONS).fetchall()
     counts = {
         label: value(connection, sql.SQL("SELECT count(*) FROM {}").format(sql.Identifier(schema, name)))
         for label, schema, name in relations

@@ -17,17 +17,16 @@ from timeseries.model.relations import AGGREGATES
 
 # Jobs below 1000 are TimescaleDB's own housekeeping, of a server rather than of a store, and are in no backup.
 SELECT_JOBS = """
-    SELECT j.job_id, j.proc_name::text, coalesce(a.view_name, j.hypertable_name)::text, j.scheduled
+    SELECT j.job_id, j.proc_name::text, coalesce(m.name, hypertable_name), j.scheduled
     FROM timescaledb_information.jobs AS j
-    LEFT JOIN timescaledb_information.continuous_aggregates AS a
-        ON a.materialization_hypertable_name = j.hypertable_name
+    LEFT JOIN timeseries.materializations AS m USING (hypertable_schema, hypertable_name)
     WHERE j.job_id >= 1000
     ORDER BY j.job_id
 """
 # Where TimescaleDB runs no policies the store prunes by itself, which shows as one job with the number 0.
 SELECT_RETENTION = """
     SELECT 0, 'retention', NULL, coalesce((SELECT scheduled FROM timeseries.retention_run), false)
-    WHERE to_regclass('timeseries.occupancy_kept') IS NOT NULL
+    WHERE timeseries.built_for() <> 'community'
 """
 PAUSE_RETENTION = "UPDATE timeseries.retention_run SET scheduled = false"
 RESUME_RETENTION = """
@@ -40,17 +39,16 @@ POSTPONE_RETENTION = """
     FROM timescaledb_information.jobs
     WHERE proc_name = 'policy_retention' AND scheduled
 """
-# Aggregates whose watermark is below the start of their policy's window: no job would refresh the gap between.
+# Aggregates whose watermark is below the start of their policy's window: no job would refresh the gap between. The jobs
+# view names the aggregate of a job, or in older releases of TimescaleDB the hypertable that keeps it.
 BEHIND = """
-    SELECT format('%%I.%%I', a.user_view_schema, a.user_view_name), w.watermark,
-           now() - (j.config ->> 'end_offset')::interval
+    SELECT format('%%I.%%I', m.view_schema, m.name), m.watermark, now() - (j.config ->> 'end_offset')::interval
     FROM timescaledb_information.jobs AS j
-    JOIN _timescaledb_catalog.continuous_agg AS a ON a.mat_hypertable_id = (j.config ->> 'mat_hypertable_id')::integer
-    CROSS JOIN LATERAL (
-        SELECT _timescaledb_functions.to_timestamp(_timescaledb_functions.cagg_watermark(a.mat_hypertable_id))
-    ) AS w (watermark)
-    WHERE j.job_id = ANY (%s) AND w.watermark < now() - (j.config ->> 'start_offset')::interval
-    ORDER BY a.mat_hypertable_id
+    JOIN timeseries.materializations AS m
+        ON (j.hypertable_schema, j.hypertable_name)
+        IN ((m.view_schema, m.name), (m.hypertable_schema, m.hypertable_name))
+    WHERE j.job_id = ANY (%s) AND m.watermark < now() - (j.config ->> 'start_offset')::interval
+    ORDER BY m.bucket, m.name
 """
 
 # Background jobs run as their owner with that role's settings. lock_timeout is bounded, because writers queue behind a

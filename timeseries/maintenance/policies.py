@@ -20,24 +20,20 @@ from timeseries.model.parsing import interval_text, parse_interval
 from timeseries.model.relations import AGGREGATES, RAW_TABLES, RELATIONS
 
 SELECT_POLICIES = """
-    SELECT j.proc_name, coalesce(a.view_name, j.hypertable_name)::text AS relation, j.job_id, j.scheduled,
+    SELECT j.proc_name::text, coalesce(m.name, hypertable_name) AS relation, j.job_id, j.scheduled,
            (j.config ->> 'drop_after')::interval, (j.config ->> 'compress_after')::interval,
            (j.config ->> 'start_offset')::interval, (j.config ->> 'end_offset')::interval, j.schedule_interval
     FROM timescaledb_information.jobs AS j
-    LEFT JOIN timescaledb_information.continuous_aggregates AS a
-        ON a.materialization_hypertable_schema = j.hypertable_schema
-        AND a.materialization_hypertable_name = j.hypertable_name
-    WHERE coalesce(a.view_schema, j.hypertable_schema) = 'public'
+    LEFT JOIN timeseries.materializations AS m USING (hypertable_schema, hypertable_name)
+    WHERE coalesce(m.view_schema, hypertable_schema) = 'public'
       AND j.proc_name IN ('policy_retention', 'policy_compression', 'policy_refresh_continuous_aggregate')
     ORDER BY j.job_id
 """
 SELECT_CHUNK_WIDTHS = """
-    SELECT coalesce(a.view_name, d.hypertable_name)::text, d.time_interval
+    SELECT coalesce(m.name, hypertable_name), d.time_interval
     FROM timescaledb_information.dimensions AS d
-    LEFT JOIN timescaledb_information.continuous_aggregates AS a
-        ON a.materialization_hypertable_schema = d.hypertable_schema
-        AND a.materialization_hypertable_name = d.hypertable_name
-    WHERE coalesce(a.view_schema, d.hypertable_schema) = 'public'
+    LEFT JOIN timeseries.materializations AS m USING (hypertable_schema, hypertable_name)
+    WHERE coalesce(m.view_schema, hypertable_schema) = 'public'
 """
 # For each policy: the procedure of its job, the settings in the job's config by their names there, and the calls that
 # remove and add it.

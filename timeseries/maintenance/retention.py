@@ -30,9 +30,8 @@ SELECT_RETENTION_JOBS = """
 # A chunk that has rows above the watermark is not dropped, because they are in no aggregate yet. The watermark is
 # passed as a value and not as a subquery, so that the planner excludes chunks: it locks each chunk that it plans for.
 WATERMARK = """
-    SELECT _timescaledb_functions.to_timestamp(_timescaledb_functions.cagg_watermark(a.mat_hypertable_id))
-    FROM _timescaledb_catalog.continuous_agg AS a
-    WHERE a.user_view_schema = 'public' AND a.user_view_name = split_part(%s, '_', 1) || '_quarter_hourly'
+    SELECT watermark FROM timeseries.materializations
+    WHERE family = split_part(%s, '_', 1) AND level = 'quarter_hourly'
 """
 SELECT_UNSUMMED = """
     SELECT coalesce(min("timestamp"), 'infinity')::text FROM public.{events} WHERE "timestamp" >= %s

@@ -47,20 +47,15 @@ SELECT_UNDROPPED = """
 SELECT_UNCOMPRESSED = """
     SELECT min(c.range_start)
     FROM timescaledb_information.chunks AS c
-    LEFT JOIN timescaledb_information.continuous_aggregates AS a
-        ON a.materialization_hypertable_schema = c.hypertable_schema
-        AND a.materialization_hypertable_name = c.hypertable_name
-    WHERE coalesce(a.view_schema, c.hypertable_schema) = 'public'
-      AND coalesce(a.view_name, c.hypertable_name) = %(relation)s
+    LEFT JOIN timeseries.materializations AS m USING (hypertable_schema, hypertable_name)
+    WHERE coalesce(m.view_schema, hypertable_schema) = 'public' AND coalesce(m.name, hypertable_name) = %(relation)s
       AND NOT c.is_compressed
       AND c.range_end < now() - %(after)s::interval - %(grace)s::interval
       AND c.chunk_creation_time < now() - %(grace)s::interval
 """
 # A watermark may stand still; an event above it must not be older than the lag that the policy allows.
 WATERMARK = """
-    SELECT _timescaledb_functions.to_timestamp(_timescaledb_functions.cagg_watermark(a.mat_hypertable_id))
-    FROM _timescaledb_catalog.continuous_agg AS a
-    WHERE a.user_view_schema = 'public' AND a.user_view_name = %(relation)s
+    SELECT watermark FROM timeseries.materializations WHERE family IS NOT NULL AND name = %(relation)s
 """
 # The watermark is passed as a value and not as a subquery, so that the planner can exclude chunks.
 SELECT_STALE = """
@@ -70,14 +65,13 @@ SELECT_STALE = """
 SELECT_LAST_RUN = """
     SELECT s.last_run_status, s.last_run_started_at, e.err_message
     FROM timescaledb_information.jobs AS j
-    LEFT JOIN timescaledb_information.continuous_aggregates AS a
-        ON a.materialization_hypertable_name = j.hypertable_name
+    LEFT JOIN timeseries.materializations AS m USING (hypertable_schema, hypertable_name)
     LEFT JOIN timescaledb_information.job_stats AS s ON s.job_id = j.job_id
     LEFT JOIN LATERAL (
         SELECT err_message FROM timescaledb_information.job_errors WHERE job_id = j.job_id
         ORDER BY finish_time DESC LIMIT 1
     ) AS e ON s.last_run_status = 'Failed'
-    WHERE coalesce(a.view_name, j.hypertable_name) = %(relation)s AND j.proc_name = %(job)s
+    WHERE coalesce(m.name, j.hypertable_name) = %(relation)s AND j.proc_name = %(job)s
 """
 SELECT_OLDEST = """
     SELECT min("timestamp") FROM public.{events} HAVING min("timestamp") < now() - %(keep)s::interval

@@ -109,7 +109,7 @@ def read_status(pool: Pool, keep: timedelta | None = None) -> Status:
         server = inspect_server(connection)
         live = read_policies(connection) if server.kind is ServerKind.COMMUNITY else None
         record = read_record(connection)
-        aggregates = _aggregates(connection)
+        aggregates = _aggregates(connection, server.kind)
         counts = tuple(_count(connection, family) for family in FAMILIES)
         silent = tuple(SilentCamera(*row) for row in connection.execute(SELECT_SILENT).fetchall())
         return Status(
@@ -200,14 +200,9 @@ SELECT_SILENT = """
     ORDER BY h.last_seen NULLS FIRST, c.name
 """
 CONTINUOUS = """
-    SELECT a.user_view_name, w.watermark, date_part('epoch', now() - w.watermark),
-           public.hypertable_size(format('%I.%I', h.schema_name, h.table_name)::regclass)
-    FROM _timescaledb_catalog.continuous_agg AS a
-    JOIN _timescaledb_catalog.hypertable AS h ON h.id = a.mat_hypertable_id
-    CROSS JOIN LATERAL (
-        SELECT _timescaledb_functions.to_timestamp(_timescaledb_functions.cagg_watermark(a.mat_hypertable_id))
-    ) AS w (watermark)
-    WHERE a.user_view_schema = 'public'
+    SELECT m.name, m.watermark, date_part('epoch', now() - m.watermark), public.hypertable_size(m.relation)
+    FROM timeseries.materializations AS m
+    WHERE m.family IS NOT NULL
 """
 SELECT_TABLE = """
     SELECT {rows}, {size}, span.oldest, span.newest
@@ -259,10 +254,9 @@ def _count(connection: psycopg.Connection[Any], family: Family) -> DayCount:
     return DayCount(family.table, *row(connection, sql.SQL(COUNT_YESTERDAY).format(**names)))
 
 
-def _aggregates(connection: psycopg.Connection[Any]) -> tuple[AggregateStatus, ...]:
-    if value(connection, "SELECT to_regclass('_timescaledb_catalog.continuous_agg') IS NULL"):
-        found = {}
-    else:
+def _aggregates(connection: psycopg.Connection[Any], kind: ServerKind) -> tuple[AggregateStatus, ...]:
+    found = {}
+    if kind is ServerKind.COMMUNITY:
         found = {row[0]: AggregateStatus(row[0], "continuous aggregate", row[3], row[1], row[2])
                  for row in connection.execute(CONTINUOUS).fetchall()}  # fmt: skip
 

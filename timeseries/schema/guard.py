@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -41,13 +41,6 @@ UNLIMITED = """
     WHERE name IN ('statement_timeout', 'idle_in_transaction_session_timeout', 'transaction_timeout')
 """
 LOCK = "SELECT pg_try_advisory_xact_lock(hashtextextended('timeseries migrate', 0))"
-# What each step's way down takes along. A step that is not named here is taken for one that takes everything.
-TAKEN = {
-    "0001": ("cameras", "occupancy_events", "health_logs"),
-    "0002": ("occupancy_quarter_hourly", "health_quarter_hourly"),
-    "0003": (),
-}
-EVERYTHING = tuple(relation for relations in TAKEN.values() for relation in relations)
 
 
 @contextmanager
@@ -68,10 +61,9 @@ def alone(url: str) -> Iterator[None]:
         yield
 
 
-def require_nothing_lost(connection: psycopg.Connection[Any], undone: Collection[str], revision: str) -> None:
-    """Raises InvalidInputError where the way down to a revision, over these steps, would remove rows."""
-    wanted = [relation for step in undone for relation in TAKEN.get(step, EVERYTHING)]
-    counts = {relation: _count(connection, relation) for relation in dict.fromkeys(wanted)}
+def require_nothing_lost(connection: psycopg.Connection[Any], removed: Iterable[str], revision: str) -> None:
+    """Raises InvalidInputError where the way down to a revision would remove rows of these relations."""
+    counts = {relation: _count(connection, relation) for relation in dict.fromkeys(removed)}
     lost = [f"{number:,} rows of {relation}" for relation, number in counts.items() if number]
     if lost:
         raise InvalidInputError(

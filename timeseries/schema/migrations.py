@@ -8,6 +8,7 @@ from alembic.config import Config
 from alembic.operations import Operations
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from alembic.util import load_python_file
 from sqlalchemy import Connection, pool
 
 from timeseries.database.connections import conninfo, create_engine
@@ -29,7 +30,7 @@ def migrate(url: str, revision: str = "head", *, discard_data: bool = False) -> 
     """Bring the schema up to `revision`, or down to it where it is an older one ("base": no schema). Returns the
     revision that the database has afterwards, None for no schema.
 
-    With "head", a database whose server has been given TimescaleDB, or its Community licence, since is moved up: tables
+    With "head", a database whose server has been given TimescaleDB, or its Community licence, since is promoted: tables
     become hypertables and views continuous aggregates, with all rows and averages. Interrupted, it can be run again.
     Of two at once, in threads or processes, the second waits.
 
@@ -53,8 +54,8 @@ def migrate(url: str, revision: str = "head", *, discard_data: bool = False) -> 
             undone = _undone(current(url), revision, known)
             if undone and not discard_data:
                 with psycopg.connect(conninfo(url)) as connection:
-                    require_nothing_lost(connection, undone, revision)
-            _run(url, config, script, revision, downwards=revision == "base" or bool(undone))
+                    require_nothing_lost(connection, removed_by(script, undone), revision)
+            _run(url, config, revision, downwards=revision == "base" or bool(undone))
             if revision == "head":
                 with psycopg.connect(conninfo(url)) as operator:
                     bound_lock_waits(operator)
@@ -77,21 +78,28 @@ def _undone(found: str | None, wanted: str, known: list[str]) -> list[str]:
     return newer[known.index(found) :]
 
 
-def _run(url: str, config: Config, script: ScriptDirectory, revision: str, *, downwards: bool) -> None:
+def removed_by(script: ScriptDirectory, undone: list[str]) -> list[str]:
+    """The relations that the ways down remove; a revision that names none counts as one that removes everything."""
+    named = {step.revision: getattr(step.module, "removes", None) for step in script.walk_revisions()}
+    everything = [relation for relations in named.values() for relation in relations or ()]
+    removed = [everything if (relations := named[step]) is None else relations for step in undone]
+    return [relation for relations in removed for relation in relations]
+
+
+def _run(url: str, config: Config, revision: str, *, downwards: bool) -> None:
     engine = create_engine(url, poolclass=pool.NullPool)
     with engine.connect() as connection:
         config.attributes["connection"] = connection
         (command.downgrade if downwards else command.upgrade)(config, revision)
         if revision == "head":
-            _move_up(connection, script)
+            _promote(connection)
 
 
-def _move_up(connection: Connection, script: ScriptDirectory) -> None:
+def _promote(connection: Connection) -> None:
     """What the migrations would have made on the server as it is now, where it was a lesser one when they ran."""
     connection.commit()  # so that each step can have a transaction of its own
     context = MigrationContext.configure(connection)
-    for step in reversed(list(script.walk_revisions())):
-        move_up = getattr(step.module, "move_up", None)
-        if move_up is not None:
-            with Operations.context(context), context.begin_transaction():
-                move_up()
+    promotion = load_python_file(str(migrations_folder() / "promotion"), "promote.py")
+    for step in promotion.STEPS:
+        with Operations.context(context), context.begin_transaction():
+            step()

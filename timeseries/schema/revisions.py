@@ -11,10 +11,8 @@ from timeseries.database.connections import conninfo, translated_errors
 from timeseries.database.server import ServerKind, inspect_server
 from timeseries.errors import NotMigratedError
 
-HYPERTABLES = """
-    SELECT count(*) = 2 FROM timescaledb_information.hypertables
-    WHERE hypertable_schema = 'public' AND hypertable_name IN ('occupancy_events', 'health_logs')
-"""
+# A schema that was built for one kind of server works on a lesser one too.
+LESSER_FIRST = (ServerKind.POSTGRESQL, ServerKind.APACHE, ServerKind.COMMUNITY)
 
 
 def migrations_folder() -> Path:
@@ -64,8 +62,5 @@ def require_current(connection: psycopg.Connection[Any]) -> None:
 
 
 def _is_built_for(connection: psycopg.Connection[Any], kind: ServerKind) -> bool:
-    if kind is ServerKind.POSTGRESQL:
-        return True
-    hypertables = connection.execute(HYPERTABLES).fetchone() == (True,)
-    kept = connection.execute("SELECT to_regclass('timeseries.occupancy_kept') IS NOT NULL").fetchone() == (True,)
-    return hypertables and (kind is ServerKind.APACHE or not kept)
+    row = connection.execute("SELECT timeseries.built_for()").fetchone()
+    return row is not None and LESSER_FIRST.index(ServerKind(row[0])) >= LESSER_FIRST.index(kind)

@@ -1,0 +1,6 @@
+DROP TABLE public.health_logs;
+DROP TABLE public.occupancy_events;
+DROP TABLE public.cameras;
+DROP TYPE public.health_status;
+DROP TYPE public.desired_state;
+DROP SCHEMA timeseries CASCADE;

@@ -1,0 +1,13 @@
+DROP TRIGGER rebuild_camera ON public.cameras;
+DROP FUNCTION timeseries.rebuild_camera, timeseries.sealed, timeseries.materialize;
+DROP MATERIALIZED VIEW public.health_weekday;
+DROP MATERIALIZED VIEW public.health_hourly;
+DROP MATERIALIZED VIEW public.health_quarter_hourly;
+DROP MATERIALIZED VIEW public.occupancy_weekday;
+DROP MATERIALIZED VIEW public.occupancy_hourly;
+DROP MATERIALIZED VIEW public.occupancy_quarter_hourly;
+SELECT public.remove_retention_policy('public.occupancy_events');
+SELECT public.remove_retention_policy('public.health_logs');
+CALL public.remove_columnstore_policy('public.occupancy_events');
+CALL public.remove_columnstore_policy('public.health_logs');
+DROP FUNCTION timeseries.keep_sealed_quarter;

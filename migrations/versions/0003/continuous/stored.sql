@@ -1,0 +1,30 @@
+-- The materializations as views of the schema, and their watermarks. Below its watermark a materialization is right,
+-- because late events are materialized by the transaction that stores them. Answers read it and not the real-time
+-- views, because planning those takes longer than the answer.
+
+DO $$
+DECLARE
+    stored record;
+BEGIN
+    FOR stored IN
+        SELECT m.relation, m.family || CASE m.level WHEN 'quarter_hourly' THEN '_stored_quarters'
+                                                    WHEN 'hourly' THEN '_stored_hours'
+                                                    WHEN 'weekday' THEN '_stored_days' END AS name
+        FROM timeseries.materializations AS m
+        WHERE m.family IS NOT NULL
+    LOOP
+        EXECUTE format('CREATE VIEW timeseries.%I AS SELECT * FROM %s', stored.name, stored.relation);
+    END LOOP;
+END
+$$;
+
+CREATE FUNCTION timeseries.watermarks(
+    family text, OUT days_until timestamptz, OUT hours_until timestamptz, OUT quarters_until timestamptz,
+    OUT raw_from timestamptz
+) LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT max(m.watermark) FILTER (WHERE m.level = 'weekday'), max(m.watermark) FILTER (WHERE m.level = 'hourly'),
+           max(m.watermark) FILTER (WHERE m.level = 'quarter_hourly'),
+           max(m.watermark) FILTER (WHERE m.level = 'quarter_hourly')
+    FROM timeseries.materializations AS m
+    WHERE m.family = watermarks.family
+$$;
