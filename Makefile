@@ -14,7 +14,7 @@ demo: $(READY)  ## feed an embedded server and ask it
 	$(BIN)/timeseries demo
 
 test: $(READY)  ## every test on every kind of server; PYTEST="…" for pytest's words
-	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadgroup $(PYTEST)
+	$(BIN)/python -m pytest --numprocesses auto --dist loadgroup $(PYTEST)
 
 quick: $(READY)  ## the tests that need no server
 	$(BIN)/python -m pytest -m "not server" $(PYTEST)

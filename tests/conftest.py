@@ -5,6 +5,7 @@ With pytest-xdist each worker has servers of its own. Only the main process asks
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -70,6 +71,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker("server")
         item.add_marker(pytest.mark.xdist_group(f"{item.path.stem}-{parameters.get('server', 'none')}"))
     items.sort(key=lambda item: item.get_closest_marker("slow") is not None)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """One more than there are processors, because many tests wait for a server or for time to pass."""
+    return min(4, (os.cpu_count() or 1) + 1)
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)

@@ -21,6 +21,8 @@ from timeseries.model.events import Event
 from timeseries.monitoring.status import read_status
 from timeseries.schema import migrations
 
+pytestmark = pytest.mark.slow
+
 DAY = timedelta(days=1)
 DAYS = 365
 RAW_ROWS = "SELECT min(timestamp), count(*), date_trunc('day', now() - interval '90 days', 'UTC') FROM {}"

@@ -27,6 +27,8 @@ from tests.support.faults import AT, assert_exactly, opened, port_of, produce, r
 from tests.support.proxy import Proxy
 from timeseries import OccupancyEvent, Store, WriterFullError
 
+pytestmark = pytest.mark.slow
+
 
 def test_a_connection_cut_after_commit_was_sent(store: Store) -> None:
     camera = store.cameras.add("lot").id

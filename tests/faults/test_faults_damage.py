@@ -21,6 +21,8 @@ from timeseries.model.events import Event
 from timeseries.writer.checkpoint import SpoolCheckpoint
 from timeseries.writer.spool import Spool
 
+pytestmark = pytest.mark.slow
+
 ACKNOWLEDGING = """
 import os, sys, uuid
 from datetime import UTC, datetime, timedelta

@@ -25,6 +25,8 @@ from tests.support.standby import copy_as_standby, wait_for_standby
 from timeseries import OccupancyEvent, ServerKind, Store
 from timeseries.schema import migrations
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize("way", ["kill", "fast"])
 def test_the_server_restarts_under_load(server: RunningServer, way: str) -> None:

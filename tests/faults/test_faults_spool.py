@@ -36,6 +36,8 @@ from timeseries import (
 from timeseries.model.events import Event
 from timeseries.writer.spool import Spool
 
+pytestmark = pytest.mark.slow
+
 SPOOLING = """
 import sys
 from datetime import datetime, timedelta
