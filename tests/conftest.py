@@ -63,13 +63,17 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     metafunc.parametrize("server", kinds, indirect=True, ids=[kind.value for kind in kinds], scope="session")
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What is slow comes last. Tests of one module on one kind of server stay together, because they share fixtures."""
+    """What is slow comes last, each by itself. Other tests of one module on one kind of server stay together, because
+    they share fixtures.
+    """
     for item in items:
         parameters = getattr(getattr(item, "callspec", None), "params", {})
         if "server" in getattr(item, "fixturenames", ()):
             item.add_marker("server")
-        item.add_marker(pytest.mark.xdist_group(f"{item.path.stem}-{parameters.get('server', 'none')}"))
+        slow = item.get_closest_marker("slow") is not None
+        item.add_marker(pytest.mark.xdist_group(item.name if slow else f"{item.path.stem}-{parameters.get('server')}"))
     items.sort(key=lambda item: item.get_closest_marker("slow") is not None)
 
 

@@ -237,7 +237,7 @@ def test_memory_does_not_grow_with_the_file(store: Store, tmp_path: Path, camera
         )
         peaks.append(peak_memory(script))
     assert peaks[1] < 400_000
-    assert peaks[1] < peaks[0] * 1.35
+    assert peaks[1] < peaks[0] + 65_000  # blocks in flight, whatever the process weighs by its imports
 
 
 def test_pruning_twice_at_once_and_beside_a_late_writer_loses_nothing(

@@ -20,7 +20,7 @@ from pathlib import Path
 from tests.machines import debian
 from tests.support.containers import IMAGES
 from timeseries import ServerKind
-from timeseries.database.embedded import has_community, installations
+from timeseries.database.installations import has_community, installations
 
 HERE = Path(__file__).parent
 PYTHON = re.findall(r"^ARG BASE=(\S+)$", (HERE.parent / "Dockerfile").read_text(), re.MULTILINE)[0]

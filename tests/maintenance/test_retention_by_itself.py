@@ -25,7 +25,7 @@ from timeseries import ConfigurationError, InvalidInputError, OccupancyEvent, Se
 from timeseries.access.roles import grant
 from timeseries.backup.restore import restore
 from timeseries.cli.main import main
-from timeseries.database.embedded import installations, wheel_bin_folder
+from timeseries.database.installations import installations, wheel_bin_folder
 from timeseries.maintenance.retainer import Retainer
 from timeseries.maintenance.retention_record import Record, read_record
 from timeseries.monitoring.status import read_status

@@ -19,7 +19,7 @@ from tests.support.clusters import SETTINGS, TIMESCALE_SETTINGS, Cluster, is_roo
 from tests.support.containers import IMAGES, do_without_ryuk, missing_images, start_container, why_no_engine
 from timeseries import ServerKind
 from timeseries.database.connections import conninfo, parse_url
-from timeseries.database.embedded import has_community, installations, timescaledb_libraries, wheel_bin_folder
+from timeseries.database.installations import has_community, installations, timescaledb_libraries, wheel_bin_folder
 from timeseries.maintenance.jobs import bound_lock_waits, list_jobs
 from timeseries.schema import migrations
 from timeseries.settings import Settings

