@@ -23,7 +23,7 @@ from timeseries import ServerKind
 from timeseries.database.installations import has_community, installations
 
 HERE = Path(__file__).parent
-PYTHON = re.findall(r"^ARG BASE=(\S+)$", (HERE.parent / "Dockerfile").read_text(), re.MULTILINE)[0]
+PYTHON = re.findall(r"^ARG BASE=(\S+)$", (HERE.parents[1] / "Dockerfile").read_text(), re.MULTILINE)[0]
 # glibc's own libraries are the image's; it has a newer one than the machine that a local installation was made on.
 GLIBC = re.compile(r"(ld-linux.*|lib(c|m|dl|rt|pthread|resolv|util))\.so\.\d+")
 DATABASE = """\

@@ -111,7 +111,7 @@ def test_an_engine_that_cannot_pull_leaves_the_local_servers(tmp_path: Path, wor
         pytest.skip("no PostgreSQL is installed here")
     script = '[ "$1" = version ] && exit 0; echo "Error: no such host" >&2; exit 1'
     path = f"{docker_that(tmp_path, script)}:{os.environ['PATH']}"
-    done = run_tests({"PATH": path}, *workers)
+    done = run_tests({"PATH": path}, "-k", "postgresql", *workers)
     assert done.returncode == 0, done.stdout
     last = done.stdout.strip().splitlines()[-4:]
     (ran,) = [line for line in last if line.startswith("PostgreSQL: ")]
@@ -123,7 +123,7 @@ def test_an_engine_that_cannot_start_a_container_leaves_the_local_servers(tmp_pa
     if servers.local_place(ServerKind.POSTGRESQL) is None:
         pytest.skip("no PostgreSQL is installed here")
     path = f"{docker_that(tmp_path, 'exit 0')}:{os.environ['PATH']}"
-    done = run_tests({"PATH": path, "DOCKER_HOST": "tcp://127.0.0.1:1"})
+    done = run_tests({"PATH": path, "DOCKER_HOST": "tcp://127.0.0.1:1"}, "-k", "postgresql")
     assert done.returncode == 0, done.stdout
     assert "ran, from /" in done.stdout
     assert f"Docker, {IMAGES[ServerKind.POSTGRESQL]}: " in done.stdout
@@ -132,7 +132,7 @@ def test_an_engine_that_cannot_start_a_container_leaves_the_local_servers(tmp_pa
 def test_a_required_kind_that_does_not_start_fails_the_run(tmp_path: Path) -> None:
     path = f"{docker_that(tmp_path, 'exit 0')}:{os.environ['PATH']}"
     environment = {"PATH": path, "DOCKER_HOST": "tcp://127.0.0.1:1", "TIMESERIES_TEST_POSTGRESQL_URL": NOWHERE}
-    done = run_tests(environment, "--require", "postgresql")
+    done = run_tests(environment, "--require", "postgresql", "-k", "postgresql")
     assert done.returncode == 1, done.stdout
     assert "PostgreSQL: could not be had" in done.stdout
 
