@@ -76,6 +76,4 @@ def start_container(kind: ServerKind) -> tuple[str, Callable[[], None]]:
 
 def do_without_ryuk() -> None:
     """Containers are removed by the tests alone; testcontainers' own cleaner is an image that may not be had either."""
-    from testcontainers.core.config import testcontainers_config
-
-    testcontainers_config.ryuk_disabled = True
+    os.environ["TESTCONTAINERS_RYUK_DISABLED"] = "true"  # for the workers, too
