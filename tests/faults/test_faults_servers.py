@@ -136,7 +136,8 @@ def small_tablespace(server: RunningServer) -> Iterator[tuple[Cluster, Path]]:
         migrations.migrate(cluster.url())
         yield cluster, folder
     finally:
-        cluster.stop("immediate")
+        with contextlib.suppress(RuntimeError):  # it may not have started
+            cluster.stop("immediate")
         subprocess.run(["umount", "-l", folder], capture_output=True)
         cluster.remove()
 
