@@ -80,7 +80,7 @@ def test_what_a_damaged_log_lost_is_counted(killed: Callable[..., Path], tmp_pat
     else:
         wal.write_bytes(content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :])
     got = Kept()
-    with Writer(got, spool=path) as writer:
+    with Writer(got, spool=path, flush_interval=60) as writer:  # stores nothing before the look
         pending = writer.state.pending
         writer.record(OccupancyEvent(UUID(int=7), AT, 99))
     assert pending < 20
