@@ -14,7 +14,7 @@ import analytics
 from analytics import arrow_client
 from tests.support.command_line import run
 from tests.support.roles import LONG_AGO, NOW, MakeRole, as_role, ingest, make_role, reader, refusal, series
-from tests.support.servers import RunningServer
+from tests.support.servers import RunningServer, require_idle_jobs
 from timeseries import HealthLog, InvalidInputError, NotAllowedError, OccupancyEvent, ServerKind, Store
 from timeseries.access.roles import audit, grant
 from timeseries.database.connections import parse_url
@@ -110,6 +110,7 @@ def test_the_ingest_role_does_not_prune(ingest: str) -> None:
 def test_the_owner_role_migrates_prunes_and_runs_jobs_without_being_a_superuser(
     empty_database: str, make_role: MakeRole, server: RunningServer, before_migration: bool
 ) -> None:
+    require_idle_jobs(server)
     name = make_role(empty_database, "owner")
     owner = as_role(empty_database, name)
     if not before_migration:

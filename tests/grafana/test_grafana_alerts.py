@@ -13,7 +13,7 @@ import pytest
 from tests.support.faults import opened, own_cluster
 from tests.support.grafana_queries import NOW, NUMBERS, RULES, TEXTS, ask, expand, make_role, reader, sample
 from tests.support.roles import as_role
-from tests.support.servers import RunningServer
+from tests.support.servers import RunningServer, require_idle_jobs
 from timeseries import HealthLog, OccupancyEvent, ServerKind, Store
 from timeseries.access.roles import grant
 
@@ -114,8 +114,9 @@ def test_an_aggregate_lags_that_stands_far_behind_the_newest_event_until_it_is_r
 
 
 @pytest.mark.kinds(ServerKind.COMMUNITY)
-def test_a_job_fails_that_should_run_and_does_not(store: Store, reader: str) -> None:
+def test_a_job_fails_that_should_run_and_does_not(store: Store, reader: str, server: RunningServer) -> None:
     """On a server without workers, as an operator's that has too few."""
+    require_idle_jobs(server)
     jobs = "FROM timescaledb_information.jobs WHERE job_id >= 1000"
     with psycopg.connect(store.url, autocommit=True) as connection:
         every = judged(reader, "job-failing").keys()
