@@ -79,8 +79,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
-    """One more than there are processors, because many tests wait for a server or for time to pass. One alone on a server
-    of a URL, because roles are of the whole server.
+    """One more than there are processors, because many tests wait for a server or for time to pass. One alone where a
+    server is given by its URL, because roles are of the whole server.
     """
     if any(found.origins and found.origins[0][0] == URL for found in FOUND.values()):
         return 1
