@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support.servers import RunningServer, require_idle_jobs
 from timeseries import InvalidInputError, ServerKind, Store
 from timeseries.database.connections import connected
 from timeseries.maintenance import jobs
@@ -111,7 +112,10 @@ def job_rows(store: Store) -> list[tuple[Any, ...]]:
 
 
 @COMMUNITY
-def test_setting_a_policy_leaves_a_paused_job_paused_and_the_rest_of_it_as_it_was(store: Store) -> None:
+def test_setting_a_policy_leaves_a_paused_job_paused_and_the_rest_of_it_as_it_was(
+    store: Store, server: RunningServer
+) -> None:
+    require_idle_jobs(server)
     alter(store, "occupancy_events", "policy_retention", "retry_period => interval '7 minutes', max_retries => 3")
     with connected(store.pool) as connection:
         jobs.pause(connection)
