@@ -41,6 +41,8 @@ def test_an_end_in_the_far_future_costs_nothing_and_changes_no_row(lot: Store, e
         begin = time.perf_counter()
         far = ask("North Lot", start=start, end=end, url=lot.url)
         assert time.perf_counter() - begin < 3
+        if len(far) > len(near):  # an hour or a quarter of one began between the two
+            near = ask("North Lot", start=start, end=days_ahead(3), url=lot.url)
         same = [column for column in near.columns if column not in ("coverage", "occupied_avg", "duration")]
         pd.testing.assert_frame_equal(far[same], near[same])
         if "coverage" in far:
