@@ -55,7 +55,6 @@ class Store:
         self.url = url
         self.pool = pool
         self.settings = settings
-        self.keep = settings.keep
         self.cameras = Cameras(pool, keyring)
         self.policies = Policies(pool)
         self.jobs = Jobs(pool)
@@ -173,7 +172,7 @@ class Store:
         stay. Where there is a `keep`, it is recorded and rules from now on. See
         `timeseries.maintenance.retention.prune`.
         """
-        return retention.prune(self.pool, keep, default=self.keep, progress=progress)
+        return retention.prune(self.pool, keep, default=self.settings.keep, progress=progress)
 
     def export(
         self,
