@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from subprocess import PIPE
+from zipfile import ZipFile
 
 import psycopg
 from psycopg import sql
@@ -98,7 +99,7 @@ def backup(url: str, path: Path, *, settings: Settings | None = None, progress: 
         program, version = find_program("pg_dump", at_least, settings)
         postpone_retention(connection, POSTPONED)
         connection.commit()
-        with _snapshot(connection) as (snapshot, created_at), name.open("r+b") as file:
+        with _snapshot(connection) as (snapshot, created_at), ZipFile(name, "w") as file:
             tables = value(connection, COUNT_DUMPED_TABLES)
             database, environment = target(url, connection)
             words: list[str | Path] = [
@@ -108,12 +109,12 @@ def backup(url: str, path: Path, *, settings: Settings | None = None, progress: 
             done = _Progress(progress, tables)
             with running(words, environment, stdout=PIPE, on_line=done.look) as process:
                 assert process.stdout is not None  # noqa: S101 - for the type checker
-                size, digest = write_dump(file, process.stdout, _Postponed(url).again)
+                write_dump(file, process.stdout, _Postponed(url).again)
             manifest = Manifest(
                 created_at, inspect_server(connection),
                 value(connection, "SELECT version_num FROM public.alembic_version"),
                 count_rows(connection), tuple(role for (role,) in connection.execute(SELECT_ROLES).fetchall()),
-                version, size, digest,
+                version,
             )  # fmt: skip
             write_manifest(file, manifest)
     return BackupResult(path, path.stat().st_size, created_at, manifest.server, manifest.counts)
