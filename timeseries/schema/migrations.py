@@ -16,7 +16,7 @@ from timeseries.database.server import inspect_server
 from timeseries.errors import ConfigurationError, InvalidInputError
 from timeseries.maintenance import pg_cron
 from timeseries.maintenance.jobs import bound_lock_waits
-from timeseries.schema.guard import alone, explained_errors, require_nothing_lost
+from timeseries.schema.guard import migration_lock, require_nothing_lost, translated_migration_errors
 from timeseries.schema.revisions import current, migrations_folder
 
 
@@ -47,11 +47,11 @@ def migrate(url: str, revision: str = "head", *, discard_data: bool = False) -> 
         raise InvalidInputError(
             f"there is no revision {revision!r}; there are head, {', '.join(known)} and base (no schema)"
         )
-    with explained_errors(url):
+    with translated_migration_errors(url):
         with psycopg.connect(conninfo(url)) as probe:
             inspect_server(probe)
-        with alone(url):
-            undone = _undone(current(url), revision, known)
+        with migration_lock(url):
+            undone = _revisions_to_undo(current(url), revision, known)
             if undone and not discard_data:
                 with psycopg.connect(conninfo(url)) as connection:
                     require_nothing_lost(connection, removed_by(script, undone), revision)
@@ -63,7 +63,7 @@ def migrate(url: str, revision: str = "head", *, discard_data: bool = False) -> 
     return current(url)
 
 
-def _undone(found: str | None, wanted: str, known: list[str]) -> list[str]:
+def _revisions_to_undo(found: str | None, wanted: str, known: list[str]) -> list[str]:
     """The steps of the way down, newest first; none where it goes up. Raises ConfigurationError for a schema that a
     newer version of this package made.
     """
