@@ -213,12 +213,12 @@ class Store:
 
         return read_status(self.pool, self.settings.keep)
 
-    def audit_roles(self) -> list[str]:
+    def role_deviations(self) -> list[str]:
         """What is wrong with the rights of database roles, a sentence each with the remedy; empty when all is well."""
-        from timeseries.access.roles import audit
+        from timeseries.access.roles import find_deviations
 
         with connected(self.pool) as connection:
-            return audit(connection)
+            return find_deviations(connection)
 
     def server(self) -> Server:
         """Kind and versions of the server."""

@@ -82,12 +82,12 @@ def grant(
                 )  # fmt: skip
 
 
-def audit(connection: psycopg.Connection[Any]) -> list[str]:
+def find_deviations(connection: psycopg.Connection[Any]) -> list[str]:
     """Deviations of the privileges in a migrated database, a sentence each with the remedy; empty when all is well.
 
     Checks every role that was granted, and PUBLIC; any role may ask.
     """
-    return [row[0] for row in connection.execute(BLOCKS["audit"]).fetchall()]
+    return [row[0] for row in connection.execute(BLOCKS["deviations"]).fetchall()]
 
 
 def run_block(connection: psycopg.Connection[Any], block: str, **names: sql.Composable) -> None:

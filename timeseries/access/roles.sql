@@ -123,8 +123,8 @@ BEGIN
 END
 $$;
 
--- block: audit
--- What is wrong with the rights in this database, one sentence a row.
+-- block: deviations
+-- Privileges that deviate from what was granted, or that PUBLIC has, one sentence a row.
 WITH store AS (
     SELECT c.relowner AS owner, n.nspacl AS acl
     FROM pg_class AS c, pg_namespace AS n
