@@ -1,4 +1,4 @@
-"""Connections: the accepted forms of a URL, the engine, the pool, and the translation of driver errors."""
+"""Connections: the accepted forms of a URL, the engine, the pool, transactions, and translated driver errors."""
 
 from __future__ import annotations
 
@@ -119,8 +119,8 @@ def create_engine(url: str, **options: Any) -> sqlalchemy.Engine:
 def open_pool(url: str, *, max_size: int = 4) -> Pool:
     """A pool of connections to a server that takes writes; `connected` gives them out. Waiting for one is bounded.
 
-    Of several hosts the one that is no standby is taken. Nothing is prepared on the server, and nothing is set for
-    longer than a transaction, so PgBouncer in transaction mode may stand in between.
+    Of several hosts the primary is taken. PgBouncer in transaction mode may stand in between, because no statement is
+    prepared and no setting outlives its transaction.
     """
 
     def configure(connection: Connection) -> None:

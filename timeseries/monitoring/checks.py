@@ -33,21 +33,16 @@ SELECT_UNBOUNDED_OWNERS = """
           WHERE (s.setrole = 0 OR s.setrole = j.owner::regrole)
             AND (s.setdatabase = 0 OR s.setdatabase = (SELECT oid FROM pg_database WHERE datname = current_database()))
             AND EXISTS (SELECT FROM unnest(s.setconfig) AS setting
-                        WHERE setting LIKE 'lock\\_timeout=%%' AND setting <> 'lock_timeout=0'))
+                        WHERE setting LIKE 'lock\\_timeout=%' AND setting <> 'lock_timeout=0'))
 """
-# A chunk that was created within the grace, by an import of history, is not overdue: the job has not run since.
-SELECT_UNDROPPED = """
-    SELECT min(range_start) FROM timescaledb_information.chunks
-    WHERE hypertable_schema = 'public' AND hypertable_name = %(relation)s
-      AND range_end < now() - %(after)s::interval - %(grace)s::interval
-      AND chunk_creation_time < now() - %(grace)s::interval
-"""
-SELECT_UNCOMPRESSED = """
+# The oldest chunk that a policy should have compressed, or dropped whether it is compressed or not. A chunk that was
+# created within the grace, by an import of history, is not overdue, because the job has not run since.
+SELECT_OVERDUE_CHUNK = """
     SELECT min(c.range_start)
     FROM timescaledb_information.chunks AS c
     LEFT JOIN timeseries.materializations AS m USING (hypertable_schema, hypertable_name)
     WHERE coalesce(m.view_schema, hypertable_schema) = 'public' AND coalesce(m.name, hypertable_name) = %(relation)s
-      AND NOT c.is_compressed
+      AND (%(compressed)s OR NOT c.is_compressed)
       AND c.range_end < now() - %(after)s::interval - %(grace)s::interval
       AND c.chunk_creation_time < now() - %(grace)s::interval
 """
@@ -134,18 +129,19 @@ def overdue(connection: Connection, live: LivePolicies, jobs: Jobs) -> Iterator[
     Days and times are written as the session's zone has them, which must be UTC.
     """
     for relation, policy in live.relations.items():
-        work = {"relation": relation, "grace": GRACE}
         if policy.drop_after is not None and relation in RAW_TABLES:
             job = jobs.get((relation, "retention"))
             grace = timedelta(0) if job and job.last_run_status == "Failed" else GRACE  # a failed run gets none
-            oldest = value(connection, SELECT_UNDROPPED, {**work, "after": policy.drop_after, "grace": grace})
+            values = {"relation": relation, "after": policy.drop_after, "grace": grace, "compressed": True}
+            oldest = value(connection, SELECT_OVERDUE_CHUNK, values)
             if oldest is not None:
                 yield (
                     f"{relation}: chunks from {oldest:%Y-%m-%d} are still there though retention keeps"
                     f" {interval_text(policy.drop_after)}" + _last_run(connection, job)
                 )
         if policy.columnstore_after is not None:
-            oldest = value(connection, SELECT_UNCOMPRESSED, {**work, "after": policy.columnstore_after})
+            values = {"relation": relation, "after": policy.columnstore_after, "grace": GRACE, "compressed": False}
+            oldest = value(connection, SELECT_OVERDUE_CHUNK, values)
             if oldest is not None:
                 yield (
                     f"{relation}: the chunk of {oldest:%Y-%m-%d} is not in the columnstore"

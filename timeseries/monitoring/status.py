@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
-from typing import Any
 
-import psycopg
 from psycopg import sql
 
 from timeseries.access import roles
-from timeseries.database.connections import Pool, connected
+from timeseries.database.connections import Connection, Pool, connected
 from timeseries.database.rows import row, value
 from timeseries.database.server import Server, ServerKind, inspect_server
 from timeseries.maintenance.policies import read_policies
@@ -220,6 +218,6 @@ COUNT_YESTERDAY = """
 """
 
 
-def _count(connection: psycopg.Connection[Any], family: Family) -> DayCount:
+def _count(connection: Connection, family: Family) -> DayCount:
     names = {"events": sql.Identifier(family.table), "quarters": sql.Identifier(family.quarters)}
     return DayCount(family.table, *row(connection, sql.SQL(COUNT_YESTERDAY).format(**names)))

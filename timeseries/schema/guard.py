@@ -47,9 +47,9 @@ TRY_LOCK = "SELECT pg_try_advisory_xact_lock(hashtextextended('timeseries migrat
 def migration_lock(url: str) -> Iterator[None]:
     """Hold the advisory lock of this database's migrations; a second one, in this process or another, waits.
 
-    The lock belongs to a transaction on a connection of its own, because migrations commit, and because PgBouncer could
-    hand the lock of a session to somebody else. A waiting migration polls, because a blocked statement would hold a
-    snapshot.
+    The lock is scoped to a transaction, on a connection of its own, because migrations commit, and because a session
+    lock would leak to another client behind PgBouncer in transaction mode. A waiting migration polls and does not
+    block, because a blocked statement holds a snapshot.
     """
     with IN_THIS_PROCESS, psycopg.connect(conninfo(url)) as connection:
         connection.execute(LIFT_LIMITS)

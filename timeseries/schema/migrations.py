@@ -79,7 +79,7 @@ def _revisions_to_undo(found: str | None, wanted: str, known: list[str]) -> list
 
 
 def removed_by(script: ScriptDirectory, undone: list[str]) -> list[str]:
-    """The relations that the ways down remove; a revision that names none counts as one that removes everything."""
+    """The relations that the downgrades remove; a revision without `removes` counts as one that removes all."""
     named = {step.revision: getattr(step.module, "removes", None) for step in script.walk_revisions()}
     everything = [relation for relations in named.values() for relation in relations or ()]
     removed = [everything if (relations := named[step]) is None else relations for step in undone]
@@ -96,7 +96,7 @@ def _run(url: str, config: Config, revision: str, *, downwards: bool) -> None:
 
 
 def _promote(connection: Connection) -> None:
-    """What the migrations would have made on the server as it is now, where it was a lesser one when they ran."""
+    """Run the steps of promotion: they make what the migrations would have made on a server of the present kind."""
     connection.commit()  # so that each step can have a transaction of its own
     context = MigrationContext.configure(connection)
     promotion = load_python_file(str(migrations_folder() / "promotion"), "promote.py")
