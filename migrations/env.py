@@ -7,7 +7,7 @@ from sqlalchemy import Connection, pool
 from sqlalchemy.schema import SchemaItem
 
 from timeseries.database.connections import create_engine
-from timeseries.schema.guard import alone
+from timeseries.schema.guard import migration_lock
 from timeseries.schema.orm import Base
 from timeseries.settings import Settings
 
@@ -38,7 +38,7 @@ def run_online() -> None:
         return
     url = Settings.from_environment().database_url
     engine = create_engine(url, poolclass=pool.NullPool)
-    with alone(url), engine.connect() as connection:
+    with migration_lock(url), engine.connect() as connection:
         run(connection)
 
 

@@ -11,6 +11,7 @@ import pytest
 
 from tests.support.keys import SECRET_KEY
 from tests.support.proxy import Proxy
+from tests.support.urls import parse_url
 from timeseries import (
     CameraExistsError,
     CameraInUseError,
@@ -22,7 +23,6 @@ from timeseries import (
     UnknownCameraError,
 )
 from timeseries.access.keyring import Keyring, generate_key
-from timeseries.database.connections import parse_url
 from timeseries.settings import Settings
 
 RTSP = "rtsp://admin:hunter2@10.0.0.7/stream"
@@ -134,7 +134,7 @@ def test_one_of_5000_cameras_is_found_without_reading_the_others(store: Store) -
             INSERT INTO cameras (name, connection_string)
             SELECT 'lot ' || i, 'v1.00000000.' || repeat('A', 400) FROM generate_series(1, 5000) AS i
         """)
-    url = parse_url(store.url).set(drivername="postgresql")
+    url = parse_url(store.url)
     with Proxy(url.port or 0) as proxy:
         through = url.set(port=proxy.port).render_as_string(hide_password=False)
         with Store.open(through, settings=Settings()) as near:

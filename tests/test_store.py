@@ -37,7 +37,7 @@ def test_a_database_is_migrated_filled_backed_up_and_restored_by_public_names(
         assert store.keys.check().problems == ()
         assert store.keys.rotate().rotated == 1
         assert store.cameras.connection_string(lot) == "rtsp://me:hunter2@camera"
-        assert store.audit_roles() == []
+        assert store.role_deviations() == []
         assert store.status().cameras == 1
 
 

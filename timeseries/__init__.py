@@ -1,6 +1,6 @@
 """The memory of camera-watched parking: cameras, events and exact averages on TimescaleDB.
 
-A name is imported when it is first asked for: what only needs the errors, or the command line's help, loads no driver.
+A name is imported when it is first used, so that the errors and the command line's help load no driver.
 """
 
 from importlib import import_module
@@ -79,26 +79,22 @@ __all__ = [
 ]
 # The same as under TYPE_CHECKING, for the interpreter.
 HOMES = {
-    "Camera": "timeseries.cameras",
-    "HealthLog": "timeseries.model.events",
-    "ImportResult": "timeseries.files.importing",
-    "Job": "timeseries.maintenance.jobs",
-    "Limits": "timeseries.access.roles",
-    "OccupancyEvent": "timeseries.model.events",
-    "RecordResult": "timeseries.model.events",
-    "Rejection": "timeseries.model.events",
-    "RestoreResult": "timeseries.backup.restore",
-    "Server": "timeseries.database.server",
-    "ServerKind": "timeseries.database.server",
-    "Status": "timeseries.monitoring.status",
-    "Store": "timeseries.store",
-    "Writer": "timeseries.writer.writer",
-    "WriterState": "timeseries.writer.writer",
-    "generate_key": "timeseries.access.keyring",
-    "grant": "timeseries.access.roles",
-    "migrate": "timeseries.schema.migrations",
-    "resolve_url": "timeseries.store",
-    "restore": "timeseries.backup.restore",
+    name: f"timeseries.{module}"
+    for module, names in {
+        "access.keyring": ["generate_key"],
+        "access.roles": ["Limits", "grant"],
+        "backup.restore": ["RestoreResult", "restore"],
+        "cameras": ["Camera"],
+        "database.server": ["Server", "ServerKind"],
+        "files.importing": ["ImportResult"],
+        "maintenance.jobs": ["Job"],
+        "model.events": ["HealthLog", "OccupancyEvent", "RecordResult", "Rejection"],
+        "monitoring.status": ["Status"],
+        "schema.migrations": ["migrate"],
+        "store": ["Store", "resolve_url"],
+        "writer.writer": ["Writer", "WriterState"],
+    }.items()
+    for name in names
 }
 
 

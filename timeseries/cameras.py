@@ -16,7 +16,7 @@ from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
 
 from timeseries.access.keyring import Keyring
-from timeseries.database.connections import Connection, Pool, connected
+from timeseries.database.connections import Pool, connected
 from timeseries.errors import CameraExistsError, CameraInUseError, InvalidInputError, UnknownCameraError
 from timeseries.model.relations import DESIRED_STATES
 
@@ -55,7 +55,7 @@ SELECT_CAMERA = sql.SQL("""
 SELECT_CAMERAS = sql.SQL("SELECT {} FROM public.cameras ORDER BY name").format(COLUMNS)
 
 
-def checked(values: dict[str, Any]) -> dict[str, Any]:
+def validate_camera(values: dict[str, Any]) -> dict[str, Any]:
     """The values, unless the constraints of the table would refuse one: the error names it and the remedy."""
     name, zone, hold, capacity = (values.get(key) for key in ("name", "timezone", "hold", "capacity"))
     if "name" in values and (not isinstance(name, str) or not name.strip() or len(name) > 200 or "\0" in name):
@@ -104,7 +104,7 @@ class Cameras:
             SecretError: a connection string, and no key to encrypt it with.
         """
         camera_id = id or uuid.uuid4()
-        values = checked(
+        values = validate_camera(
             {"name": name, "timezone": timezone, "capacity": capacity, "hold": hold, "desired_state": desired_state}
         )
         values |= {"id": camera_id, "zone_config": Jsonb({} if zone_config is None else zone_config)}
@@ -117,7 +117,7 @@ class Cameras:
             sql.SQL(", ").join(map(sql.Placeholder, values)),
             COLUMNS,
         )
-        return self._one(query, values, name)
+        return self._write(query, values, name)
 
     def update(self, camera: Camera | UUID | str, **changes: Any) -> Camera:
         """Change any column but the id; a changed time zone or hold rebuilds this camera's hours and days.
@@ -131,7 +131,7 @@ class Cameras:
                 f"what can be changed: {', '.join(CHANGEABLE)}"
             )
         found = self.get(camera)
-        values = checked(dict(changes))
+        values = validate_camera(dict(changes))
         if values.get("connection_string") is not None:
             values["connection_string"] = self._keyring.encrypt(values["connection_string"], found.id)
         if "zone_config" in values:
@@ -140,7 +140,7 @@ class Cameras:
             sql.SQL(", ").join(sql.SQL("{} = {}").format(sql.Identifier(c), sql.Placeholder(c)) for c in values),
             COLUMNS,
         )
-        return self._one(query, values | {"id": found.id}, values.get("name", found.name))
+        return self._write(query, values | {"id": found.id}, values.get("name", found.name))
 
     def get(self, camera: Camera | UUID | str) -> Camera:
         """The camera of this id (a UUID, or its text) or name; an id goes before a name that looks like it.
@@ -192,22 +192,18 @@ class Cameras:
             return None
         return self._keyring.decrypt(found.connection_string, found.id)
 
-    def _one(self, query: sql.Composed, values: dict[str, Any], name: str) -> Camera:
+    def _write(self, query: sql.Composed, values: dict[str, Any], name: str) -> Camera:
         try:
             with connected(self._pool) as connection:
-                row = self._written(connection, query, values, name)
+                try:
+                    row = connection.cursor(row_factory=class_row(Camera)).execute(query, values).fetchone()
+                except psycopg.errors.UniqueViolation as error:
+                    raise CameraExistsError(f"another camera has the name {name!r} or this id already") from error
         except InvalidInputError as error:
             raise InvalidInputError(f"camera {name!r}: {error}") from error
         if row is None:
             raise UnknownCameraError(f"camera {name!r} was removed meanwhile")
         return row
-
-    @staticmethod
-    def _written(connection: Connection, query: sql.Composed, values: dict[str, Any], name: str) -> Camera | None:
-        try:
-            return connection.cursor(row_factory=class_row(Camera)).execute(query, values).fetchone()
-        except psycopg.errors.UniqueViolation as error:
-            raise CameraExistsError(f"another camera has the name {name!r} or this id already") from error
 
 
 def id_of(camera: UUID | str) -> UUID | None:

@@ -1,7 +1,7 @@
 """The store: one object for ingest code and the control plane.
 
-What needs NumPy, PyArrow, pandas or Alembic is imported by the method that uses it: a camera's computer and a command
-that only asks start without them.
+Methods import NumPy, PyArrow, pandas and Alembic themselves, so that an edge device and a light command start without
+them.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 from uuid import UUID
 
@@ -48,7 +47,7 @@ def resolve_url(url: str | None = None, settings: Settings | None = None) -> str
 class Store:
     """A migrated database: cameras, events and averages. Safe to share between threads; close it, or use `with`.
 
-    What belongs together has an attribute: `cameras`, `policies`, `jobs` (the background jobs) and `keys`.
+    Its attributes `cameras`, `policies`, `jobs` (the background jobs) and `keys` have methods of their own.
     """
 
     def __init__(self, url: str, pool: Pool, keyring: Keyring, settings: Settings) -> None:
@@ -206,19 +205,17 @@ class Store:
         return refresh.refresh(self.pool, start, end, progress=progress)
 
     def status(self) -> Status:
-        """What is in the store, how it is, and what needs an operator; see
-        `timeseries.monitoring.status.read_status`.
-        """
+        """What the store holds, and what needs an operator; see `timeseries.monitoring.status.read_status`."""
         from timeseries.monitoring.status import read_status
 
         return read_status(self.pool, self.settings.keep)
 
-    def audit_roles(self) -> list[str]:
-        """What is wrong with the rights of database roles, a sentence each with the remedy; empty when all is well."""
-        from timeseries.access.roles import audit
+    def role_deviations(self) -> list[str]:
+        """Privileges of database roles that deviate from their grants, a sentence each with the remedy."""
+        from timeseries.access.roles import find_deviations
 
         with connected(self.pool) as connection:
-            return audit(connection)
+            return find_deviations(connection)
 
     def server(self) -> Server:
         """Kind and versions of the server."""
@@ -233,7 +230,5 @@ class Store:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()

@@ -15,9 +15,9 @@ from analytics import arrow_client
 from tests.support.command_line import run
 from tests.support.roles import LONG_AGO, NOW, MakeRole, as_role, ingest, make_role, reader, refusal, series
 from tests.support.servers import RunningServer, require_idle_jobs
+from tests.support.urls import parse_url
 from timeseries import HealthLog, InvalidInputError, NotAllowedError, OccupancyEvent, ServerKind, Store
-from timeseries.access.roles import audit, grant
-from timeseries.database.connections import parse_url
+from timeseries.access.roles import find_deviations, grant
 from timeseries.monitoring.status import read_status
 from timeseries.schema import migrations
 from timeseries.settings import Settings
@@ -27,7 +27,7 @@ __all__ = ["ingest", "make_role", "reader"]
 
 def problems(url: str) -> list[str]:
     with psycopg.connect(url) as connection:
-        return audit(connection)
+        return find_deviations(connection)
 
 
 def test_the_ingest_role_stores_recent_late_repeated_and_bad_events(store: Store, ingest: str) -> None:

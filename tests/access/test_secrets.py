@@ -24,12 +24,13 @@ from tests.support.clusters import Cluster
 from tests.support.faults import own_cluster
 from tests.support.keys import SECRET_KEY
 from tests.support.servers import RunningServer
+from tests.support.urls import parse_url
 from timeseries import CameraExistsError, Store, TimeseriesError
 from timeseries.access.keyring import Keyring, generate_key
 from timeseries.access.roles import grant
 from timeseries.access.rotation import Keys
 from timeseries.cli import main
-from timeseries.database.connections import conninfo, create_engine, parse_url
+from timeseries.database.connections import conninfo, create_engine
 from timeseries.schema import migrations, revisions
 from timeseries.schema.orm import CameraRow
 from timeseries.settings import Settings
@@ -85,7 +86,7 @@ def cluster(server: RunningServer) -> Iterator[Cluster]:
 
 
 def with_password(url: str, user: str, password: str) -> str:
-    parsed = parse_url(url).set(drivername="postgresql", username=user, password=password)
+    parsed = parse_url(url).set(username=user, password=password)
     return parsed.render_as_string(hide_password=False)
 
 

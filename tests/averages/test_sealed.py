@@ -12,8 +12,8 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from tests.support.urls import parse_url
 from timeseries import Camera, OccupancyEvent, ServerKind, ServerUnavailableError, Store
-from timeseries.database.connections import parse_url
 from timeseries.errors import InvalidInputError
 from timeseries.ingest import record
 

@@ -14,6 +14,7 @@ from click.testing import CliRunner
 from tests.support.backups import MIDNIGHT, everything, filled
 from tests.support.keys import SECRET_KEY
 from tests.support.servers import RunningServer
+from tests.support.urls import parse_url
 from timeseries import (
     BackupError,
     ConfigurationError,
@@ -25,7 +26,6 @@ from timeseries import (
 )
 from timeseries.backup.programs import find_program
 from timeseries.cli import main
-from timeseries.database.connections import parse_url
 from timeseries.settings import Settings
 
 __all__ = ["filled"]

@@ -16,6 +16,7 @@ from psycopg import errors, sql
 
 import analytics
 from tests.support.servers import RunningServer
+from tests.support.urls import parse_url
 from timeseries import (
     InvalidInputError,
     NotMigratedError,
@@ -25,7 +26,7 @@ from timeseries import (
     Store,
     TimeseriesError,
 )
-from timeseries.database.connections import parse_url, translated_errors
+from timeseries.database.connections import translated_errors
 from timeseries.schema import migrations
 from timeseries.settings import Settings
 
@@ -125,7 +126,7 @@ def test_only_the_fault_of_the_data_is_refused_for_good() -> None:
 
 
 def test_store_and_notebook_give_the_same_reason_where_nobody_is_let_in(database: str) -> None:
-    url = parse_url(database).set(drivername="postgresql", password="hunter2")
+    url = parse_url(database).set(password="hunter2")
     text = url.render_as_string(hide_password=False)
     said = []
     for ask in (lambda: analytics.latest(url=text), lambda: Store.open(text, settings=Settings())):

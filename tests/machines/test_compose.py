@@ -23,7 +23,7 @@ from tests.support.roles import as_role, make_role
 from tests.support.servers import RunningServer
 from timeseries import ServerKind
 from timeseries.access.keyring import Keyring
-from timeseries.access.roles import audit
+from timeseries.access.roles import find_deviations
 from timeseries.monitoring.checks import KNOWN_BAD
 
 __all__ = ["make_role"]
@@ -171,7 +171,7 @@ def test_the_command_of_migrate_makes_roles_that_work(
     for kind, role in roles.items():
         password = services["migrate"]["environment"][f"{kind.upper()}_PASSWORD"]
         with psycopg.connect(as_role(empty_database, role, password)) as connection:
-            assert audit(connection) == []
+            assert find_deviations(connection) == []
     assert services["grafana"]["environment"]["TIMESERIES_READER"] == "grafana"
     shown = subprocess.run(
         ["timeseries", "status"], capture_output=True, text=True,

@@ -26,7 +26,7 @@ from tests.support.compose import COMPOSE, REQUIRED, ROOT, project
 from tests.support.containers import IMAGES
 from tests.support.faults import produce, series
 from timeseries import ServerKind, Store
-from timeseries.access.roles import audit
+from timeseries.access.roles import find_deviations
 from timeseries.settings import Settings
 
 pytestmark = [pytest.mark.docker, pytest.mark.timeout(900)]
@@ -171,7 +171,7 @@ def test_each_role_comes_in_with_its_own_password_and_with_no_other(stack: Stack
                 with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
                     psycopg.connect(url)
     with psycopg.connect(stack.url("timeseries")) as connection:
-        assert audit(connection) == []
+        assert find_deviations(connection) == []
 
 
 def test_a_value_missing_from_the_environment_file_is_named_and_nothing_is_made(small: Stack) -> None:

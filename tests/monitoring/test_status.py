@@ -16,9 +16,7 @@ from tests.support.servers import RunningServer
 from timeseries import ConfigurationError, HealthLog, OccupancyEvent, ServerKind, Store
 from timeseries.cli.main import main
 from timeseries.database.server import Server
-from timeseries.maintenance.policies import read_policies
-from timeseries.model.relations import AGGREGATES
-from timeseries.monitoring.checks import KNOWN_BAD, allowed_lag, server_problems
+from timeseries.monitoring.checks import KNOWN_BAD, server_problems
 from timeseries.monitoring.status import read_status
 from timeseries.schema import migrations
 
@@ -151,14 +149,16 @@ def test_a_library_that_is_not_the_one_of_the_database_is_named(server: RunningS
 
 
 @COMMUNITY
-def test_status_and_the_alerts_allow_an_aggregate_the_same_lag(store: Store) -> None:
+def test_an_aggregate_may_lag_by_its_window_a_bucket_and_three_runs(store: Store) -> None:
     store.policies.set("occupancy_weekday", end_offset="2 days", schedule_interval="5 hours")
     with store.pool.connection() as connection:
-        policies = read_policies(connection).relations
-        alerts: dict[str, float] = dict(connection.execute("SELECT name, allowed_seconds FROM store_lag()").fetchall())
-    allowed = {name: allowed_lag(aggregate, policies[name]) for name, aggregate in AGGREGATES.items()}
-    assert {name: timedelta(seconds=seconds) for name, seconds in alerts.items()} == allowed
-    assert allowed["occupancy_weekday"] == timedelta(days=3, hours=15)
+        allowed: dict[str, float] = dict(connection.execute("SELECT name, allowed_seconds FROM store_lag()").fetchall())
+    assert timedelta(seconds=allowed["occupancy_weekday"]) == timedelta(days=3, hours=15)
+    quarters = next(p for p in store.policies.list() if p.relation == "health_quarter_hourly")
+    assert quarters.end_offset is not None
+    assert quarters.schedule_interval is not None
+    wanted = quarters.end_offset + timedelta(hours=1) + 3 * quarters.schedule_interval
+    assert timedelta(seconds=allowed["health_quarter_hourly"]) == wanted
 
 
 @pytest.fixture

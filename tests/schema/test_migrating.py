@@ -26,7 +26,7 @@ from timeseries import (
 )
 from timeseries.cli import main
 from timeseries.schema import migrations, revisions
-from timeseries.schema.guard import alone
+from timeseries.schema.guard import migration_lock
 from timeseries.settings import Settings
 
 __all__ = ["make_role"]
@@ -51,7 +51,7 @@ def test_a_revision_that_does_not_exist_is_named_with_those_that_do(database: st
     assert (result.exit_code, result.output.count("\n")) == (1, 1)
 
 
-def test_a_schema_of_a_newer_package_is_left_alone(database: str) -> None:
+def test_a_schema_of_a_newer_package_is_left_migration_lock(database: str) -> None:
     run(database, "UPDATE alembic_version SET version_num = '9999'")
     refused(ConfigurationError, lambda: migrations.migrate(database), "9999", "update the package")
 
@@ -119,7 +119,7 @@ def test_alembic_waits_for_a_migration_too_whatever_limits_the_role_has(empty_da
     run(empty_database, f'ALTER DATABASE "{empty_database.rsplit("/", 1)[1]}" SET lock_timeout = 100')
     words = [sys.executable, "-m", "alembic", "upgrade", "head"]
     environment = os.environ | {"TIMESERIES_DATABASE_URL": empty_database}
-    with alone(empty_database):
+    with migration_lock(empty_database):
         process = subprocess.Popen(words, cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True)
         with pytest.raises(subprocess.TimeoutExpired):
             process.wait(4)

@@ -14,7 +14,7 @@ from tests.support.histories import add_cameras, answers, events_of, same
 from tests.support.roles import as_role
 from tests.support.servers import RunningServer
 from timeseries import NotMigratedError, OccupancyEvent, ServerKind
-from timeseries.access.roles import audit, grant
+from timeseries.access.roles import find_deviations, grant
 from timeseries.monitoring.status import read_status
 from timeseries.schema import migrations
 
@@ -118,7 +118,7 @@ def test_a_database_moves_up_with_all_rows_and_averages(server: RunningServer, p
         with psycopg.connect(cluster.url()) as connection:
             assert connection.execute("SELECT count(*) FROM cameras").fetchone() == (len(cameras),)
             # What the extension brings, anybody may execute; only that is left to be taken away.
-            assert all("anybody may execute" in finding for finding in audit(connection))
+            assert all("anybody may execute" in finding for finding in find_deviations(connection))
         with opened(roles["ingest"]) as store:
             late = OccupancyEvent(min(cameras), NOW - timedelta(days=5, microseconds=3), 1)
             assert store.record([late]).inserted == 1

@@ -18,8 +18,9 @@ from alembic.script import ScriptDirectory
 
 from tests.support.proxy import Proxy
 from tests.support.servers import RunningServer
+from tests.support.urls import parse_url
 from timeseries import ConfigurationError, NotMigratedError, ServerKind, Store
-from timeseries.database.connections import create_engine, parse_url
+from timeseries.database.connections import create_engine
 from timeseries.schema import migrations, revisions
 from timeseries.schema.orm import Base
 from timeseries.settings import Settings
@@ -124,7 +125,7 @@ def test_the_head_is_known_without_loading_the_migrations() -> None:
 
 
 def test_a_store_is_opened_with_one_connection_that_is_used_on(database: str) -> None:
-    url = parse_url(database).set(drivername="postgresql")
+    url = parse_url(database)
     with Proxy(url.port or 0) as proxy:
         through = url.set(port=proxy.port).render_as_string(hide_password=False)
         with Store.open(through, settings=Settings()) as store:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from zipfile import ZipFile
 
 import psycopg
 import pytest
@@ -16,7 +17,7 @@ from timeseries import (
     ServerKind,
     Store,
 )
-from timeseries.backup.archive import Manifest, open_backup, write_dump, write_manifest
+from timeseries.backup.archive import DUMP, Manifest, open_backup, write_dump, write_manifest
 
 MIDNIGHT = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
 AGGREGATES = [f"{f}_{level}" for f in ("occupancy", "health") for level in ("quarter_hourly", "hourly", "weekday")]
@@ -79,7 +80,7 @@ def filled(store: Store) -> Store:
 def rewritten(path: Path, change: Callable[[Manifest], Manifest]) -> Path:
     """The same backup with another manifest."""
     other = path.with_name("other.backup")
-    with open_backup(path) as (manifest, dump), other.open("w+b") as file:
-        write_dump(file, dump, lambda: None)
+    with open_backup(path) as (manifest, backup), ZipFile(other, "w") as file, backup.open(DUMP) as dump:
+        write_dump(file, dump)
         write_manifest(file, change(manifest))
     return other

@@ -18,8 +18,9 @@ from psycopg import sql
 from analytics import arrow_client
 from tests.support.clusters import SETTINGS, TIMESCALE_SETTINGS, Cluster, is_root
 from tests.support.containers import IMAGES, do_without_ryuk, missing_images, start_container, why_no_engine
+from tests.support.urls import parse_url
 from timeseries import ServerKind
-from timeseries.database.connections import conninfo, parse_url
+from timeseries.database.connections import conninfo
 from timeseries.database.installations import has_community, installations, timescaledb_libraries, wheel_bin_folder
 from timeseries.maintenance.jobs import bound_lock_waits, list_jobs
 from timeseries.schema import migrations
@@ -156,7 +157,7 @@ class RunningServer:
         return self.found.kind
 
     def url(self, name: str) -> str:
-        parsed = parse_url(self.admin_url).set(drivername="postgresql", database=name)
+        parsed = parse_url(self.admin_url).set(database=name)
         return parsed.render_as_string(hide_password=False)
 
     def prepare(self) -> None:

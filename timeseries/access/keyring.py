@@ -1,7 +1,7 @@
 """Encryption of connection strings: AES-256-GCM, bound to the camera's id.
 
 A ciphertext reads `v1.<key id>.<nonce and ciphertext, base64url>`. The camera's id is authenticated with it, so a
-ciphertext that was moved to another camera does not open. Several keys may be known; the first one encrypts.
+ciphertext that was moved to another camera cannot be decrypted. Of several keys the first one encrypts.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def key_id_of(ciphertext: str) -> str:
 
 
 def _cipher(secret: bytes) -> AESGCM:
-    """Imported with the first key, because a camera's computer has none."""
+    """The cipher of a key. The library is imported here, because an edge device has no key."""
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
     return AESGCM(secret)
@@ -65,7 +65,7 @@ class Keyring:
 
     @property
     def key_ids(self) -> tuple[str, ...]:
-        """What tells the keys apart, eight hexadecimal digits of a hash each; the first one encrypts."""
+        """The ids of the keys, eight hexadecimal digits of a hash each; the first one encrypts."""
         return tuple(self._ciphers)
 
     def encrypt(self, plaintext: str, camera_id: UUID) -> str:

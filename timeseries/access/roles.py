@@ -1,4 +1,4 @@
-"""Database roles: who may store events, who may read averages, who owns the tables, and whether that still holds."""
+"""Database roles of three kinds (owner, ingest, reader): granting them, and finding privileges that deviate."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, LiteralString
+from typing import LiteralString
 
 import psycopg
 from psycopg import sql
 
-from timeseries.database.connections import conninfo, translated_errors
+from timeseries.database.connections import Connection, conninfo, translated_errors
 from timeseries.database.rows import row, value
 from timeseries.errors import InvalidInputError
 
@@ -82,19 +82,19 @@ def grant(
                 )  # fmt: skip
 
 
-def audit(connection: psycopg.Connection[Any]) -> list[str]:
+def find_deviations(connection: Connection) -> list[str]:
     """Deviations of the privileges in a migrated database, a sentence each with the remedy; empty when all is well.
 
-    Checks every role that was granted, and PUBLIC; any role may ask.
+    Every role that was granted is checked, and PUBLIC. Any role may call it.
     """
-    return [row[0] for row in connection.execute(BLOCKS["audit"]).fetchall()]
+    return [row[0] for row in connection.execute(BLOCKS["deviations"]).fetchall()]
 
 
-def run_block(connection: psycopg.Connection[Any], block: str, **names: sql.Composable) -> None:
+def run_block(connection: Connection, block: str, **names: sql.Composable) -> None:
     connection.execute(sql.SQL(BLOCKS[block]).format(**names) if names else BLOCKS[block])
 
 
-def check_role(connection: psycopg.Connection[Any], name: str) -> None:
+def check_role(connection: Connection, name: str) -> None:
     """Refuse a role that does not exist, and a superuser, because no privilege restricts one."""
     superuser = value(connection, "SELECT rolsuper FROM pg_roles WHERE rolname = %s", [name])
     if superuser is None:
@@ -103,11 +103,11 @@ def check_role(connection: psycopg.Connection[Any], name: str) -> None:
             " with --password-stdin and it is created"
         )
     if superuser:
-        raise InvalidInputError(f"the role {name!r} is a superuser, whom no rights bind; name another")
+        raise InvalidInputError(f"the role {name!r} is a superuser, which no privilege restricts; name another")
 
 
-def set_password(connection: psycopg.Connection[Any], name: str, password: str) -> None:
-    """Make the role if it is missing; only a verifier made here goes to the server, whose log may hold statements."""
+def set_password(connection: Connection, name: str, password: str) -> None:
+    """Create the role if it is missing, and set its password, as a verifier, because the server may log statements."""
     role = sql.Identifier(name)
     if row(connection, "SELECT FROM pg_roles WHERE rolname = %s", [name]) is None:
         connection.execute(sql.SQL("CREATE ROLE {} LOGIN").format(role))

@@ -1,8 +1,9 @@
--- What each role may do. A role's name stands where {role} is written; everything may be run again.
+-- Privileges by kind of role. {role} is replaced by the role's name; each block can be run again.
 
 -- block: closed
--- By default anybody may make background jobs, large objects, temporary tables and, on old databases, objects in public, where they
--- would be found before what they are named after. Only the owner of the store keeps the functions that change it.
+-- Privileges that PUBLIC has by default are revoked: on background jobs, large objects, temporary tables and, on old
+-- databases, on the schema public, where an object could shadow one of ours. Only the owner of the store keeps EXECUTE
+-- on the functions that change it.
 REVOKE CREATE ON SCHEMA public FROM PUBLIC;
 REVOKE TEMPORARY ON DATABASE {database} FROM PUBLIC;
 REVOKE ALL ON TABLE public.cameras, public.occupancy_events, public.health_logs FROM PUBLIC;
@@ -33,7 +34,7 @@ END
 $$;
 
 -- block: nothing
--- Whatever the role was given before on what is ours, so that a role that changes its kind keeps nothing.
+-- Every privilege of the role on the store's objects is revoked, so that a role that changes its kind keeps none.
 REVOKE ALL ON ALL TABLES IN SCHEMA timeseries FROM {role};
 REVOKE ALL ON ALL ROUTINES IN SCHEMA timeseries FROM {role};
 REVOKE ALL ON FUNCTION public.store_tables, public.store_lag, public.store_jobs, public.latest, public.health_states
@@ -50,8 +51,8 @@ ALTER ROLE {role} IN DATABASE {database} RESET statement_timeout;
 ALTER ROLE {role} IN DATABASE {database} RESET idle_in_transaction_session_timeout;
 
 -- block: ingest
--- Stores events and is told which of them are there already; late ones are materialized by the owner's functions, and
--- so is retention done, within what the database records: how long rows are kept, and whether they go at all.
+-- Stores events, and reads which of them are there already. Functions with the owner's rights materialize late events
+-- and run retention, within what the database records: how long rows are kept, and whether retention is scheduled.
 GRANT CONNECT, TEMPORARY ON DATABASE {database} TO {role};
 GRANT USAGE ON SCHEMA public, timeseries TO {role};
 GRANT SELECT ON TABLE public.alembic_version TO {role};
@@ -60,7 +61,8 @@ GRANT SELECT, INSERT ON TABLE public.occupancy_events, public.health_logs TO {ro
 GRANT EXECUTE ON FUNCTION timeseries.sealed, timeseries.materialize, timeseries.retain TO {role};
 
 -- block: reader
--- Asks for averages. Most functions run with its own rights, so it needs what they read: aggregates, never raw rows.
+-- Reads averages. Most functions run with the caller's rights, so the role needs SELECT on the aggregates, and never on
+-- raw rows.
 GRANT CONNECT ON DATABASE {database} TO {role};
 GRANT USAGE ON SCHEMA public, timeseries TO {role};
 GRANT SELECT ON TABLE public.alembic_version TO {role};
@@ -81,7 +83,7 @@ GRANT CONNECT, CREATE, TEMPORARY ON DATABASE {database} TO {role};
 GRANT USAGE, CREATE ON SCHEMA public TO {role};
 
 -- block: belongings
--- What is there becomes the owner's, and TimescaleDB hands over the jobs with it.
+-- Existing objects are given to the owner; TimescaleDB gives their jobs to the same role.
 DO $$
 DECLARE
     owner text := current_setting('timeseries.owner');
@@ -92,7 +94,8 @@ BEGIN
         SELECT coalesce(array_agg(format('%I.%I', view_schema, view_name)::regclass), continuous)
         INTO continuous
         FROM timescaledb_information.continuous_aggregates;
-        -- Jobs take their owner's settings, and none may queue for a lock for long: writers would queue behind it.
+        -- Jobs run with the settings of their owner. lock_timeout is bounded, because writers queue behind a job that
+        -- waits for a lock.
         EXECUTE format('ALTER ROLE %I IN DATABASE %I SET lock_timeout = %L', owner, current_database(), '3s');
     END IF;
     EXECUTE format('ALTER SCHEMA timeseries OWNER TO %I', owner);
@@ -123,8 +126,8 @@ BEGIN
 END
 $$;
 
--- block: audit
--- What is wrong with the rights in this database, one sentence a row.
+-- block: deviations
+-- Privileges that deviate from what was granted, or that PUBLIC has, one sentence a row.
 WITH store AS (
     SELECT c.relowner AS owner, n.nspacl AS acl
     FROM pg_class AS c, pg_namespace AS n
@@ -153,7 +156,7 @@ wanted (kind, relation, privileges) AS (
         ('reader', 'public.health_hourly', ARRAY['SELECT']),
         ('reader', 'public.health_weekday', ARRAY['SELECT'])
 ),
--- Everything that a granted role may do. Of cameras it may read some columns, which do not count here.
+-- All privileges of the granted roles. SELECT on columns of cameras is expected, and left out.
 held AS (
     SELECT g.rolname, g.kind, t.relation, p.privilege
     FROM granted AS g

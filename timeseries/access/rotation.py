@@ -27,7 +27,7 @@ class KeyUse:
 
 @dataclass(frozen=True, slots=True)
 class KeyCheck:
-    """Every key that is known or needed, and why single connection strings do not open (no reason: all of them do)."""
+    """Every key that is known or needed, and a reason for each connection string that cannot be decrypted."""
 
     keys: tuple[KeyUse, ...]
     problems: tuple[str, ...]
@@ -35,8 +35,8 @@ class KeyCheck:
 
 @dataclass(frozen=True, slots=True)
 class RotationResult:
-    """How many connection strings were encrypted again, how many were changed meanwhile by somebody else, and why
-    others could not be opened; those are as they were.
+    """How many connection strings were encrypted again, how many somebody else changed meanwhile, and a reason for each
+    that could not be decrypted and was left as it is.
     """
 
     rotated: int
@@ -52,7 +52,7 @@ class Keys:
         self._keyring = keyring
 
     def check(self) -> KeyCheck:
-        """Open every connection string, and show none. Raises ServerUnavailableError or NotMigratedError."""
+        """Decrypt every connection string, and return none. Raises ServerUnavailableError or NotMigratedError."""
         with connected(self._pool) as connection:
             rows = connection.execute(SELECT_CIPHERTEXTS).fetchall()
         problems = []
@@ -69,10 +69,10 @@ class Keys:
         return KeyCheck(tuple(keys), tuple(problems))
 
     def rotate(self, *, progress: Progress = None) -> RotationResult:
-        """Encrypt what older keys encrypted with the first one, each camera in a transaction of its own.
+        """Encrypt with the first key what older keys encrypted, each camera in a transaction of its own.
 
-        It can be interrupted and run again, beside services that read: they need both keys until it is through. One
-        that does not open is left as it is, with the reason; the others are rotated.
+        It can be interrupted and run again, beside services that read: they need both keys until it is done. A
+        connection string that cannot be decrypted is left as it is, with the reason; the others are rotated.
 
         Raises SecretError where there is no key, ServerUnavailableError or NotMigratedError.
         """

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import count
 from pathlib import Path
 from subprocess import PIPE
+from zipfile import ZipFile
 
 import psycopg
 from psycopg import sql
@@ -98,22 +100,21 @@ def backup(url: str, path: Path, *, settings: Settings | None = None, progress: 
         program, version = find_program("pg_dump", at_least, settings)
         postpone_retention(connection, POSTPONED)
         connection.commit()
-        with _snapshot(connection) as (snapshot, created_at), name.open("r+b") as file:
+        with _snapshot(connection) as (snapshot, created_at), ZipFile(name, "w") as file:
             tables = value(connection, COUNT_DUMPED_TABLES)
             database, environment = target(url, connection)
             words: list[str | Path] = [
                 program, "--format=custom", "--verbose", "--no-password",
                 f"--snapshot={snapshot}", "--lock-wait-timeout=60s", *left_out, database,
             ]  # fmt: skip
-            done = _Progress(progress, tables)
-            with running(words, environment, stdout=PIPE, on_line=done.look) as process:
+            with running(words, environment, stdout=PIPE, on_line=_counting(progress, tables)) as process:
                 assert process.stdout is not None  # noqa: S101 - for the type checker
-                size, digest = write_dump(file, process.stdout, _Postponed(url).again)
+                write_dump(file, process.stdout, _postponing(url))
             manifest = Manifest(
                 created_at, inspect_server(connection),
                 value(connection, "SELECT version_num FROM public.alembic_version"),
                 count_rows(connection), tuple(role for (role,) in connection.execute(SELECT_ROLES).fetchall()),
-                version, size, digest,
+                version,
             )  # fmt: skip
             write_manifest(file, manifest)
     return BackupResult(path, path.stat().st_size, created_at, manifest.server, manifest.counts)
@@ -156,29 +157,27 @@ def _snapshot(connection: Connection) -> Iterator[tuple[str, datetime]]:
         yield row(connection, "SELECT pg_export_snapshot(), clock_timestamp()")
 
 
-class _Progress:
-    """Counts the tables that pg_dump says it is at."""
+def _counting(progress: Progress, total: int) -> Callable[[str], None]:
+    """A reader of pg_dump's lines that tells `progress` the number of the table that is dumped."""
+    number = count(1)
 
-    def __init__(self, progress: Progress, total: int) -> None:
-        self._progress = progress
-        self._total = total
-        self._done = 0
+    def read(line: str) -> None:
+        if progress is not None and "dumping contents of table" in line:
+            done = next(number)
+            progress(done, max(total, done))
 
-    def look(self, line: str) -> None:
-        if self._progress is not None and "dumping contents of table" in line:
-            self._done += 1
-            self._progress(self._done, max(self._total, self._done))
+    return read
 
 
-class _Postponed:
-    """Keeps retention from starting as long as the dump takes."""
+def _postponing(url: str) -> Callable[[], None]:
+    """A function that, called for each block, keeps retention from starting for as long as the dump takes."""
+    last = time.monotonic()
 
-    def __init__(self, url: str) -> None:
-        self._url = url
-        self._at = time.monotonic()
-
-    def again(self) -> None:
-        if time.monotonic() - self._at > POSTPONE_EVERY.total_seconds():
-            self._at = time.monotonic()
-            with psycopg.connect(conninfo(self._url)) as connection:
+    def postpone() -> None:
+        nonlocal last
+        if time.monotonic() - last > POSTPONE_EVERY.total_seconds():
+            last = time.monotonic()
+            with psycopg.connect(conninfo(url)) as connection:
                 postpone_retention(connection, POSTPONED)
+
+    return postpone

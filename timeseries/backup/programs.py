@@ -24,10 +24,10 @@ SECRETS = ("password", "sslpassword")
 
 
 def find_program(name: str, at_least: int, settings: Settings) -> tuple[Path, int]:
-    """The program of this name of the oldest major version that is `at_least` so new, and that version.
+    """The installed program of this name with the lowest major version from `at_least` on, and that version.
 
-    It is looked for beside the servers of this machine, on PATH, and in the embedded server's wheel. The oldest that
-    will do is also understood by the most servers. Raises ConfigurationError where there is none.
+    It is looked for beside the servers of this machine, on PATH, and in the embedded server's wheel. The lowest version
+    is taken, because more servers can restore its archives. Raises ConfigurationError where there is none.
     """
     found = {folder / name: _major(folder / name) for folder in dict.fromkeys(_folders(name, settings))}
     fitting = [(version, program) for program, version in found.items() if version >= at_least]
@@ -61,10 +61,10 @@ def _major(program: Path) -> int:
 
 
 def target(url: str, connection: Connection) -> tuple[str, dict[str, str]]:
-    """The server and database of an open connection for another program: an option, and what goes into its environment.
+    """The server and database of an open connection for another program: its option --dbname, and its environment.
 
-    Of several hosts it is the one that the connection has. Raises ConfigurationError for a secret that only the
-    command line could carry.
+    Of several hosts the connection's own is named. Raises ConfigurationError for a secret that only the command line
+    could carry.
     """
     options = {name: str(value) for name, value in conninfo_to_dict(conninfo(url)).items()}
     secrets = {name: options.pop(name) for name in SECRETS if options.get(name)}

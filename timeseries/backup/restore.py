@@ -7,11 +7,12 @@ from datetime import datetime
 from pathlib import Path
 from subprocess import PIPE
 from typing import IO
+from zipfile import ZipFile
 
 import psycopg
 from psycopg import sql
 
-from timeseries.backup.archive import BLOCK, Manifest, open_backup, verify
+from timeseries.backup.archive import BLOCK, DUMP, Manifest, open_backup
 from timeseries.backup.dump import count_rows
 from timeseries.backup.programs import find_program, running, target
 from timeseries.database.connections import Connection, conninfo, translated_errors
@@ -82,8 +83,7 @@ def restore(url: str, path: Path, *, settings: Settings | None = None, progress:
         ServerUnavailableError: the server is away.
     """
     settings = settings or Settings.from_environment()
-    with translated_errors(), open_backup(path) as (manifest, dump):
-        verify(path, manifest, dump)
+    with translated_errors(), open_backup(path) as (manifest, file):
         with psycopg.connect(conninfo(url)) as connection:
             _check_target(connection, manifest)
             database, environment = target(url, connection)
@@ -94,7 +94,7 @@ def restore(url: str, path: Path, *, settings: Settings | None = None, progress:
         try:
             with running(words, environment, stdin=PIPE) as process:
                 assert process.stdin is not None  # noqa: S101 - for the type checker
-                _feed(process.stdin, dump, manifest.bytes, progress)
+                _feed(process.stdin, file, progress)
             with psycopg.connect(conninfo(url)) as connection:
                 paused = _finish(connection, manifest)
                 counts = count_rows(connection)
@@ -160,13 +160,13 @@ def _prepare(url: str, manifest: Manifest) -> None:
         connection.execute("SELECT public.timescaledb_pre_restore()")
 
 
-def _feed(stdin: IO[bytes], dump: IO[bytes], total: int, progress: Progress) -> None:
-    done = 0
-    while block := dump.read(BLOCK):
-        stdin.write(block)
-        done += len(block)
-        if progress is not None:
-            progress(done, total)
+def _feed(stdin: IO[bytes], file: ZipFile, progress: Progress) -> None:
+    total = file.getinfo(DUMP).file_size
+    with file.open(DUMP) as dump:
+        while block := dump.read(BLOCK):
+            stdin.write(block)
+            if progress is not None:
+                progress(dump.tell(), total)
 
 
 def _finish(connection: Connection, manifest: Manifest) -> tuple[Job, ...]:

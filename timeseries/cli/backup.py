@@ -25,7 +25,7 @@ def backup(url: str | None, file: Path, as_json: bool) -> None:
     if as_json:
         print_json(result)
     else:
-        print_table(["relation", "rows"], list(result.counts.items()))
+        print_table(["relation", "rows"], result.counts.items())
         click.echo(f"{result.path} ({size(result.bytes)}) shows {result.server} as of {result.created_at:%F %T} UTC.")
 
 
@@ -43,7 +43,7 @@ def restore(url: str | None, file: Path, as_json: bool) -> None:
     if as_json:
         print_json(result)
         return
-    print_table(["relation", "rows"], list(result.counts.items()))
+    print_table(["relation", "rows"], result.counts.items())
     click.echo(f"Restored as of {result.created_at:%F %T} UTC, schema revision {result.revision}; all rows are there.")
     if result.paused:
         ids = " ".join(str(job.job_id) for job in result.paused)
@@ -93,4 +93,4 @@ def resume(url: str | None, job_ids: tuple[int, ...]) -> None:
 
 
 def named(found: tuple[Job, ...]) -> str:
-    return "".join(f"{', ' if i else ': '}{job.job_id}" for i, job in enumerate(found))
+    return ": " + ", ".join(str(job.job_id) for job in found) if found else ""

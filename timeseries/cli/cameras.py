@@ -10,6 +10,7 @@ import click
 from timeseries import Camera, Store
 from timeseries.cli.output import print_json, print_table
 from timeseries.model.parsing import parse_interval, parse_json
+from timeseries.model.relations import DESIRED_STATES
 
 
 @click.group()
@@ -25,7 +26,7 @@ def settings(command: Any) -> Any:
         click.option("--capacity", type=int, help="Places in the lot."),
         click.option("--hold", help="How long an observation stands when none follows, like 12h."),
         click.option("--zone-config", help="Polygons, as JSON."),
-        click.option("--desired-state", type=click.Choice(["running", "stopped", "maintenance"])),
+        click.option("--desired-state", type=click.Choice(DESIRED_STATES)),
     ):
         command = option(command)
     return command

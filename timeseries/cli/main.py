@@ -77,7 +77,7 @@ class Commands(click.Group):
             )
 
     def invoke(self, context: click.Context) -> Any:
-        """What is a bug keeps its traceback."""
+        """Print our own errors in one line; any other is a bug, and keeps its traceback."""
         try:
             return super().invoke(context)
         except TimeseriesError as error:

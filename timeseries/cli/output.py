@@ -1,4 +1,4 @@
-"""What people read, tables and a progress bar, and JSON for programs."""
+"""Output: tables and a progress bar for people, JSON for programs."""
 
 from __future__ import annotations
 
@@ -48,13 +48,9 @@ def shown(value: object) -> str:
 
 
 def size(bytes_: int) -> str:
-    """Bytes in a unit that is read at a glance."""
-    number = float(bytes_)
-    for unit in ("B", "kB", "MB", "GB"):
-        if number < 1000:
-            return f"{number:.0f} {unit}" if unit == "B" else f"{number:.1f} {unit}"
-        number /= 1000
-    return f"{number:.1f} TB"
+    from rich.filesize import decimal
+
+    return decimal(bytes_)
 
 
 def print_json(value: object) -> None:
@@ -70,7 +66,7 @@ def print_problems(problems: Sequence[str]) -> None:
 
 
 def plain(value: Any) -> Any:
-    """Only what JSON knows: times in ISO 8601, lengths of time in seconds, null for what is no number and no time."""
+    """A value of the types of JSON: times in ISO 8601, lengths of time in seconds, null for NaN, NaT and infinity."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value) if field.repr}
     if isinstance(value, dict):

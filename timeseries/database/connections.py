@@ -1,4 +1,4 @@
-"""Connections: the accepted forms of a URL, the engine, the pool, and the translation of driver errors."""
+"""Connections: the accepted forms of a URL, the engine, the pool, transactions, and translated driver errors."""
 
 from __future__ import annotations
 
@@ -42,28 +42,6 @@ SET_LIMITS = """
            set_config('timescaledb.max_tuples_decompressed_per_dml_transaction', '0', true),
            EXISTS (SELECT FROM public.cameras), now()
 """
-SEVERAL_HOSTS = re.compile(r"^(postgresql://(?:[^@/]*@)?)([^/@?]*,[^/@?]*)(/.*)$")
-
-
-def parse_url(url: str) -> sqlalchemy.URL:
-    """The URL for SQLAlchemy, `timescaledb+psycopg://`, from any of the accepted forms.
-
-    Raises:
-        ConfigurationError: the URL is malformed or of another scheme. The message never shows the password.
-    """
-    from sqlalchemy import make_url
-    from sqlalchemy.exc import ArgumentError
-
-    uri = postgresql_uri(url)
-    several = SEVERAL_HOSTS.match(uri)
-    try:
-        parsed = make_url(several[1] + several[3] if several else uri)
-    except (ArgumentError, ValueError):
-        raise malformed(url) from None
-    if not parsed.database:
-        raise malformed(url)
-    parsed = parsed.set(drivername="timescaledb+psycopg")
-    return parsed.update_query_dict({"host": tuple(several[2].split(","))}) if several else parsed
 
 
 def postgresql_uri(url: str) -> str:
@@ -88,9 +66,11 @@ def malformed(url: str) -> ConfigurationError:
 
 
 def libpq_options(url: str) -> dict[str, Any]:
-    """The options of a URL by libpq's names, parsed by libpq itself, because ingest runs without SQLAlchemy.
+    """The options of a URL, in any of the accepted forms, by libpq's names.
 
-    Raises ConfigurationError as `parse_url` does, and for an option that libpq does not know.
+    Raises:
+        ConfigurationError: the URL is malformed, of another scheme, or has an option that libpq does not know. The
+            message never shows the password.
     """
     uri = postgresql_uri(url)
     try:
@@ -124,7 +104,9 @@ def create_engine(url: str, **options: Any) -> sqlalchemy.Engine:
     """A SQLAlchemy engine for any accepted URL; sessions work in UTC."""
     import sqlalchemy
 
-    engine = sqlalchemy.create_engine(parse_url(url), connect_args=dict(CONNECT), hide_parameters=True, **options)
+    engine = sqlalchemy.create_engine(
+        "timescaledb+psycopg://", connect_args=conninfo_to_dict(conninfo(url)), hide_parameters=True, **options
+    )
 
     @sqlalchemy.event.listens_for(engine, "connect")
     def work_in_utc(connection: Any, _: Any) -> None:
@@ -137,8 +119,8 @@ def create_engine(url: str, **options: Any) -> sqlalchemy.Engine:
 def open_pool(url: str, *, max_size: int = 4) -> Pool:
     """A pool of connections to a server that takes writes; `connected` gives them out. Waiting for one is bounded.
 
-    Of several hosts the one that is no standby is taken. Nothing is prepared on the server, and nothing is set for
-    longer than a transaction, so PgBouncer in transaction mode may stand in between.
+    Of several hosts the primary is taken. PgBouncer in transaction mode may stand in between, because no statement is
+    prepared and no setting outlives its transaction.
     """
 
     def configure(connection: Connection) -> None:

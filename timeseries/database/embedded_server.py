@@ -25,7 +25,9 @@ max_worker_processes = 24
 
 
 class EmbeddedServer(PostgresServer):  # type: ignore[misc,unused-ignore]
-    """A server of a data folder. The installation that made the folder serves it for as long as it is there."""
+    """The server of a data folder, run by the installation that initialized it while that exists, because the folder's
+    configuration may preload the TimescaleDB of that installation.
+    """
 
     def __init__(self, folder: Path, bin_folder: Path) -> None:
         super().__init__(folder)

@@ -16,7 +16,7 @@ DEBIAN_FOLDERS = Path("/usr/lib/postgresql")
 
 
 def installations(preferred: Path | None = None) -> Iterator[Path]:
-    """`bin` folders of the PostgreSQL servers of this machine: the named one, on PATH, Debian's, a source build's."""
+    """`bin` folders of PostgreSQL servers: the preferred one's, PATH's, Debian's (newest first), a source build's."""
     if preferred is not None:
         yield preferred if preferred.name == "bin" else preferred / "bin"
     on_path = shutil.which("postgres")

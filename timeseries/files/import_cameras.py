@@ -9,7 +9,7 @@ from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
-from timeseries.cameras import Cameras, checked
+from timeseries.cameras import Cameras, validate_camera
 from timeseries.errors import CameraExistsError, InvalidInputError
 from timeseries.files.readers import TableFile
 from timeseries.files.sqlite_reader import Database
@@ -64,7 +64,7 @@ def merge_cameras(
         if name in names:
             same[camera_id] = names[name]
             continue
-        checked(camera)
+        validate_camera(camera)
         if "connection_string" in camera:
             camera["connection_string"] = cameras.decrypt_if_encrypted(camera["connection_string"], camera_id)
         new.append(camera)

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from datetime import timedelta
-from typing import Any
+from collections.abc import Iterator, Mapping
+from datetime import datetime, timedelta
+from typing import NamedTuple, TypeAlias
 
-import psycopg
-
-from timeseries.database.rows import row, value
+from timeseries.database.connections import Connection
+from timeseries.database.rows import value
 from timeseries.database.server import Server, ServerKind
 from timeseries.maintenance.policies import LivePolicies
-from timeseries.maintenance.policy_rules import RelationPolicies
 from timeseries.maintenance.retention_record import Record
 from timeseries.model.parsing import interval_text
-from timeseries.model.relations import AGGREGATES, RAW_TABLES, Aggregate
+from timeseries.model.relations import RAW_TABLES
 
 GRACE = timedelta(days=2)
 # Continuous aggregates of these releases lose, repeat or cannot refresh rows; the release after each fixed it.
@@ -35,50 +33,48 @@ SELECT_UNBOUNDED_OWNERS = """
           WHERE (s.setrole = 0 OR s.setrole = j.owner::regrole)
             AND (s.setdatabase = 0 OR s.setdatabase = (SELECT oid FROM pg_database WHERE datname = current_database()))
             AND EXISTS (SELECT FROM unnest(s.setconfig) AS setting
-                        WHERE setting LIKE 'lock\\_timeout=%%' AND setting <> 'lock_timeout=0'))
+                        WHERE setting LIKE 'lock\\_timeout=%' AND setting <> 'lock_timeout=0'))
 """
-# A chunk that was created within the grace, by an import of history, is not overdue: the job has not run since.
-SELECT_UNDROPPED = """
-    SELECT min(range_start) FROM timescaledb_information.chunks
-    WHERE hypertable_schema = 'public' AND hypertable_name = %(relation)s
-      AND range_end < now() - %(after)s::interval - %(grace)s::interval
-      AND chunk_creation_time < now() - %(grace)s::interval
-"""
-SELECT_UNCOMPRESSED = """
+# The oldest chunk that a policy should have compressed, or dropped whether it is compressed or not. A chunk that was
+# created within the grace, by an import of history, is not overdue, because the job has not run since.
+SELECT_OVERDUE_CHUNK = """
     SELECT min(c.range_start)
     FROM timescaledb_information.chunks AS c
     LEFT JOIN timeseries.materializations AS m USING (hypertable_schema, hypertable_name)
     WHERE coalesce(m.view_schema, hypertable_schema) = 'public' AND coalesce(m.name, hypertable_name) = %(relation)s
-      AND NOT c.is_compressed
+      AND (%(compressed)s OR NOT c.is_compressed)
       AND c.range_end < now() - %(after)s::interval - %(grace)s::interval
       AND c.chunk_creation_time < now() - %(grace)s::interval
 """
-# A watermark may stand still; an event above it must not be older than the lag that the policy allows.
-WATERMARK = """
-    SELECT watermark FROM timeseries.materializations WHERE family IS NOT NULL AND name = %(relation)s
-"""
-# The watermark is passed as a value and not as a subquery, so that the planner can exclude chunks.
-SELECT_STALE = """
-    SELECT EXISTS (SELECT FROM public.{events}
-                   WHERE "timestamp" >= %(watermark)s AND "timestamp" < now() - %(patience)s::interval)
-"""
-SELECT_LAST_RUN = """
-    SELECT s.last_run_status, s.last_run_started_at, e.err_message
-    FROM timescaledb_information.jobs AS j
-    LEFT JOIN timeseries.materializations AS m USING (hypertable_schema, hypertable_name)
-    LEFT JOIN timescaledb_information.job_stats AS s ON s.job_id = j.job_id
-    LEFT JOIN LATERAL (
-        SELECT err_message FROM timescaledb_information.job_errors WHERE job_id = j.job_id
-        ORDER BY finish_time DESC LIMIT 1
-    ) AS e ON s.last_run_status = 'Failed'
-    WHERE coalesce(m.name, j.hypertable_name) = %(relation)s AND j.proc_name = %(job)s
+SELECT_JOBS = (
+    "SELECT relation, job, job_id, scheduled, last_run_status, last_start, last_success FROM public.store_jobs()"
+)
+SELECT_ERROR = """
+    SELECT err_message FROM timescaledb_information.job_errors WHERE job_id = %s ORDER BY finish_time DESC LIMIT 1
 """
 SELECT_OLDEST = """
     SELECT min("timestamp") FROM public.{events} HAVING min("timestamp") < now() - %(keep)s::interval
 """
 
 
-def server_problems(connection: psycopg.Connection[Any], server: Server) -> Iterator[str]:
+class JobRun(NamedTuple):
+    """The last run of a background job of TimescaleDB."""
+
+    job_id: int
+    scheduled: bool
+    last_run_status: str | None
+    last_start: datetime | None
+    last_success: datetime | None
+
+
+Jobs: TypeAlias = Mapping[tuple[str, str], JobRun]  # by relation and what the job does
+
+
+def read_jobs(connection: Connection) -> Jobs:
+    return {(relation, job): JobRun(*run) for relation, job, *run in connection.execute(SELECT_JOBS)}
+
+
+def server_problems(connection: Connection, server: Server) -> Iterator[str]:
     """A TimescaleDB release with known faults, an unfinished update of the extension, jobs without lock_timeout."""
     if server.timescaledb is None:
         return
@@ -98,7 +94,7 @@ def server_problems(connection: psycopg.Connection[Any], server: Server) -> Iter
             )
 
 
-def retention_problems(connection: psycopg.Connection[Any], record: Record, keep: timedelta | None) -> Iterator[str]:
+def retention_problems(connection: Connection, record: Record, keep: timedelta | None) -> Iterator[str]:
     """Raw rows that retention should have removed, where TimescaleDB runs no policies, and why they are there. `keep`
     is the setting of this process.
     """
@@ -120,69 +116,50 @@ def retention_problems(connection: psycopg.Connection[Any], record: Record, keep
         yield from _left(connection, record.keep + GRACE, f"{whose} has not pruned for {record.idle.days} days")
 
 
-def _left(connection: psycopg.Connection[Any], keep: timedelta, why: str) -> Iterator[str]:
+def _left(connection: Connection, keep: timedelta, why: str) -> Iterator[str]:
     for events in RAW_TABLES:
         oldest = value(connection, SELECT_OLDEST.format(events=events), {"keep": keep})
         if oldest is not None:
             yield f"{events}: raw rows from {oldest:%Y-%m-%d} are still there: {why}; run: timeseries prune"
 
 
-def overdue(connection: psycopg.Connection[Any], live: LivePolicies) -> Iterator[str]:
-    """Work that the policies should have done by now and have not.
+def overdue(connection: Connection, live: LivePolicies, jobs: Jobs) -> Iterator[str]:
+    """Chunks that the policies should have dropped or compressed by now and have not.
 
     Days and times are written as the session's zone has them, which must be UTC.
     """
     for relation, policy in live.relations.items():
-        work = {"relation": relation, "grace": GRACE}
         if policy.drop_after is not None and relation in RAW_TABLES:
-            failed = value(connection, SELECT_LAST_RUN, {"relation": relation, "job": "policy_retention"}) == "Failed"
-            grace = timedelta(0) if failed else GRACE  # a failed run gets none
-            oldest = value(connection, SELECT_UNDROPPED, {**work, "after": policy.drop_after, "grace": grace})
+            job = jobs.get((relation, "retention"))
+            grace = timedelta(0) if job and job.last_run_status == "Failed" else GRACE  # a failed run gets none
+            values = {"relation": relation, "after": policy.drop_after, "grace": grace, "compressed": True}
+            oldest = value(connection, SELECT_OVERDUE_CHUNK, values)
             if oldest is not None:
                 yield (
                     f"{relation}: chunks from {oldest:%Y-%m-%d} are still there though retention keeps"
-                    f" {interval_text(policy.drop_after)}" + _last_run(connection, relation, "policy_retention")
+                    f" {interval_text(policy.drop_after)}" + _last_run(connection, job)
                 )
         if policy.columnstore_after is not None:
-            oldest = value(connection, SELECT_UNCOMPRESSED, {**work, "after": policy.columnstore_after})
+            values = {"relation": relation, "after": policy.columnstore_after, "grace": GRACE, "compressed": False}
+            oldest = value(connection, SELECT_OVERDUE_CHUNK, values)
             if oldest is not None:
                 yield (
                     f"{relation}: the chunk of {oldest:%Y-%m-%d} is not in the columnstore"
-                    + _last_run(connection, relation, "policy_compression")
+                    + _last_run(connection, jobs.get((relation, "compression")))
                 )
-        if aggregate := AGGREGATES.get(relation):
-            yield from _stale(connection, live, aggregate)
 
 
-def allowed_lag(aggregate: Aggregate, policy: RelationPolicies) -> timedelta | None:
-    """How old an event above the watermark may become, None without a refresh policy: the end of the window, a bucket
-    (an hour at least), and three turns of the job. `store_lag()` gives dashboards and alerts the same.
-    """
-    if policy.schedule_interval is None:
-        return None
-    bucket = max(aggregate.bucket, timedelta(hours=1))
-    return (policy.end_offset or timedelta(0)) + bucket + 3 * policy.schedule_interval
+def stale(connection: Connection, aggregate: str, watermark: datetime | None, jobs: Jobs) -> str:
+    """The problem of an aggregate that its policy has not refreshed."""
+    run = _last_run(connection, jobs.get((aggregate, "refresh_continuous_aggregate")))
+    return f"{aggregate}: materialized up to {watermark:%Y-%m-%d %H:%M} UTC only, with newer events there{run}"
 
 
-def _stale(connection: psycopg.Connection[Any], live: LivePolicies, aggregate: Aggregate) -> Iterator[str]:
-    relation = aggregate.name
-    allowed = allowed_lag(aggregate, live.relations[relation])
-    if allowed is None:
-        return
-    watermark = value(connection, WATERMARK, {"relation": relation})
-    values = {"watermark": watermark, "patience": allowed}
-    if value(connection, SELECT_STALE.format(events=aggregate.family.table), values):
-        yield (
-            f"{relation}: materialized up to {watermark:%Y-%m-%d %H:%M} UTC only, with newer events there"
-            + _last_run(connection, relation, "policy_refresh_continuous_aggregate")
-        )
-
-
-def _last_run(connection: psycopg.Connection[Any], relation: str, job: str) -> str:
-    found = row(connection, SELECT_LAST_RUN, {"relation": relation, "job": job})
-    if found is None:
+def _last_run(connection: Connection, job: JobRun | None) -> str:
+    if job is None:
         return "; it has no such job"
-    outcome, started, message = found
-    if outcome is None:
+    if job.last_run_status is None:
         return "; its job never ran: are there background workers left (timescaledb.max_background_workers)?"
-    return f"; its job last ran at {started:%Y-%m-%d %H:%M} UTC ({outcome}{': ' + message if message else ''})"
+    message = value(connection, SELECT_ERROR, [job.job_id]) if job.last_run_status == "Failed" else None
+    why = f": {message}" if message else ""
+    return f"; its job last ran at {job.last_start:%Y-%m-%d %H:%M} UTC ({job.last_run_status}{why})"

@@ -5,25 +5,23 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
-from typing import Any
 
-import psycopg
 from psycopg import sql
 
 from timeseries.access import roles
-from timeseries.database.connections import Pool, connected
+from timeseries.database.connections import Connection, Pool, connected
 from timeseries.database.rows import row, value
 from timeseries.database.server import Server, ServerKind, inspect_server
-from timeseries.maintenance.policies import LivePolicies, read_policies
+from timeseries.maintenance.policies import read_policies
 from timeseries.maintenance.policy_rules import RelationPolicies
 from timeseries.maintenance.retention_record import Record, read_record
-from timeseries.model.relations import AGGREGATES, FAMILIES, RAW_TABLES, Aggregate, Family
+from timeseries.model.relations import FAMILIES, RAW_TABLES, Family
 from timeseries.monitoring import checks
 
 
 @dataclass(frozen=True, slots=True)
 class TableStatus:
-    """Rows (about: the samples of their days, or by the planner's statistics), bytes on disk with indexes, oldest and
+    """Estimated rows (the samples of their days, or the planner's statistics), bytes on disk with indexes, oldest and
     newest timestamp; of the chunks in the columnstore the bytes before and after.
     """
 
@@ -38,13 +36,16 @@ class TableStatus:
 
 @dataclass(frozen=True, slots=True)
 class AggregateStatus:
-    """How an aggregate is kept, its bytes on disk, its watermark and that one's age in seconds (a view has none)."""
+    """How an aggregate is kept, its bytes on disk, its watermark, and the seconds from there to the newest event (both
+    None for a view). It is stale where an event above the watermark is older than its policy allows.
+    """
 
     name: str
     kept_as: str
     bytes: int
     watermark: datetime | None
     lag_seconds: float | None
+    stale: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,24 +110,30 @@ def read_status(pool: Pool, keep: timedelta | None = None) -> Status:
         server = inspect_server(connection)
         live = read_policies(connection) if server.kind is ServerKind.COMMUNITY else None
         record = read_record(connection)
-        aggregates = _aggregates(connection, server.kind)
+        aggregates = tuple(AggregateStatus(*row) for row in connection.execute(SELECT_AGGREGATES))
         counts = tuple(_count(connection, family) for family in FAMILIES)
-        silent = tuple(SilentCamera(*row) for row in connection.execute(SELECT_SILENT).fetchall())
+        silent = tuple(SilentCamera(*row) for row in connection.execute(SELECT_SILENT))
+        jobs = checks.read_jobs(connection)
         return Status(
             server,
             value(connection, "SELECT version_num FROM public.alembic_version"),
             value(connection, "SELECT count(*) FROM public.cameras"),
             silent,
-            tuple(_table(connection, server, family) for family in FAMILIES),
+            tuple(TableStatus(*row) for row in connection.execute(SELECT_TABLES)),
             aggregates,
             counts,
             tuple(live.relations.values()) if live else (),
-            _policy_retention(connection, live) if live else _store_retention(record),
+            _policy_retention(jobs) if live else _store_retention(record),
             (
                 *checks.server_problems(connection, server),
                 *(live.problems() if live else ()),
-                *(checks.overdue(connection, live) if live else checks.retention_problems(connection, record, keep)),
-                *roles.audit(connection),
+                *(
+                    checks.overdue(connection, live, jobs)
+                    if live
+                    else checks.retention_problems(connection, record, keep)
+                ),
+                *(checks.stale(connection, a.name, a.watermark, jobs) for a in aggregates if a.stale),
+                *roles.find_deviations(connection),
                 *(
                     f"{count.table}: {count.rows:,} rows on {count.day}, but the quarters have {count.samples:,}"
                     for count in counts
@@ -162,10 +169,12 @@ def _since(camera: SilentCamera) -> str:
 NAMED_AT_MOST = 5  # of the silent cameras, in a line for people
 
 
-def _policy_retention(connection: psycopg.Connection[Any], live: LivePolicies) -> RetentionStatus:
+def _policy_retention(jobs: checks.Jobs) -> RetentionStatus:
     """Both tables must have been pruned, so the earlier of the two runs counts."""
-    runs = all(live.relations[name].drop_after is not None for name in RAW_TABLES)
-    return RetentionStatus("policy" if runs else "nobody", value(connection, SELECT_POLICY_RUNS))
+    found = [jobs.get((table, "retention")) for table in RAW_TABLES]
+    runs = [job.last_success for job in found if job and job.scheduled and job.last_success]
+    by = "policy" if all(found) else "nobody"
+    return RetentionStatus(by, min(runs) if len(runs) == len(found) else None)
 
 
 def _store_retention(record: Record) -> RetentionStatus:
@@ -174,13 +183,13 @@ def _store_retention(record: Record) -> RetentionStatus:
     return RetentionStatus(by, record.finished_at, record.done_by, record.removed, record.error, record.keep)
 
 
-SELECT_POLICY_RUNS = """
-    SELECT CASE WHEN count(at) = 2 THEN min(at) END
-    FROM (SELECT CASE WHEN isfinite(s.last_successful_finish) THEN s.last_successful_finish END AS at
-          FROM timescaledb_information.jobs AS j
-          JOIN timescaledb_information.job_stats AS s ON s.job_id = j.job_id
-          WHERE j.proc_name = 'policy_retention' AND j.hypertable_schema = 'public'
-            AND j.hypertable_name IN ('occupancy_events', 'health_logs') AND j.scheduled) AS runs
+SELECT_TABLES = """
+    SELECT name, rows_about, bytes, bytes_before_columnstore, bytes_in_columnstore, oldest, newest
+    FROM public.store_tables()
+"""
+SELECT_AGGREGATES = """
+    SELECT name, kept_as, coalesce(bytes, 0), watermark, CASE WHEN watermark IS NOT NULL THEN lag_seconds END, stale
+    FROM public.store_lag()
 """
 SELECT_SILENT = """
     WITH running AS MATERIALIZED (
@@ -199,30 +208,6 @@ SELECT_SILENT = """
     WHERE c.desired_state = 'running' AND coalesce(h.last_seen, c.created_at) < now() - c.hold
     ORDER BY h.last_seen NULLS FIRST, c.name
 """
-CONTINUOUS = """
-    SELECT m.name, m.watermark, date_part('epoch', now() - m.watermark), public.hypertable_size(m.relation)
-    FROM timeseries.materializations AS m
-    WHERE m.family IS NOT NULL
-"""
-SELECT_TABLE = """
-    SELECT {rows}, {size}, span.oldest, span.newest
-    FROM (SELECT min("timestamp") AS oldest, max("timestamp") AS newest FROM {events}) AS span
-"""
-# On Community rows are counted by the samples of days, because the planner has no statistics of compressed chunks and
-# approximate_row_count counts their rows twice.
-ESTIMATE_ROWS = {
-    ServerKind.COMMUNITY: """(
-        SELECT coalesce(sum(d.samples), 0)::bigint FROM {days} AS d
-        WHERE d.bucket >= date_trunc('day', span.oldest, 'UTC'))""",
-    ServerKind.APACHE: "public.approximate_row_count({name})",
-    ServerKind.POSTGRESQL: "(SELECT greatest(reltuples, 0)::bigint FROM pg_class WHERE oid = {name}::regclass)",
-}
-SELECT_SIZE = "SELECT coalesce(pg_total_relation_size(to_regclass(%s)), 0)"
-SELECT_COLUMNSTORE = """
-    SELECT coalesce(sum(before_compression_total_bytes), 0)::bigint,
-           coalesce(sum(after_compression_total_bytes), 0)::bigint
-    FROM public.hypertable_columnstore_stats(%s::regclass)
-"""
 # One statement and so one snapshot, in which an event that is stored meanwhile is in both counts or in neither.
 COUNT_YESTERDAY = """
     SELECT (day AT TIME ZONE 'UTC')::date,
@@ -233,35 +218,6 @@ COUNT_YESTERDAY = """
 """
 
 
-def _table(connection: psycopg.Connection[Any], server: Server, family: Family) -> TableStatus:
-    name = family.table
-    names = {
-        "events": sql.Identifier("public", name),
-        "days": sql.Identifier("public", family.days),
-        "name": sql.Literal(f"public.{name}"),
-    }
-    size = "public.hypertable_size({name})" if server.timescaledb else "pg_total_relation_size({name})"
-    parts = {"rows": sql.SQL(ESTIMATE_ROWS[server.kind]).format(**names), "size": sql.SQL(size).format(**names)}
-    before = after = 0
-    if server.kind is ServerKind.COMMUNITY:
-        before, after = row(connection, SELECT_COLUMNSTORE, [f"public.{name}"])
-    estimated, bytes_, oldest, newest = row(connection, sql.SQL(SELECT_TABLE).format(**names, **parts))
-    return TableStatus(name, estimated, bytes_, before, after, oldest, newest)
-
-
-def _count(connection: psycopg.Connection[Any], family: Family) -> DayCount:
+def _count(connection: Connection, family: Family) -> DayCount:
     names = {"events": sql.Identifier(family.table), "quarters": sql.Identifier(family.quarters)}
     return DayCount(family.table, *row(connection, sql.SQL(COUNT_YESTERDAY).format(**names)))
-
-
-def _aggregates(connection: psycopg.Connection[Any], kind: ServerKind) -> tuple[AggregateStatus, ...]:
-    found = {}
-    if kind is ServerKind.COMMUNITY:
-        found = {row[0]: AggregateStatus(row[0], "continuous aggregate", row[3], row[1], row[2])
-                 for row in connection.execute(CONTINUOUS).fetchall()}  # fmt: skip
-
-    def view(aggregate: Aggregate) -> AggregateStatus:
-        kept = f"timeseries.{aggregate.family.name}_kept" if aggregate.name == aggregate.family.quarters else None
-        return AggregateStatus(aggregate.name, "view", value(connection, SELECT_SIZE, [kept]), None, None)
-
-    return tuple(found.get(name) or view(aggregate) for name, aggregate in AGGREGATES.items())

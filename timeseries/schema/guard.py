@@ -1,4 +1,4 @@
-"""What surrounds a migration: one at a time, nothing thrown away unasked, and errors in our words."""
+"""Guards of a migration: its lock, the refusal to remove rows unasked, and errors that say what to do."""
 
 from __future__ import annotations
 
@@ -7,13 +7,12 @@ import threading
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import psycopg
 from psycopg import sql
 from sqlalchemy.exc import DBAPIError
 
-from timeseries.database.connections import conninfo, parse_url
+from timeseries.database.connections import Connection, conninfo, libpq_options
 from timeseries.database.failures import (
     BUSY,
     CANCELLED,
@@ -24,6 +23,7 @@ from timeseries.database.failures import (
     meaning,
     said,
 )
+from timeseries.database.rows import value
 from timeseries.errors import (
     ConfigurationError,
     InvalidInputError,
@@ -34,34 +34,35 @@ from timeseries.errors import (
 
 log = logging.getLogger("timeseries.migrations")
 IN_THIS_PROCESS = threading.Lock()  # Alembic's context and operations are global
-PAUSE = 0.2
-# The transaction that holds the lock lasts as long as the migration: whatever limits the role has are not for it.
-UNLIMITED = """
+RETRY_SECONDS = 0.2
+# The transaction lasts as long as the migration, so the role's time limits are lifted for it.
+LIFT_LIMITS = """
     SELECT set_config(name, '0', true) FROM pg_settings
     WHERE name IN ('statement_timeout', 'idle_in_transaction_session_timeout', 'transaction_timeout')
 """
-LOCK = "SELECT pg_try_advisory_xact_lock(hashtextextended('timeseries migrate', 0))"
+TRY_LOCK = "SELECT pg_try_advisory_xact_lock(hashtextextended('timeseries migrate', 0))"
 
 
 @contextmanager
-def alone(url: str) -> Iterator[None]:
-    """No other migration of this database goes on meanwhile, in this process or another; the second one waits.
+def migration_lock(url: str) -> Iterator[None]:
+    """Hold the advisory lock of this database's migrations; a second one, in this process or another, waits.
 
-    The lock belongs to a transaction on a connection of its own: migrations have transactions of their own, and behind
-    PgBouncer a session's lock could be left to somebody else. Who waits asks again and again, and so holds no snapshot.
+    The lock is scoped to a transaction, on a connection of its own, because migrations commit, and because a session
+    lock would leak to another client behind PgBouncer in transaction mode. A waiting migration polls and does not
+    block, because a blocked statement holds a snapshot.
     """
     with IN_THIS_PROCESS, psycopg.connect(conninfo(url)) as connection:
-        connection.execute(UNLIMITED)
+        connection.execute(LIFT_LIMITS)
         waited = False
-        while connection.execute(LOCK).fetchone() != (True,):
+        while not value(connection, TRY_LOCK):
             if not waited:
                 log.info("another migration of this database is at work; waiting for its end")
             waited = True
-            time.sleep(PAUSE)
+            time.sleep(RETRY_SECONDS)
         yield
 
 
-def require_nothing_lost(connection: psycopg.Connection[Any], removed: Iterable[str], revision: str) -> None:
+def require_nothing_lost(connection: Connection, removed: Iterable[str], revision: str) -> None:
     """Raises InvalidInputError where the way down to a revision would remove rows of these relations."""
     counts = {relation: _count(connection, relation) for relation in dict.fromkeys(removed)}
     lost = [f"{number:,} rows of {relation}" for relation, number in counts.items() if number]
@@ -72,33 +73,31 @@ def require_nothing_lost(connection: psycopg.Connection[Any], removed: Iterable[
         )
 
 
-def _count(connection: psycopg.Connection[Any], relation: str) -> int:
-    row = connection.execute("SELECT to_regclass(%s) IS NOT NULL", [f"public.{relation}"]).fetchone()
-    if row != (True,):
+def _count(connection: Connection, relation: str) -> int:
+    if value(connection, "SELECT to_regclass(%s)", [f"public.{relation}"]) is None:
         return 0
-    query = sql.SQL("SELECT count(*) FROM {}").format(sql.Identifier("public", relation))
-    row = connection.execute(query).fetchone()
-    return int(row[0]) if row else 0
+    counted = value(connection, sql.SQL("SELECT count(*) FROM {}").format(sql.Identifier("public", relation)))
+    return int(counted)
 
 
 @contextmanager
-def explained_errors(url: str) -> Iterator[None]:
-    """Raise our errors for what the server says to a migration, whichever library brings it."""
+def translated_migration_errors(url: str) -> Iterator[None]:
+    """Translate the errors of a migration, whether psycopg raises them or SQLAlchemy wraps them."""
     try:
         yield
     except DBAPIError as error:
         if not isinstance(error.orig, psycopg.Error):
             raise
-        raise explained(error.orig, url) from error
+        raise explain_error(error.orig, url) from error
     except psycopg.Error as error:
-        raise explained(error, url) from error
+        raise explain_error(error, url) from error
 
 
-def explained(error: psycopg.Error, url: str) -> TimeseriesError:
-    """The decision that an operator has to take."""
+def explain_error(error: psycopg.Error, url: str) -> TimeseriesError:
+    """Our error, with what an operator has to do before the migration can go on."""
     text, meant = said(error), meaning(error)
     if meant is NOT_ALLOWED:
-        role = parse_url(url).username or "ROLE"
+        role = libpq_options(url).get("user", "ROLE")
         return NotAllowedError(
             f"the database role may not migrate: {text}; as the owner of the database or a superuser run:"
             f" timeseries grant --owner {role}; or migrate as the role that owns the tables"

@@ -16,7 +16,7 @@ from timeseries.database.server import inspect_server
 from timeseries.errors import ConfigurationError, InvalidInputError
 from timeseries.maintenance import pg_cron
 from timeseries.maintenance.jobs import bound_lock_waits
-from timeseries.schema.guard import alone, explained_errors, require_nothing_lost
+from timeseries.schema.guard import migration_lock, require_nothing_lost, translated_migration_errors
 from timeseries.schema.revisions import current, migrations_folder
 
 
@@ -47,11 +47,11 @@ def migrate(url: str, revision: str = "head", *, discard_data: bool = False) -> 
         raise InvalidInputError(
             f"there is no revision {revision!r}; there are head, {', '.join(known)} and base (no schema)"
         )
-    with explained_errors(url):
+    with translated_migration_errors(url):
         with psycopg.connect(conninfo(url)) as probe:
             inspect_server(probe)
-        with alone(url):
-            undone = _undone(current(url), revision, known)
+        with migration_lock(url):
+            undone = _revisions_to_undo(current(url), revision, known)
             if undone and not discard_data:
                 with psycopg.connect(conninfo(url)) as connection:
                     require_nothing_lost(connection, removed_by(script, undone), revision)
@@ -63,7 +63,7 @@ def migrate(url: str, revision: str = "head", *, discard_data: bool = False) -> 
     return current(url)
 
 
-def _undone(found: str | None, wanted: str, known: list[str]) -> list[str]:
+def _revisions_to_undo(found: str | None, wanted: str, known: list[str]) -> list[str]:
     """The steps of the way down, newest first; none where it goes up. Raises ConfigurationError for a schema that a
     newer version of this package made.
     """
@@ -79,7 +79,7 @@ def _undone(found: str | None, wanted: str, known: list[str]) -> list[str]:
 
 
 def removed_by(script: ScriptDirectory, undone: list[str]) -> list[str]:
-    """The relations that the ways down remove; a revision that names none counts as one that removes everything."""
+    """The relations that the downgrades remove; a revision without `removes` counts as one that removes all."""
     named = {step.revision: getattr(step.module, "removes", None) for step in script.walk_revisions()}
     everything = [relation for relations in named.values() for relation in relations or ()]
     removed = [everything if (relations := named[step]) is None else relations for step in undone]
@@ -96,7 +96,7 @@ def _run(url: str, config: Config, revision: str, *, downwards: bool) -> None:
 
 
 def _promote(connection: Connection) -> None:
-    """What the migrations would have made on the server as it is now, where it was a lesser one when they ran."""
+    """Run the steps of promotion: they make what the migrations would have made on a server of the present kind."""
     connection.commit()  # so that each step can have a transaction of its own
     context = MigrationContext.configure(connection)
     promotion = load_python_file(str(migrations_folder() / "promotion"), "promote.py")

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import psycopg
 
-from timeseries.database.connections import conninfo, translated_errors
+from timeseries.database.connections import Connection, conninfo, translated_errors
+from timeseries.database.rows import value
 from timeseries.database.server import ServerKind, inspect_server
 from timeseries.errors import NotMigratedError
 
@@ -34,17 +34,17 @@ def current(url: str) -> str | None:
         return revision_of(connection)
 
 
-def revision_of(connection: psycopg.Connection[Any]) -> str | None:
+def revision_of(connection: Connection) -> str | None:
     """The same of the database behind a connection."""
     try:
         with connection.transaction():
-            row = connection.execute("SELECT version_num FROM public.alembic_version").fetchone()
+            found: str | None = value(connection, "SELECT version_num FROM public.alembic_version")
     except psycopg.errors.UndefinedTable:
         return None
-    return row[0] if row else None
+    return found
 
 
-def require_current(connection: psycopg.Connection[Any]) -> None:
+def require_current(connection: Connection) -> None:
     """Raises NotMigratedError where the database has another version of the schema than this package, or was made on a
     lesser kind of server than it has now; ConfigurationError where the server's licence forbids what it holds.
     """
@@ -55,12 +55,8 @@ def require_current(connection: psycopg.Connection[Any]) -> None:
             f"the database {'has no schema' if found is None else f'is at revision {found}'}, this package needs"
             f" revision {wanted}; run: timeseries migrate"
         )
-    if not _is_built_for(connection, server.kind):
+    built_for = ServerKind(value(connection, "SELECT timeseries.built_for()"))
+    if LESSER_FIRST.index(built_for) < LESSER_FIRST.index(server.kind):
         raise NotMigratedError(
             f"the database was made on a lesser server than {server}; to move it up, run: timeseries migrate"
         )
-
-
-def _is_built_for(connection: psycopg.Connection[Any], kind: ServerKind) -> bool:
-    row = connection.execute("SELECT timeseries.built_for()").fetchone()
-    return row is not None and LESSER_FIRST.index(ServerKind(row[0])) >= LESSER_FIRST.index(kind)

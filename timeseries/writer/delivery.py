@@ -1,4 +1,4 @@
-"""One batch on its way into the store, however long that takes, and what became of all batches before it."""
+"""Delivery of batches to the store: retries with backoff, isolation of refused events, and counters."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Record = Callable[[Sequence[Event]], RecordResult]
 
 
 class Delivery:
-    """Stores batches of events by `record`: tries again, isolates events that are at fault themselves, and counts."""
+    """Stores batches of events by `record`, retries them, isolates the events that are refused for good, and counts."""
 
     def __init__(self, record: Record, on_rejected: Callable[[Rejection], None] | None) -> None:
         self.stored = self.duplicates = self.rejected = self.retries = 0
@@ -28,7 +28,7 @@ class Delivery:
         return self._stop.is_set()
 
     def stop(self) -> None:
-        """Retry nothing any more; a call under way ends by itself."""
+        """End the retries; a call under way ends by itself."""
         self._stop.set()
 
     def deliver(self, events: list[Event]) -> bool:
@@ -62,7 +62,7 @@ class Delivery:
         self.last_error = f"{type(error).__name__}: {error}".splitlines()[0]
 
     def _isolate(self, events: list[Event], error: Exception) -> bool:
-        """Halve a batch that is refused for good until the event that is refused stands alone."""
+        """Halve a batch that was refused for good, until only the refused event is left."""
         if len(events) == 1:
             self.reject(Rejection(0, f"it was refused: {error}", events[0]))
             return True

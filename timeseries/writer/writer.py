@@ -1,4 +1,4 @@
-"""A writer that lives beside a camera for months: it batches, retries, isolates and never drops an event silently."""
+"""The background writer of an edge device: it batches, retries, isolates, and never drops an event silently."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from types import TracebackType
 from typing import Literal, Self
 
 from timeseries.errors import ConfigurationError, NotStoredError, SpoolError, WriterFullError
@@ -50,9 +49,9 @@ class Writer:
     """Stores events in the background, in batches. Safe to share between threads.
 
     `record` accepts an event: into memory, or with a spool onto disk. A thread stores what was accepted when
-    `batch_size` events wait or the oldest has waited for `flush_interval` seconds. What fails is tried again, with
-    growing pauses, for as long as it takes; an event that is at fault itself goes to `on_rejected`, and the others of
-    its batch are stored. When `max_pending` events wait, `record` blocks or raises WriterFullError.
+    `batch_size` events wait or the oldest has waited for `flush_interval` seconds. A failed batch is retried with
+    exponential backoff, without end; an event that is refused for good goes to `on_rejected`, and the rest of its batch
+    is stored. When `max_pending` events wait, `record` blocks or raises WriterFullError.
     """
 
     def __init__(
@@ -109,8 +108,8 @@ class Writer:
             )
 
     def record(self, event: Event) -> None:
-        """Accept an event; with a spool it is on disk on return. An event that is wrong in itself goes to
-        `on_rejected`, with a spool at once.
+        """Accept an event; with a spool it is on disk on return. An invalid event goes to `on_rejected`, with a spool
+        before this returns.
 
         Raises WriterFullError where too much is pending and `on_full` is "raise", SpoolError where the disk refuses.
         """
@@ -229,9 +228,7 @@ class Writer:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def _run(self) -> None:

@@ -1,4 +1,5 @@
-DROP FUNCTION public.store_tables, public.store_lag, public.store_jobs;
+DROP FUNCTION
+    public.store_tables, public.store_lag, public.store_jobs, timeseries.read_span, timeseries.has_events;
 DROP ROUTINE timeseries.retain_all, timeseries.retain;
 DROP TRIGGER guard_history ON public.cameras;
 DROP FUNCTION timeseries.guard_history;

@@ -1,51 +1,93 @@
 -- Monitoring for dashboards and alerts: sizes, what is not materialized yet, and background jobs. The functions run
 -- with the owner's rights, because a role that only reads averages may call them; they return no raw row.
 
+-- A hypertable is scanned in its first and its last chunk only. A table has no index on the time alone that is in order,
+-- so each camera is one step along its index.
+CREATE FUNCTION timeseries.read_span(events text, OUT oldest timestamptz, OUT newest timestamptz)
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF to_regclass('timescaledb_information.hypertables') IS NOT NULL THEN
+        EXECUTE format('SELECT min("timestamp"), max("timestamp") FROM public.%I', events) INTO oldest, newest;
+        RETURN;
+    END IF;
+    EXECUTE format(
+        'SELECT min(f.at), max(l.at)
+         FROM public.cameras AS c
+         CROSS JOIN LATERAL (SELECT e."timestamp" AS at FROM public.%1$I AS e WHERE e.camera_id = c.id
+                             ORDER BY e."timestamp" LIMIT 1) AS f
+         CROSS JOIN LATERAL (SELECT e."timestamp" AS at FROM public.%1$I AS e WHERE e.camera_id = c.id
+                             ORDER BY e."timestamp" DESC LIMIT 1) AS l', events)
+    INTO oldest, newest;
+END
+$$;
+
+-- On Community the rows are counted by the samples of days, because the planner has no statistics of compressed chunks
+-- and approximate_row_count counts their rows twice.
 CREATE FUNCTION public.store_tables()
 RETURNS TABLE (
-    name text, kept_as text, rows_about bigint, bytes bigint, oldest timestamptz, newest timestamptz, keep interval
+    name text, kept_as text, rows_about bigint, bytes bigint, oldest timestamptz, newest timestamptz, keep interval,
+    bytes_before_columnstore bigint, bytes_in_columnstore bigint
 ) LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    events text;
+    events regclass;
+    days text;
     timescale boolean := to_regclass('timescaledb_information.hypertables') IS NOT NULL;
+    community boolean := timeseries.built_for() = 'community';
 BEGIN
-    FOREACH events IN ARRAY ARRAY['occupancy_events', 'health_logs'] LOOP
-        name := events;
+    FOR name, days IN VALUES ('occupancy_events', 'occupancy_weekday'), ('health_logs', 'health_weekday') LOOP
+        events := format('public.%I', name);
         kept_as := CASE WHEN timescale THEN 'hypertable' ELSE 'table' END;
-        SELECT r.keep INTO keep FROM timeseries.retention AS r;
+        SELECT r.keep, 0, 0 INTO keep, bytes_before_columnstore, bytes_in_columnstore FROM timeseries.retention AS r;
+        SELECT s.oldest, s.newest INTO oldest, newest FROM timeseries.read_span(name) AS s;
         IF timescale THEN
-            rows_about := public.approximate_row_count(('public.' || events)::regclass);
-            bytes := public.hypertable_size(('public.' || events)::regclass);
-            SELECT coalesce(max((j.config ->> 'drop_after')::interval), keep) INTO keep
-            FROM timescaledb_information.jobs AS j
-            WHERE j.proc_name = 'policy_retention' AND j.hypertable_schema = 'public' AND j.hypertable_name = events;
+            bytes := public.hypertable_size(events);
         ELSE
             SELECT greatest(c.reltuples, 0)::bigint, pg_total_relation_size(c.oid) INTO rows_about, bytes
             FROM pg_class AS c
-            WHERE c.oid = ('public.' || events)::regclass;
+            WHERE c.oid = events;
         END IF;
-        -- Each camera is one step along its index, because there is no index on the time alone.
-        EXECUTE format(
-            'SELECT min(f.at), max(l.at)
-             FROM public.cameras AS c
-             CROSS JOIN LATERAL (SELECT e."timestamp" AS at FROM public.%1$I AS e WHERE e.camera_id = c.id
-                                 ORDER BY e."timestamp" LIMIT 1) AS f
-             CROSS JOIN LATERAL (SELECT e."timestamp" AS at FROM public.%1$I AS e WHERE e.camera_id = c.id
-                                 ORDER BY e."timestamp" DESC LIMIT 1) AS l', events)
-        INTO oldest, newest;
+        IF community THEN
+            SELECT coalesce(max((j.config ->> 'drop_after')::interval), keep) INTO keep
+            FROM timescaledb_information.jobs AS j
+            WHERE j.proc_name = 'policy_retention' AND j.hypertable_schema = 'public' AND j.hypertable_name = name;
+            SELECT coalesce(sum(before_compression_total_bytes), 0), coalesce(sum(after_compression_total_bytes), 0)
+            INTO bytes_before_columnstore, bytes_in_columnstore
+            FROM public.hypertable_columnstore_stats(events);
+            EXECUTE format(
+                'SELECT coalesce(sum(samples), 0) FROM public.%I WHERE bucket >= date_trunc(''day'', $1, ''UTC'')', days)
+            INTO rows_about USING oldest;
+        ELSIF timescale THEN
+            rows_about := public.approximate_row_count(events);
+        END IF;
         RETURN NEXT;
     END LOOP;
 END
 $$;
 COMMENT ON FUNCTION public.store_tables IS
-    'A row per table of raw rows: estimated rows, bytes on disk, oldest and newest timestamp, and how long rows are kept.';
+    'A row per table of raw rows: estimated rows, bytes on disk, oldest and newest timestamp, how long rows are kept, and '
+    'of the chunks in the columnstore the bytes before and after.';
+
+-- The bounds are values in the plan, so that the planner excludes chunks.
+CREATE FUNCTION timeseries.has_events(events text, since timestamptz, until timestamptz) RETURNS boolean
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    found boolean;
+BEGIN
+    EXECUTE format(
+        'SELECT EXISTS (SELECT FROM public.%I WHERE "timestamp" >= %L AND "timestamp" < %L)', events, since, until)
+    INTO found;
+    RETURN found;
+END
+$$;
 
 -- The lag is the time from the watermark to the newest event and not to now, because a watermark stands still, and
 -- nothing is missing, while no camera reports. What is not materialized, the real-time part of the aggregate computes.
+-- An aggregate is stale if an event above its watermark is older than the end of the policy's window, a bucket (an hour
+-- at least) and three runs of the job.
 CREATE FUNCTION public.store_lag()
 RETURNS TABLE (
     name text, kept_as text, bytes bigint, watermark timestamptz, lag_seconds double precision,
-    allowed_seconds double precision
+    allowed_seconds double precision, stale boolean
 ) LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     IF timeseries.built_for() <> 'community' THEN
@@ -57,39 +99,50 @@ BEGIN
                     THEN pg_total_relation_size(to_regclass('timeseries.' || family || '_kept')) END,
                 NULL::timestamptz,
                 0::double precision,
-                NULL::double precision
+                NULL::double precision,
+                false
             FROM unnest(ARRAY['occupancy', 'health']) AS family
             CROSS JOIN unnest(ARRAY['quarter_hourly', 'hourly', 'weekday']) AS level;
         RETURN;
     END IF;
     RETURN QUERY
+        WITH raw AS MATERIALIZED (
+            SELECT r.family, r.events, s.newest
+            FROM (VALUES ('occupancy', 'occupancy_events'), ('health', 'health_logs')) AS r (family, events)
+            CROSS JOIN LATERAL timeseries.read_span(r.events) AS s
+        )
         SELECT
             m.name,
             'continuous aggregate',
             public.hypertable_size(m.relation),
             m.watermark,
-            greatest(0, date_part('epoch', t.newest - m.watermark)),
-            date_part('epoch', (j.config ->> 'end_offset')::interval + 3 * j.schedule_interval)
-                + CASE m.level WHEN 'weekday' THEN 86400 ELSE 3600 END
+            greatest(0, date_part('epoch', raw.newest - m.watermark)),
+            date_part('epoch', a.allowed),
+            coalesce(timeseries.has_events(raw.events, m.watermark, now() - a.allowed), false)
         FROM timeseries.materializations AS m
-        JOIN public.store_tables() AS t
-            ON t.name = CASE m.family WHEN 'occupancy' THEN 'occupancy_events' ELSE 'health_logs' END
-        LEFT JOIN timescaledb_information.jobs AS j
-            ON j.proc_name = 'policy_refresh_continuous_aggregate'
-            AND (j.hypertable_schema, j.hypertable_name)
+        JOIN raw ON raw.family = m.family
+        CROSS JOIN LATERAL (
+            SELECT min(coalesce((j.config ->> 'end_offset')::interval, interval '0') + 3 * j.schedule_interval)
+                + greatest(m.bucket, interval '1 hour')
+            FROM timescaledb_information.jobs AS j
+            WHERE j.proc_name = 'policy_refresh_continuous_aggregate'
+              AND (j.hypertable_schema, j.hypertable_name)
                 IN ((m.view_schema, m.name), (m.hypertable_schema, m.hypertable_name))
-        WHERE m.family IS NOT NULL;
+        ) AS a (allowed)
+        WHERE m.family IS NOT NULL
+        ORDER BY m.family DESC, m.bucket;
 END
 $$;
 COMMENT ON FUNCTION public.store_lag IS
     'A row per aggregate: where it is kept, bytes on disk, its watermark, how many seconds of what was observed are not '
-    'materialized yet, and how many may be by its policy.';
+    'materialized yet, how old an event may become by the policy before it is, and whether one is older.';
 
 -- Background jobs. One that never ran has no next start, and one whose server died while it ran starts at once.
 CREATE FUNCTION public.store_jobs()
 RETURNS TABLE (
     job_id integer, job text, relation text, schedule_interval interval, last_run_status text,
-    last_success timestamptz, next_start timestamptz, failures bigint, overdue_seconds double precision
+    last_success timestamptz, next_start timestamptz, failures bigint, overdue_seconds double precision,
+    scheduled boolean, last_start timestamptz
 ) LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     IF to_regclass('timescaledb_information.job_stats') IS NULL THEN
@@ -106,7 +159,9 @@ BEGIN
             CASE WHEN isfinite(s.next_start) THEN s.next_start END,
             coalesce(s.total_failures, 0),
             CASE WHEN NOT j.scheduled OR s.job_status = 'Running' OR d.due_at > now() THEN 0
-                WHEN isfinite(d.due_at) THEN date_part('epoch', now() - d.due_at) END
+                WHEN isfinite(d.due_at) THEN date_part('epoch', now() - d.due_at) END,
+            j.scheduled,
+            s.last_run_started_at
         FROM timescaledb_information.jobs AS j
         LEFT JOIN timescaledb_information.job_stats AS s ON s.job_id = j.job_id
         CROSS JOIN LATERAL (SELECT coalesce(s.next_start, j.initial_start)) AS d (due_at)
