@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import gzip
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from timeseries import ImportResult, InvalidInputError, Store
+from timeseries.files.readers import TableFile
 
 START = datetime(2026, 5, 4, tzinfo=UTC)
 HEADER = "camera,timestamp,occupied_count"
@@ -75,3 +77,12 @@ def test_parquet_of_pandas_with_a_missing_count_and_a_broken_clock(store: Store,
     assert "occupied_count None is not a whole number" in found["2"][0]
     assert found["3"][1] == "100000000000000000"
     assert "before 1970" in found["4"][0]
+
+
+def test_a_file_that_ends_inside_a_character_loses_no_byte(tmp_path: Path) -> None:
+    path = tmp_path / "events.csv"
+    path.write_bytes(b"camera,timestamp\na,b\na,\xe2\x82")
+    with closing(TableFile(path)) as file:
+        (block,) = file.blocks()
+    assert block.numbers == [1]
+    assert block.broken == [(2, "the row is not UTF-8; save the file as UTF-8", ["a", "\\xe2\\x82"])]

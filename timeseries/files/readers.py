@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import codecs
+import gzip
+import io
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 import numpy as np
 import pyarrow as pa
@@ -52,29 +54,19 @@ class Block:
 
 
 class TableFile:
-    """A CSV, gzipped CSV or Parquet file that knows how far it has been read, for a progress bar."""
+    """A CSV, gzipped CSV or Parquet file, and how many of its bytes have been read, for a progress bar."""
 
     def __init__(self, path: Path) -> None:
         try:
-            self._file: BinaryIO = path.open("rb")
+            self.file = path.open("rb")
         except OSError as error:
             raise InvalidInputError(f"cannot read {path}: {error.strerror}; check the path") from error
         self.path = path
         self.size = path.stat().st_size
         self.position = 0
-        self.closed = False
-
-    def read(self, size: int = -1) -> bytes:
-        data = self._file.read(size)
-        self.position += len(data)
-        return data
-
-    def readable(self) -> bool:
-        return True
 
     def close(self) -> None:
-        self.closed = True
-        self._file.close()
+        self.file.close()
 
     def blocks(self) -> Iterator[Block]:
         """The rows, in blocks. Raises InvalidInputError where it is no such file."""
@@ -96,33 +88,27 @@ def escape_byte(error: UnicodeError) -> tuple[str, int]:
 codecs.register_error("timeseries.escape", escape_byte)
 
 
-class EscapingReader:
-    """A stream of text in UTF-8; bytes that are not UTF-8 are escaped, because Arrow fails on them in places."""
+class EscapedBytes(io.RawIOBase):
+    """Text in UTF-8. Bytes that are not UTF-8 are escaped, because Arrow fails where they are in a broken row."""
 
-    def __init__(self, source: Any) -> None:
+    def __init__(self, source: BinaryIO) -> None:
         self._source = source
         self._decoder = codecs.getincrementaldecoder("utf-8")("timeseries.escape")
-        self._ready = b""
         self.escaped = False
-        self.closed = False
-
-    def read(self, size: int = -1) -> bytes:
-        more = True
-        while more and (size < 0 or len(self._ready) < size):  # Arrow takes a short read for a short block
-            data = self._source.read(size)
-            more = bool(data)
-            text = self._decoder.decode(data, final=not more)
-            self.escaped = self.escaped or ESCAPE in text
-            self._ready += text.encode()
-        end = len(self._ready) if size < 0 else size
-        part, self._ready = self._ready[:end], self._ready[end:]
-        return part
 
     def readable(self) -> bool:
         return True
 
-    def close(self) -> None:
-        self.closed = True
+    def readinto(self, buffer: Any) -> int:
+        text, more = "", True
+        while more and not text:  # nothing at all would mean the end, also after half a character
+            data = self._source.read(len(buffer) // 5 - 3)  # five bytes are an escaped one; three may be waiting
+            more = bool(data)
+            text = self._decoder.decode(data, final=not more)
+        self.escaped = self.escaped or ESCAPE in text
+        encoded = text.encode()
+        buffer[: len(encoded)] = encoded
+        return len(encoded)
 
 
 def is_parquet(path: Path) -> bool:
@@ -137,11 +123,13 @@ def _csv(source: TableFile) -> Iterator[Block]:
         broken.append((row.number - 1, reason, [ESCAPED.sub(r"\\x\1", row.text or "")]))
         return "skip"
 
-    stream = pa.PythonFile(source, mode="r")
-    plain = EscapingReader(pa.CompressedInputStream(stream, "gzip") if source.path.suffix == ".gz" else stream)
-    header = _header(source.path)
+    packed = source.path.suffix == ".gz"
+    file = cast(BinaryIO, gzip.GzipFile(fileobj=source.file) if packed else source.file)
+    header = _header(source.path, file.readline(65_536))
+    file.seek(0)
+    plain = EscapedBytes(file)
     reader = pyarrow.csv.open_csv(
-        pa.PythonFile(plain, mode="r"),
+        pa.PythonFile(io.BufferedReader(plain), mode="r"),
         read_options=pyarrow.csv.ReadOptions(block_size=BLOCK_BYTES, use_threads=False),
         parse_options=pyarrow.csv.ParseOptions(newlines_in_values=True, invalid_row_handler=skip),
         convert_options=pyarrow.csv.ConvertOptions(
@@ -160,6 +148,7 @@ def _csv(source: TableFile) -> Iterator[Block]:
                 count -= 1
         block = Block(table, numbers, [row for row in broken if row[0] <= number])
         broken[:] = [row for row in broken if row[0] > number]
+        source.position = source.file.tell()
         yield _without_escaped(block) if plain.escaped else block
     if broken:
         yield Block(pa.RecordBatch.from_arrays([], names=[]), [], broken)
@@ -181,18 +170,14 @@ def _without_escaped(block: Block) -> Block:
     )
 
 
-def _header(path: Path) -> list[str]:
-    with path.open("rb") as file:
-        stream = pa.PythonFile(file, mode="r")
-        plain = pa.CompressedInputStream(stream, "gzip") if path.suffix == ".gz" else stream
-        line = plain.read(65_536).split(b"\n", 1)[0]
+def _header(path: Path, line: bytes) -> list[str]:
     try:
         text = line.decode("utf-8-sig")
     except UnicodeDecodeError:
         raise InvalidInputError(
             f"{path}: its header is not UTF-8; save the file as UTF-8, for example: iconv -f ISO-8859-1 -t UTF-8"
         ) from None
-    return [name.strip().strip('"') for name in text.rstrip("\r").split(",")]
+    return [name.strip().strip('"') for name in text.rstrip("\r\n").split(",")]
 
 
 def _parquet(source: TableFile) -> Iterator[Block]:
