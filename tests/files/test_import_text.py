@@ -86,3 +86,21 @@ def test_a_file_that_ends_inside_a_character_loses_no_byte(tmp_path: Path) -> No
         (block,) = file.blocks()
     assert block.numbers == [1]
     assert block.broken == [(2, "the row is not UTF-8; save the file as UTF-8", ["a", "\\xe2\\x82"])]
+
+
+def test_a_quoted_value_may_be_longer_than_a_block_and_a_stray_quote_opens_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("timeseries.files.readers.BLOCK_BYTES", 100)
+    messages = [f"{i}\n" * 40 if i % 7 == 0 else f"{i}" for i in range(50)]
+    path = tmp_path / "logs.csv"
+    with path.open("w", newline="") as file:
+        csv.writer(file).writerows([["camera", "message"], *(["a", message] for message in messages)])
+    with closing(TableFile(path)) as file_of_quotes:
+        rows = [row for block in file_of_quotes.blocks() for row in block.table.to_pylist()]
+    assert [row["message"] for row in rows] == messages
+    path.write_text("camera,message\n" + "".join(f'lot 5",{i}\n' if i == 3 else f"a,{i}\n" for i in range(300)))
+    with closing(TableFile(path)) as file_of_stray:
+        blocks = list(file_of_stray.blocks())
+    assert [number for block in blocks for number in block.numbers] == list(range(1, 301))
+    assert len(blocks) > 5
