@@ -118,7 +118,7 @@ def _lines(file: BinaryIO, size: int) -> bytes:
 
 
 def _block(data: bytes, names: list[str], before: int) -> Block:
-    """The rows of a CSV file, of which so many rows came `before`."""
+    """The rows of CSV text with its header; `before` counts the rows of the file above them."""
     broken: list[tuple[int, str, list[Any]]] = []
 
     def skip(row: Any) -> str:
