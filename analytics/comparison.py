@@ -29,7 +29,7 @@ def compare(
         after: the other pair.
 
     Returns:
-        A row per camera and weekday of which either range knows anything, with the columns camera, camera_id, weekday,
+        A row per camera and weekday with known time in either range, with the columns camera, camera_id, weekday,
         occupied_avg_before, coverage_before, occupied_avg_after, coverage_after, difference (cars, after less before)
         and change (the difference as a share of before). `attrs` hold before and after, which are the attrs of the
         two answers, timezone and unit.

@@ -22,7 +22,7 @@ ARGUMENTS = {
     "start": RANGE,
     "end": "where it ends (exclusive), given in the same ways. By default now.",
     "timezone": "an IANA name, in place of each camera's own; dates and times are those of this zone.",
-    "fill": "also rows of which nothing is known (`coverage` 0, the average NaN), up to ten years ahead.",
+    "fill": "also rows without any known time (`coverage` 0, the average NaN), up to ten years ahead.",
     "as_arrow": "a `pyarrow.Table` in place of a DataFrame; the index is a column of it, `attrs` its metadata.",
     "dtype_backend": '"pyarrow" for columns of Arrow\'s types.',
     "url": "the database, if it is not that of the environment.",

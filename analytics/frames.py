@@ -145,8 +145,7 @@ def numbers(values: pa.ChunkedArray) -> Any:
 def order_of(keys: Sequence[Any]) -> Any:
     """The places of the rows in the order of the keys, the first one before the others; None where they have it.
 
-    A radix sort of keys packed into one number is no gain: of half a million rows of an hourly aggregate, as the server
-    sends them, it saved 6 of 300 ms.
+    NumPy sorts, because a radix sort of keys packed into one number saved only 6 of 300 ms for half a million rows.
     """
     order = np.lexsort(keys[::-1])
     return None if np.all(order[1:] > order[:-1]) else order

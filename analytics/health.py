@@ -51,7 +51,7 @@ def uptime() -> Parameters:
 
     Returns:
         A row per camera. The shares are of the time that is known, together 1, and NaN where nothing is known. Coverage
-        is of the whole range; of the future in it a year counts at most.
+        is of the whole range, in which at most a year of the future counts.
     """
     return {}
 

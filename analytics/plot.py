@@ -18,9 +18,8 @@ COLOURS = {"healthy": "#4c9f70", "degraded": "#e3b23c", "disconnected": "#c8553d
 
 
 def heat_map(week: pd.DataFrame, ax: Axes | None = None, *, capacity: int | None = None) -> Axes:
-    """Weekday by hour of day of one camera, from the frame of `weekday_profile`, or from that of `hourly_averages` with
-    a start and an end, of which hours are weighed by the time that is known of them. `capacity` is the top of the
-    scale.
+    """Weekday by hour of day of one camera. The frame is that of `weekday_profile`, or that of `hourly_averages` with a
+    start and an end, whose hours are weighted by their known time. `capacity` is the top of the scale.
 
     Raises InvalidInputError for a frame of several cameras or of another kind, ImportError where the extra `plot` is
     not installed.
@@ -96,8 +95,8 @@ def wall_hours(times: pd.DatetimeIndex) -> tuple[pd.DatetimeIndex, pd.TimedeltaI
 
 def line(averages: pd.DataFrame, ax: Axes | None = None, *, capacity: int | None = None) -> Axes:
     """The averages of one camera over time, from the frame of `hourly_averages`, `quarter_hourly_averages` or
-    `daily_averages`: a line with a band from least to most, broken where nothing is known. The grey strip below is the
-    coverage: as high as can be where all is known. `capacity` draws a level.
+    `daily_averages`: a line with a band from least to most, broken where no count is known. The grey strip below is the
+    coverage, at its full height where all time is known. `capacity` draws a level.
 
     Raises InvalidInputError for a frame of several cameras, ImportError where the extra `plot` is not installed.
     """
@@ -134,8 +133,8 @@ def steps(ax: Axes, averages: pd.DataFrame) -> None:
 
 
 def uptime_strip(states: pd.DataFrame, ax: Axes | None = None) -> Axes:
-    """A strip of time per camera, coloured by status, from the frame of `states` (or `outages`, for these alone). White
-    is what nothing is known of. Raises ImportError where the extra `plot` is not installed.
+    """A strip of time per camera, coloured by status, from the frame of `states` (or `outages`, for these alone). Times
+    without a known status are white. Raises ImportError where the extra `plot` is not installed.
     """
     cameras = list(states["camera"].cat.categories)
     zone = states.attrs.get("timezone") or "UTC"

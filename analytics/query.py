@@ -33,7 +33,7 @@ class Ranged(TypedDict, total=False):
 
 
 class Filled(Ranged, total=False):
-    """The same, and whether there is a row of which nothing is known."""
+    """The same, and `fill`: whether buckets without any known time have a row."""
 
     fill: bool
 

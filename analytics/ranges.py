@@ -12,7 +12,7 @@ Range = tuple[datetime | None, datetime | None]
 
 QUARTER = timedelta(minutes=15)
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-LAST = datetime(9999, 12, 31, 23, 45, tzinfo=UTC)
+LAST_QUARTER = datetime(9999, 12, 31, 23, 45, tzinfo=UTC)
 # How far after now a range may reach, because nothing is known of the future. LOOKAHEAD covers hours and days that have
 # begun, in every zone, and clocks that differ; TOTAL_AHEAD is for totals, whose coverage future time lowers.
 LOOKAHEAD = timedelta(days=8)
@@ -69,7 +69,7 @@ def quarter(value: datetime | None, up: int) -> datetime | None:
     """Down to a quarter of an hour, or up to the next."""
     if value is None:
         return None
-    quarters, rest = divmod(min(value, LAST) - EPOCH, QUARTER)
+    quarters, rest = divmod(min(value, LAST_QUARTER) - EPOCH, QUARTER)
     return EPOCH + (quarters + (up if rest else 0)) * QUARTER
 
 

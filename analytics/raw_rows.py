@@ -19,12 +19,13 @@ from analytics.query import QuerySpec, Ranged, run
 from analytics.ranges import EPOCH, Moment
 from analytics.request import Cameras, Request, ZoneSelection, by_zone
 from timeseries import InvalidInputError
+from timeseries.model.relations import AGGREGATES, FAMILIES
 
-Kind = Literal["occupancy", "health"]
+FamilyName = Literal["occupancy", "health"]
 LONGEST = timedelta(days=64)
 SHORTEST = timedelta(days=1)
 
-BOUNDS = """
+SELECT_BOUNDS = """
     SELECT min(f.at) AS first_at, max(l.at) AS last_at
     FROM unnest($camera_ids::uuid[]) AS camera_id
     CROSS JOIN LATERAL (
@@ -39,8 +40,8 @@ BOUNDS = """
     ) AS l
 """
 # A page begins where the one before it ended: after a camera at one moment, or at a moment.
-PAGE = """
-    SELECT e.camera_id, e."timestamp", {columns}
+SELECT_PAGE = """
+    SELECT e.camera_id, e."timestamp", e.{value}, e.{extra}::text AS {extra}
     FROM public.{events} AS e
     WHERE e.camera_id IN (SELECT unnest($camera_ids::uuid[]))
       AND e."timestamp" >= $start_at::timestamptz AND e."timestamp" < $end_at::timestamptz
@@ -48,66 +49,52 @@ PAGE = """
     ORDER BY e."timestamp", e.camera_id
     LIMIT $size::integer
 """
-RAW: dict[Kind, tuple[str, QuerySpec]] = {
-    "occupancy": (
-        BOUNDS.format(events="occupancy_events"),
-        QuerySpec(
-            PAGE.format(events="occupancy_events", columns="e.occupied_count, e.raw_data::text AS raw_data"),
-            ("camera", "camera_id", "timestamp", "occupied_count", "raw_data"),
-            ("timestamp", "camera"),
-        ),
-    ),
-    "health": (
-        BOUNDS.format(events="health_logs"),
-        QuerySpec(
-            PAGE.format(events="health_logs", columns="e.status, e.message"),
-            ("camera", "camera_id", "timestamp", "status", "message"),
-            ("timestamp", "camera"),
-            "status",
-        ),
-    ),
+BOUNDS = {family.name: SELECT_BOUNDS.format(events=family.table) for family in FAMILIES}
+EVENT_UNITS = {"occupancy": "cars", "health": "status"}
+PAGES = {
+    family.name: QuerySpec(
+        SELECT_PAGE.format(events=family.table, value=family.value, extra=family.extra),
+        ("camera", *family.columns),
+        ("timestamp", "camera"),
+        EVENT_UNITS[family.name],
+    )
+    for family in FAMILIES
 }
 
-UNITS = {"occupancy": "cars", "health": "share of the known time"}
-MEASURES = {
+AGGREGATE_UNITS = {"occupancy": "cars", "health": "share of the known time"}
+ANSWER_COLUMNS = {
     "occupancy": ("samples", "occupied_min", "occupied_max", "occupied_avg"),
     "health": ("samples", "healthy_samples", "degraded_samples", "disconnected_samples", "healthy_share"),
 }
-SUMMARY = {
+SUMMARY_COLUMNS = {
     "occupancy": ("first_at", "first_count", "last_at", "last_count", "car_seconds", "known_seconds"),
     "health": (
         "first_at", "first_status", "last_at", "last_status", "healthy_seconds", "degraded_seconds",
         "disconnected_seconds",
     ),
 }  # fmt: skip
-LEVELS: dict[str, tuple[str, ...]] = {"quarter_hourly": (), "hourly": (), "weekday": ("local_date", "weekday")}
-# A bound that is looked up by a subquery is evaluated once, not for each row. One that is not asked for would cost an
-# index scan in place of a sequential one.
+# Each bound is a subquery, because a subquery is evaluated once and a setting once per row. An unbounded side has no
+# condition, because the planner would take an index scan in place of a sequential one.
 SINCE = "a.bucket >= (SELECT $start_at::timestamptz)"
 UNTIL = "a.bucket < (SELECT $end_at::timestamptz)"
 OF_CAMERAS = "a.camera_id IN (SELECT unnest($camera_ids::uuid[]))"
 
 
-def rows_of(family: str, level: str, request: Request, *, summary: bool) -> QuerySpec:
-    columns = ("bucket", *LEVELS[level], *MEASURES[family], *(SUMMARY[family] if summary else ()))
-    conditions = [
-        condition
-        for condition, wanted in (
-            (SINCE, request.start is not None),
-            (UNTIL, request.end is not None),
-            (OF_CAMERAS, request.cameras is not None or request.timezone is None),  # else there is one selection: all
-        )
-        if wanted
-    ]
-    names = ", ".join(f"a.{name}" for name in ("camera_id", *columns))
-    where = " AND ".join(conditions) or "true"
-    query = f"SELECT {names} FROM public.{family}_{level} AS a WHERE {where}"  # noqa: S608 - names of our own
+def rows_of(name: str, request: Request, *, summary: bool) -> QuerySpec:
+    family = AGGREGATES[name].family.name
+    labels = ("local_date", "weekday") if name == AGGREGATES[name].family.days else ()
+    columns = ("bucket", *labels, *ANSWER_COLUMNS[family], *(SUMMARY_COLUMNS[family] if summary else ()))
+    wanted = {
+        SINCE: request.start is not None,
+        UNTIL: request.end is not None,
+        OF_CAMERAS: request.cameras is not None or request.timezone is None,  # else there is one selection: all
+    }
+    names = ", ".join(f"a.{column}" for column in ("camera_id", *columns))
+    where = " AND ".join(condition for condition, given in wanted.items() if given) or "true"
+    query = f"SELECT {names} FROM public.{name} AS a WHERE {where}"  # noqa: S608 - names of our own
     return QuerySpec(
-        query, ("camera", "camera_id", *columns), ("camera", "bucket", *LEVELS[level][:1]), UNITS[family], exact=True
+        query, ("camera", "camera_id", *columns), ("camera", "bucket", *labels[:1]), AGGREGATE_UNITS[family], exact=True
     )
-
-
-AGGREGATES = {f"{family}_{level}": (family, level) for family in MEASURES for level in LEVELS}
 
 
 @overload
@@ -146,25 +133,25 @@ def aggregate_rows(
     if name not in AGGREGATES:
         raise InvalidInputError(f"aggregate {name!r} is unknown; give one of {', '.join(AGGREGATES)}")
     request = Request(cameras, start, end, timezone, url)
-    spec = rows_of(*AGGREGATES[name], request, summary=summary)
+    spec = rows_of(name, request, summary=summary)
     return run(spec, request, as_arrow=as_arrow, dtype_backend=dtype_backend)
 
 
 @overload
 def events(
-    cameras: Cameras = None, *, kind: Kind = "occupancy", batch_size: int = 100_000, as_arrow: Literal[True],
+    cameras: Cameras = None, *, family: FamilyName = "occupancy", batch_size: int = 100_000, as_arrow: Literal[True],
     **asked: Unpack[Ranged],
 ) -> Iterator[pa.Table]: ...  # fmt: skip
 @overload
 def events(
-    cameras: Cameras = None, *, kind: Kind = "occupancy", batch_size: int = 100_000, as_arrow: Literal[False] = False,
-    **asked: Unpack[Ranged],
+    cameras: Cameras = None, *, family: FamilyName = "occupancy", batch_size: int = 100_000,
+    as_arrow: Literal[False] = False, **asked: Unpack[Ranged],
 ) -> Iterator[pd.DataFrame]: ...  # fmt: skip
 @documented(exact=True)
 def events(
     cameras: Cameras = None,
     *,
-    kind: Kind = "occupancy",
+    family: FamilyName = "occupancy",
     batch_size: int = 100_000,
     start: Moment = None,
     end: Moment = None,
@@ -176,7 +163,7 @@ def events(
     """Raw rows, a frame of at most `batch_size` at a time: memory is bounded, and no transaction stays open between.
 
     Args:
-        kind: "occupancy" or "health".
+        family: "occupancy" or "health".
         batch_size: the most rows of one frame, at least 1.
 
     Returns:
@@ -185,44 +172,36 @@ def events(
         as text), of health, status and message. All frames have the same types and categories, and where there is no
         row there is one frame without rows: `pd.concat` puts them together.
     """
-    if kind not in RAW:
-        raise InvalidInputError(f"kind {kind!r} is unknown; give 'occupancy' or 'health'")
+    if family not in PAGES:
+        raise InvalidInputError(f"family {family!r} is unknown; give 'occupancy' or 'health'")
     if batch_size < 1:
         raise InvalidInputError(f"batch size {batch_size!r}: it must be at least 1")
-    bounds, page = RAW[kind]
+    spec = PAGES[family]
     asked = by_zone(Request(cameras, start, end, timezone, url), exact=True)
-    attrs = attributes(asked, page.unit)
-    parts = (part for selection in asked for part in pages(selection, bounds, page.query, batch_size, url))
+    attrs = attributes(asked, spec.unit)
+    parts = (part for selection in asked for part in pages(selection, family, batch_size, url))
     first = next(parts, None)
     if first is None:
-        first = rows_between(EPOCH, EPOCH, asked[0], page.query, 0, url)
+        first = page(replace(asked[0], start=EPOCH, end=EPOCH), family, 0, url)
     for rows in itertools.chain([first], parts):
-        found = table([rows], asked, page.columns, page.keys, attrs)
+        found = table([rows], asked, spec.columns, spec.keys, attrs)
         yield found if as_arrow else frame(found, attrs, dtype_backend)
 
 
-def rows_between(
-    start: datetime,
-    end: datetime,
-    selection: ZoneSelection,
-    query: str,
-    size: int,
-    url: str | None,
-    after: object = None,
-) -> pa.Table:
-    asked = replace(selection, start=start, end=end).parameters() | {"after": after, "size": size}
-    return fetch(query, asked, url)
+def page(selection: ZoneSelection, family: str, size: int, url: str | None, after: object = None) -> pa.Table:
+    """The first rows of a range; at its start only those of cameras `after` one."""
+    return fetch(PAGES[family].query, selection.parameters() | {"after": after, "size": size}, url)
 
 
-def pages(selection: ZoneSelection, bounds: str, query: str, size: int, url: str | None) -> Iterator[pa.Table]:
+def pages(selection: ZoneSelection, family: str, size: int, url: str | None) -> Iterator[pa.Table]:
     """Windows of time, since raw rows are stored by day: longer where there are few rows, cut where there are many."""
-    (ends,) = fetch(bounds, selection.parameters(), url).to_pylist()
+    (ends,) = fetch(BOUNDS[family], selection.parameters(), url).to_pylist()
     if ends["first_at"] is None or ends["last_at"] < ends["first_at"]:
         return
     at, last, window, after = ends["first_at"].astimezone(UTC), ends["last_at"], SHORTEST, None
     while at <= last:
         until = min(at + window, selection.end or datetime.max.replace(tzinfo=UTC), last + timedelta(microseconds=1))
-        rows = rows_between(at, until, selection, query, size, url, after)
+        rows = page(replace(selection, start=at, end=until), family, size, url, after)
         if rows.num_rows:
             yield rows
         if rows.num_rows == size:

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import difflib
 import shlex
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from uuid import UUID
-from zoneinfo import ZoneInfo, available_timezones
 
 from analytics.arrow_client import fetch
 from analytics.ranges import Moment, clamp_to_observable, instant, parsed, quarter
 from timeseries import Camera, InvalidInputError
 from timeseries.cameras import unknown_camera
+from timeseries.model.parsing import parse_zone
 
 CameraLike = Camera | UUID | str
 Cameras = CameraLike | Iterable[CameraLike] | None
@@ -77,7 +76,7 @@ def by_zone(request: Request, *, exact: bool = False) -> list[ZoneSelection]:
     """
     asked = request.timezone
     if asked is not None:
-        check_zone(asked)
+        parse_zone(asked)
     zones: dict[str, list[CameraInfo]] = {}
     for camera in find_cameras(request.cameras, request.url):
         zones.setdefault(asked or camera.timezone, []).append(camera)
@@ -97,30 +96,16 @@ def by_zone(request: Request, *, exact: bool = False) -> list[ZoneSelection]:
     return found
 
 
-def is_zone(name: str) -> bool:
-    try:
-        ZoneInfo(name)
-    except (KeyError, TypeError, ValueError, OSError):  # it is looked up as a file
-        return False
-    return True
-
-
-def check_zone(name: str) -> None:
-    if not is_zone(name):
-        near = difflib.get_close_matches(str(name), available_timezones(), n=3)
-        hint = f"did you mean {' or '.join(near)}?" if near else "give an IANA name, like Europe/Berlin"
-        raise InvalidInputError(f"time zone {name!r} is unknown; {hint}")
-
-
 def check_stored_zones(zones: dict[str, list[CameraInfo]]) -> None:
-    """PostgreSQL takes more zones than there are names of, and another program may have stored one of them."""
-    for zone, cameras in zones.items():
-        if not is_zone(zone):
+    """Refuse a zone that has no IANA name: PostgreSQL takes such zones, so another program may have stored one."""
+    for zone, (camera, *_) in zones.items():
+        try:
+            parse_zone(zone)
+        except InvalidInputError as error:
             raise InvalidInputError(
-                f"camera {cameras[0].name!r} has the time zone {zone!r}, which has no IANA name; mend it with:"
-                f" timeseries camera update {shlex.quote(cameras[0].name)} --timezone Europe/Berlin, or ask with a"
-                " timezone"
-            )
+                f"camera {camera.name!r} has the time zone {zone!r}, which has no IANA name; mend it with:"
+                f" timeseries camera update {shlex.quote(camera.name)} --timezone Europe/Berlin, or ask with a timezone"
+            ) from error
 
 
 def several(cameras: Cameras) -> list[CameraLike] | None:

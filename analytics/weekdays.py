@@ -72,8 +72,8 @@ def weekday_averages(*, weekdays: Weekdays = None, fill: bool = False) -> Parame
         weekdays: names or ISO numbers, one or several; None for all.
 
     Returns:
-        A row per camera and weekday. A day that is only partly in the range counts with that part; of the future in it
-        a year counts at most, as time of which nothing is known.
+        A row per camera and weekday. A day that is only partly in the range counts with that part. At most a year of
+        the future in the range counts, as unknown time.
     """
     return {"fill": fill, "weekdays": "{" + ",".join(map(str, weekday_numbers(weekdays))) + "}"}
 

@@ -230,7 +230,7 @@ def test_other_bad_questions_name_what_would_be_right(lots: Store) -> None:
     with pytest.raises(InvalidInputError, match="occupancy_hourly"):
         analytics.aggregate_rows("cameras", url=lots.url)
     with pytest.raises(InvalidInputError, match="'occupancy' or 'health'"):
-        next(analytics.events(kind="cars", url=lots.url))  # type: ignore[call-overload]
+        next(analytics.events(family="cars", url=lots.url))  # type: ignore[call-overload]
     with pytest.raises(InvalidInputError, match="batch size"):
         next(analytics.events(batch_size=0, url=lots.url))
 

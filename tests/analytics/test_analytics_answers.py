@@ -202,7 +202,7 @@ def test_events_come_back_as_they_were_recorded_in_order_and_in_small_frames(yea
     everything = pd.concat(list(analytics.events(timezone="UTC", batch_size=333, url=year.store.url)))
     assert len(everything) == sum(len(lot.counts) for lot in year.lots)
     assert everything.index.is_monotonic_increasing
-    logs = pd.concat(list(analytics.events(lot.camera, kind="health", url=year.store.url)))
+    logs = pd.concat(list(analytics.events(lot.camera, family="health", url=year.store.url)))
     assert logs["status"].tolist() == [status for _, status, _ in lot.logs]
 
 

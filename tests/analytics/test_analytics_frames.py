@@ -66,10 +66,10 @@ def test_frames_of_latest_and_of_a_comparison_are_kept_as_parquet_too(lots: Stor
     assert frame.attrs["unit"] == "cars"
 
 
-@pytest.mark.parametrize("kind", ["occupancy", "health"])
+@pytest.mark.parametrize("family", ["occupancy", "health"])
 @pytest.mark.parametrize("zone", [None, "Asia/Tokyo"])
-def test_frames_of_events_have_the_same_types_and_can_be_put_together(lots: Store, kind: Any, zone: Any) -> None:
-    frames = list(analytics.events(kind=kind, timezone=zone, batch_size=50, url=lots.url))
+def test_frames_of_events_have_the_same_types_and_can_be_put_together(lots: Store, family: Any, zone: Any) -> None:
+    frames = list(analytics.events(family=family, timezone=zone, batch_size=50, url=lots.url))
     assert len(frames) > 6
     for frame in frames:
         assert list(frame["camera"].cat.categories) == ["North Lot", "South Lot", "West Lot"]
@@ -80,13 +80,13 @@ def test_frames_of_events_have_the_same_types_and_can_be_put_together(lots: Stor
     assert together["camera"].value_counts().to_dict() == {"North Lot": 168, "South Lot": 168, "West Lot": 0}
 
 
-@pytest.mark.parametrize("kind", ["occupancy", "health"])
-def test_no_event_is_one_frame_without_rows(lots: Store, kind: Any) -> None:
-    (some, *_) = analytics.events(kind=kind, url=lots.url)
+@pytest.mark.parametrize("family", ["occupancy", "health"])
+def test_no_event_is_one_frame_without_rows(lots: Store, family: Any) -> None:
+    (some, *_) = analytics.events(family=family, url=lots.url)
     for asked in ({"cameras": "West Lot"}, {"start": "2001-01-01", "end": "2001-02-01"}):
-        (none,) = analytics.events(kind=kind, url=lots.url, **asked)  # type: ignore[call-overload]
+        (none,) = analytics.events(family=family, url=lots.url, **asked)  # type: ignore[call-overload]
         assert (len(none), list(none.columns), type(none.index)) == (0, list(some.columns), type(some.index))
         assert [str(dtype) for dtype in none.dtypes] == [str(dtype) for dtype in some.dtypes]
-    (table,) = analytics.events("West Lot", kind=kind, as_arrow=True, url=lots.url)
+    (table,) = analytics.events("West Lot", family=family, as_arrow=True, url=lots.url)
     assert (type(table), table.num_rows) == (pa.Table, 0)
-    assert len(list(analytics.events([], kind=kind, url=lots.url))) == 1
+    assert len(list(analytics.events([], family=family, url=lots.url))) == 1

@@ -56,7 +56,7 @@ if TYPE_CHECKING:
     assert_type(analytics.latest(as_arrow=True), pa.Table)
     assert_type(analytics.aggregate_rows("occupancy_hourly", summary=True), pd.DataFrame)
     assert_type(analytics.aggregate_rows("occupancy_hourly", as_arrow=True), pa.Table)
-    assert_type(analytics.events(kind="health"), Iterator[pd.DataFrame])
+    assert_type(analytics.events(family="health"), Iterator[pd.DataFrame])
     assert_type(analytics.events(as_arrow=True), Iterator[pa.Table])
     assert_type(analytics.compare(before=(None, None), after=(None, None)), pd.DataFrame)
 

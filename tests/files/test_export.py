@@ -241,7 +241,7 @@ def test_memory_does_not_grow_with_the_export(store: Store, tmp_path: Path, suff
             f"store.export('occupancy_events', {str(tmp_path / 'x') + suffix!r}, end=start + timedelta(days={days}))\n"
         )
         peaks.append(peak_memory(script))
-    assert peaks[1] < peaks[0] + 150_000
+    assert peaks[1] < peaks[0] + 150_000, peaks
 
 
 @pytest.mark.parametrize(
@@ -285,13 +285,14 @@ def test_the_command_line_exports(filled: Store, tmp_path: Path) -> None:
     assert "time zone" in naive.output
 
 
-def test_a_row_that_is_too_large_for_parquet_says_what_to_do(
+def test_a_row_larger_than_a_row_group_is_written_as_parquet(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("timeseries.files.export.LARGEST_ROW", 1000)
+    monkeypatch.setattr("timeseries.files.export.ROW_GROUP_BYTES", 1000)
     camera = store.cameras.add("large").id
-    store.record([OccupancyEvent(camera, datetime(2026, 9, 1, tzinfo=UTC), 1, {"boxes": "x" * 5000})])
-    with pytest.raises(InvalidInputError, match=r"more than 1,000 bytes .* export to \.csv"):
-        store.export("occupancy_events", tmp_path / "events.parquet")
-    assert list(tmp_path.iterdir()) == []
-    store.export("occupancy_events", tmp_path / "events.csv")
+    texts = ["x" * 5000, "y", "z" * 700, "z" * 700, "small"]
+    store.record([OccupancyEvent(camera, START + timedelta(days=6 * i), i, text) for i, text in enumerate(texts)])
+    path = tmp_path / "events.parquet"
+    assert store.export("occupancy_events", path).rows == len(texts)
+    assert [json.loads(row["raw_data"]) for row in records(path)] == texts
+    assert pq.ParquetFile(path).num_row_groups == 3

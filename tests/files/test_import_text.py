@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import gzip
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from timeseries import ImportResult, InvalidInputError, Store
+from timeseries.files.readers import TableFile
 
 START = datetime(2026, 5, 4, tzinfo=UTC)
 HEADER = "camera,timestamp,occupied_count"
@@ -75,3 +77,30 @@ def test_parquet_of_pandas_with_a_missing_count_and_a_broken_clock(store: Store,
     assert "occupied_count None is not a whole number" in found["2"][0]
     assert found["3"][1] == "100000000000000000"
     assert "before 1970" in found["4"][0]
+
+
+def test_a_file_that_ends_inside_a_character_loses_no_byte(tmp_path: Path) -> None:
+    path = tmp_path / "events.csv"
+    path.write_bytes(b"camera,timestamp\na,b\na,\xe2\x82")
+    with closing(TableFile(path)) as file:
+        (block,) = file.blocks()
+    assert block.numbers == [1]
+    assert block.broken == [(2, "the row is not UTF-8; save the file as UTF-8", ["a", "\\xe2\\x82"])]
+
+
+def test_a_quoted_value_may_be_longer_than_a_block_and_a_stray_quote_opens_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("timeseries.files.readers.BLOCK_BYTES", 100)
+    messages = [f"{i}\n" * 40 if i % 7 == 0 else f"{i}" for i in range(50)]
+    path = tmp_path / "logs.csv"
+    with path.open("w", newline="") as file:
+        csv.writer(file).writerows([["camera", "message"], *(["a", message] for message in messages)])
+    with closing(TableFile(path)) as file_of_quotes:
+        rows = [row for block in file_of_quotes.blocks() for row in block.table.to_pylist()]
+    assert [row["message"] for row in rows] == messages
+    path.write_text("camera,message\n" + "".join(f'lot 5",{i}\n' if i == 3 else f"a,{i}\n" for i in range(300)))
+    with closing(TableFile(path)) as file_of_stray:
+        blocks = list(file_of_stray.blocks())
+    assert [number for block in blocks for number in block.numbers] == list(range(1, 301))
+    assert len(blocks) > 5

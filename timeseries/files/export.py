@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import gzip
-from collections.abc import Iterator, Sequence
+import io
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol, cast
+from typing import Any, Protocol
 from uuid import UUID
 
 import psycopg
@@ -23,7 +23,7 @@ from timeseries.cameras import Camera, Cameras
 from timeseries.database.connections import Connection, Pool, connected, transaction
 from timeseries.database.rows import row
 from timeseries.errors import InvalidInputError
-from timeseries.files.readers import BLOCK_BYTES, is_parquet
+from timeseries.files.readers import is_parquet
 from timeseries.model.events import microseconds
 from timeseries.model.relations import AGGREGATES, RAW_TABLES, RELATIONS
 from timeseries.progress import Progress, track
@@ -31,8 +31,7 @@ from timeseries.progress import Progress, track
 CAMERAS = "cameras"
 EXPORTABLE = (*RELATIONS, CAMERAS)
 SLICE = timedelta(days=7)
-ROW_GROUP = 250_000
-LARGEST_ROW = 16 << 20
+ROW_GROUP_BYTES = 32 << 20  # of text, some 350,000 rows of counts
 HIDDEN = {"id", "camera_id"}  # `id` numbers rows of this database only; `camera_id` is the second column already
 
 SELECT_CAMERAS = sql.SQL("""(
@@ -103,8 +102,8 @@ def export(
             for span in track(list(_slices(connection, relation, chosen, start, end)), progress):
                 with transaction(connection), connection.cursor() as cursor:
                     connection.execute("SET LOCAL statement_timeout = '1h'")  # a view is computed before its first row
-                    with cursor.copy(*_query(relation, columns, chosen, *span)) as source:
-                        writer.write(_Reader(source))
+                    with cursor.copy(_query(relation, columns, chosen, *span)) as copied:
+                        writer.writelines(copied)
                     rows += cursor.rowcount
     return ExportResult(path, rows)
 
@@ -135,10 +134,10 @@ def _slices(
     if relation not in RAW_TABLES:
         yield (None, None) if relation == CAMERAS else (start, end)
         return
-    condition, values = _condition(relation, chosen, start, end)
+    condition = _condition(relation, chosen, start, end)
     query = SELECT_SPAN.format(time=_time(relation), relation=_source(relation), condition=condition)
     with transaction(connection):
-        first, last = row(connection, query, values)
+        first, last = row(connection, query)
     while first is not None and first <= last:
         yield first, min(first + SLICE, end or first + SLICE)
         first += SLICE
@@ -146,58 +145,32 @@ def _slices(
 
 def _condition(
     relation: str, chosen: list[UUID] | None, start: datetime | None, end: datetime | None
-) -> tuple[sql.Composed, dict[str, Any]]:
-    """A condition for each given bound and no other, so that the planner sees constants and excludes chunks."""
-    given = {"cameras": chosen, "start": start, "end": end}
-    parts = {"cameras": "a.camera_id = ANY (%(cameras)s)", "start": "{time} >= %(start)s", "end": "{time} < %(end)s"}
-    said = [sql.SQL(text).format(time=_time(relation)) for key, text in parts.items() if given[key] is not None]
-    return sql.SQL(" AND ").join(said or [sql.SQL("true").format()]), given
+) -> sql.Composable:
+    """A condition for each given bound and no other, with constants, so that the planner excludes chunks."""
+    bounds = {"a.camera_id = ANY ({bound})": chosen, "{time} >= {bound}": start, "{time} < {bound}": end}
+    said = [
+        sql.SQL(text).format(time=_time(relation), bound=sql.Literal(bound))
+        for text, bound in bounds.items()
+        if bound is not None
+    ]
+    return sql.SQL(" AND ").join(said) if said else sql.SQL("true")
 
 
 def _query(
     relation: str, columns: dict[str, str], chosen: list[UUID] | None, start: datetime | None, end: datetime | None
-) -> tuple[sql.Composed, dict[str, Any]]:
-    condition, values = _condition(relation, chosen, start, end)
+) -> sql.Composed:
     found = {name: sql.Identifier("a", name) for name in columns} | {"camera": sql.Identifier("c", "name")}
     shown = [FORMAT_TIME.format(column=found[n]) if kind == "timestamptz" else found[n] for n, kind in columns.items()]
-    query = COPY_ROWS.format(
-        columns=sql.SQL(", ").join(shown), relation=_source(relation), condition=condition, time=_time(relation)
-    )
-    return query, values
-
-
-class _Reader:
-    """The bytes that COPY sends, as a readable file."""
-
-    closed = False
-
-    def __init__(self, source: psycopg.Copy) -> None:
-        self._source = iter(source)
-        self._rest = b""
-
-    def read(self, size: int) -> bytes:
-        """`size` bytes, or as many as there are."""
-        parts, have = [self._rest], len(self._rest)
-        while have < size and (part := bytes(next(self._source, b""))):
-            parts.append(part)
-            have += len(part)
-        data = b"".join(parts)
-        self._rest = data[size:]
-        return data[:size]
-
-    def is_empty(self) -> bool:
-        self._rest = self._rest or bytes(next(self._source, b""))
-        return not self._rest
-
-    def readable(self) -> bool:
-        return True
-
-    def close(self) -> None:
-        self.closed = True
+    return COPY_ROWS.format(
+        columns=sql.SQL(", ").join(shown), relation=_source(relation), time=_time(relation),
+        condition=_condition(relation, chosen, start, end),
+    )  # fmt: skip
 
 
 class _Writer(Protocol):
-    def write(self, source: _Reader) -> None: ...
+    """What takes rows as COPY sends them, each a line of CSV."""
+
+    def writelines(self, rows: Iterable[Any], /) -> None: ...
 
     def close(self) -> None: ...
 
@@ -205,58 +178,41 @@ class _Writer(Protocol):
 def _writer(path: Path, name: Path, columns: dict[str, str]) -> _Writer:
     if is_parquet(path):
         return _Parquet(name, columns)
-    if path.name.endswith((".csv", ".csv.gz")):
-        opener = partial(gzip.open, compresslevel=6) if path.suffix == ".gz" else open
-        return _Csv(cast(BinaryIO, opener(name, "wb")), list(columns))
-    raise InvalidInputError(f"cannot export to {path.name}: its suffix must be .csv, .csv.gz or .parquet")
-
-
-class _Csv:
-    def __init__(self, file: BinaryIO, columns: list[str]) -> None:
-        self._file = file
-        file.write(",".join(columns).encode() + b"\n")
-
-    def write(self, source: _Reader) -> None:
-        while block := source.read(BLOCK_BYTES):
-            self._file.write(block)
-
-    def close(self) -> None:
-        self._file.close()
+    if not path.name.endswith((".csv", ".csv.gz")):
+        raise InvalidInputError(f"cannot export to {path.name}: its suffix must be .csv, .csv.gz or .parquet")
+    packed: Any = gzip.GzipFile(name, "wb", compresslevel=6) if path.suffix == ".gz" else None
+    file = io.BufferedWriter(packed) if packed else name.open("wb")  # because gzip is slow row by row
+    file.write(",".join(columns).encode() + b"\n")
+    return file
 
 
 class _Parquet:
-    """Collects batches into row groups of the usual size."""
+    """Collects rows until they are a row group."""
 
     def __init__(self, name: Path, columns: dict[str, str]) -> None:
         self._schema = pa.schema([(column, ARROW_TYPES.get(kind, pa.string())) for column, kind in columns.items()])
         self._file = pq.ParquetWriter(name, self._schema, compression="zstd")
-        self._waiting: list[pa.RecordBatch] = []
+        self._text = io.BytesIO()
 
-    def write(self, source: _Reader) -> None:
-        if source.is_empty():
-            return  # the CSV reader of Arrow refuses an empty file
-        try:
-            batches = pc.open_csv(
-                pa.PythonFile(source, mode="r"),
-                read_options=pc.ReadOptions(column_names=self._schema.names, block_size=LARGEST_ROW, use_threads=False),
-                parse_options=pc.ParseOptions(newlines_in_values=True),
-                convert_options=pc.ConvertOptions(
-                    column_types=self._schema, null_values=[""], strings_can_be_null=True,
-                    quoted_strings_can_be_null=False,
-                ),
-            )  # fmt: skip
-            for batch in batches:
-                self._waiting.append(batch)
-                if sum(waiting.num_rows for waiting in self._waiting) >= ROW_GROUP:
-                    self._flush()
-        except pa.ArrowInvalid as error:
-            raise InvalidInputError(
-                f"a row of more than {LARGEST_ROW:,} bytes cannot be written as Parquet ({error}); export to .csv"
-            ) from error
+    def writelines(self, rows: Iterable[Any], /) -> None:
+        for line in rows:
+            self._text.write(line)
+            if self._text.tell() >= ROW_GROUP_BYTES:
+                self._flush()
 
     def _flush(self) -> None:
-        self._file.write_table(pa.Table.from_batches(self._waiting, self._schema))
-        self._waiting = []
+        text, self._text = self._text.getbuffer(), io.BytesIO()
+        if not text:
+            return  # because Arrow's CSV reader refuses an empty file
+        table = pc.read_csv(
+            pa.BufferReader(text),
+            read_options=pc.ReadOptions(column_names=self._schema.names, block_size=len(text) + 1, use_threads=False),
+            parse_options=pc.ParseOptions(newlines_in_values=True),
+            convert_options=pc.ConvertOptions(
+                column_types=self._schema, null_values=[""], strings_can_be_null=True, quoted_strings_can_be_null=False
+            ),
+        )
+        self._file.write_table(table)
 
     def close(self) -> None:
         self._flush()

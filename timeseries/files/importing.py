@@ -79,10 +79,11 @@ def import_file(
     that they are the same: the events go to the camera that is there. Connection strings are encrypted on the way; what
     this store's keys have encrypted already is kept.
 
-    History of any age is welcome: it is in the aggregates when its transaction commits, so retention cannot come in
-    between. While one block is read, `connections` others are being stored. A second import finds duplicates only, and
-    goes on where the first broke off. A naive timestamp is a rejected row, and a SQLite database of naive timestamps is
-    refused, unless `naive_timezone` says whose clocks they are of, by IANA name ("UTC", if the program wrote UTC).
+    History of any age can be imported: its aggregates are committed in the same transaction, so retention cannot run
+    between. While one block is read, `connections` others are being stored. A second import finds duplicates only,
+    and goes on where the first broke off. A naive timestamp is a rejected row, and a SQLite database of naive
+    timestamps is refused, unless `naive_timezone` says whose clocks they are of, by IANA name ("UTC", if the
+    program wrote UTC).
     `progress` is called with bytes read and bytes in all, of a SQLite database with events.
 
     Raises:

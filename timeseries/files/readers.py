@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import gzip
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -36,8 +37,7 @@ class Block:
 
     def joined(self, other: Block) -> Block:
         """These rows and then the others."""
-        table = pa.Table.from_batches([self.table, other.table]).combine_chunks()
-        return Block(table.to_batches()[0], self.numbers + other.numbers)
+        return Block(_batch(pa.Table.from_batches([self.table, other.table])), self.numbers + other.numbers)
 
     def row(self, position: int) -> dict[str, Any]:
         """The values of one row by column, perhaps Unreadable."""
@@ -52,29 +52,19 @@ class Block:
 
 
 class TableFile:
-    """A CSV, gzipped CSV or Parquet file that knows how far it has been read, for a progress bar."""
+    """A CSV, gzipped CSV or Parquet file, and how many of its bytes have been read, for a progress bar."""
 
     def __init__(self, path: Path) -> None:
         try:
-            self._file: BinaryIO = path.open("rb")
+            self.file = path.open("rb")
         except OSError as error:
             raise InvalidInputError(f"cannot read {path}: {error.strerror}; check the path") from error
         self.path = path
         self.size = path.stat().st_size
         self.position = 0
-        self.closed = False
-
-    def read(self, size: int = -1) -> bytes:
-        data = self._file.read(size)
-        self.position += len(data)
-        return data
-
-    def readable(self) -> bool:
-        return True
 
     def close(self) -> None:
-        self.closed = True
-        self._file.close()
+        self.file.close()
 
     def blocks(self) -> Iterator[Block]:
         """The rows, in blocks. Raises InvalidInputError where it is no such file."""
@@ -96,73 +86,68 @@ def escape_byte(error: UnicodeError) -> tuple[str, int]:
 codecs.register_error("timeseries.escape", escape_byte)
 
 
-class EscapingReader:
-    """A stream of text in UTF-8; bytes that are not UTF-8 are escaped, because Arrow fails on them in places."""
-
-    def __init__(self, source: Any) -> None:
-        self._source = source
-        self._decoder = codecs.getincrementaldecoder("utf-8")("timeseries.escape")
-        self._ready = b""
-        self.escaped = False
-        self.closed = False
-
-    def read(self, size: int = -1) -> bytes:
-        more = True
-        while more and (size < 0 or len(self._ready) < size):  # Arrow takes a short read for a short block
-            data = self._source.read(size)
-            more = bool(data)
-            text = self._decoder.decode(data, final=not more)
-            self.escaped = self.escaped or ESCAPE in text
-            self._ready += text.encode()
-        end = len(self._ready) if size < 0 else size
-        part, self._ready = self._ready[:end], self._ready[end:]
-        return part
-
-    def readable(self) -> bool:
-        return True
-
-    def close(self) -> None:
-        self.closed = True
-
-
 def is_parquet(path: Path) -> bool:
     return path.suffix in (".parquet", ".pq")
 
 
 def _csv(source: TableFile) -> Iterator[Block]:
+    """Each block is read as a CSV file of its own, the header and then its lines, because Arrow's streaming reader
+    would hold 32 blocks in advance.
+    """
+    file: Any = gzip.GzipFile(fileobj=source.file) if source.path.suffix == ".gz" else source.file
+    header = _lines(file, 0)
+    names = _names(source.path, header)
+    lines, number = _lines(file, BLOCK_BYTES), 0
+    while True:
+        block = _block(header + lines, names, number)
+        number += len(block.numbers) + len(block.broken)
+        source.position = source.file.tell()
+        yield block
+        if not (lines := _lines(file, BLOCK_BYTES)):
+            return
+
+
+def _lines(file: BinaryIO, size: int) -> bytes:
+    """Whole lines of about `size` bytes; more of them, up to a whole block, where a quoted value is still open."""
+    data = bytearray(file.read(size) + file.readline())
+    quotes, limit = data.count(b'"'), len(data) + BLOCK_BYTES
+    while quotes % 2 and len(data) < limit and (line := file.readline()):
+        data += line
+        quotes += line.count(b'"')
+    return bytes(data)
+
+
+def _block(data: bytes, names: list[str], before: int) -> Block:
+    """The rows of CSV text with its header; `before` counts the rows of the file above them."""
     broken: list[tuple[int, str, list[Any]]] = []
 
     def skip(row: Any) -> str:
         reason = "the row has another number of columns than the header"
-        broken.append((row.number - 1, reason, [ESCAPED.sub(r"\\x\1", row.text or "")]))
+        broken.append((before + row.number - 1, reason, [ESCAPED.sub(r"\\x\1", row.text or "")]))
         return "skip"
 
-    stream = pa.PythonFile(source, mode="r")
-    plain = EscapingReader(pa.CompressedInputStream(stream, "gzip") if source.path.suffix == ".gz" else stream)
-    header = _header(source.path)
-    reader = pyarrow.csv.open_csv(
-        pa.PythonFile(plain, mode="r"),
-        read_options=pyarrow.csv.ReadOptions(block_size=BLOCK_BYTES, use_threads=False),
+    try:
+        data.decode()
+        escaped = False
+    except UnicodeDecodeError:  # escaped, because Arrow fails on such a row where it is broken as well
+        data, escaped = data.decode(errors="timeseries.escape").encode(), True
+    table = pyarrow.csv.read_csv(
+        pa.BufferReader(data),
+        read_options=pyarrow.csv.ReadOptions(block_size=len(data) + 1, use_threads=False),
         parse_options=pyarrow.csv.ParseOptions(newlines_in_values=True, invalid_row_handler=skip),
         convert_options=pyarrow.csv.ConvertOptions(
-            column_types=dict.fromkeys(header, pa.string()), strings_can_be_null=True, check_utf8=False,
+            column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=True, check_utf8=False,
             null_values=[""], quoted_strings_can_be_null=False,
         ),
     )  # fmt: skip
-    number = 0
-    for table in reader:
-        numbers, count = [], table.num_rows
-        skipped = {position for position, *_ in broken}
-        while count:
-            number += 1
-            if number not in skipped:
-                numbers.append(number)
-                count -= 1
-        block = Block(table, numbers, [row for row in broken if row[0] <= number])
-        broken[:] = [row for row in broken if row[0] > number]
-        yield _without_escaped(block) if plain.escaped else block
-    if broken:
-        yield Block(pa.RecordBatch.from_arrays([], names=[]), [], broken)
+    skipped = {position for position, *_ in broken}
+    positions = range(before + 1, before + 1 + table.num_rows + len(broken))
+    block = Block(_batch(table), [number for number in positions if number not in skipped], broken)
+    return _without_escaped(block) if escaped else block
+
+
+def _batch(table: pa.Table) -> pa.RecordBatch:
+    return next(iter(table.combine_chunks().to_batches()), pa.RecordBatch.from_pylist([], schema=table.schema))
 
 
 def _without_escaped(block: Block) -> Block:
@@ -181,18 +166,14 @@ def _without_escaped(block: Block) -> Block:
     )
 
 
-def _header(path: Path) -> list[str]:
-    with path.open("rb") as file:
-        stream = pa.PythonFile(file, mode="r")
-        plain = pa.CompressedInputStream(stream, "gzip") if path.suffix == ".gz" else stream
-        line = plain.read(65_536).split(b"\n", 1)[0]
+def _names(path: Path, header: bytes) -> list[str]:
     try:
-        text = line.decode("utf-8-sig")
+        text = header.decode("utf-8-sig")
     except UnicodeDecodeError:
         raise InvalidInputError(
             f"{path}: its header is not UTF-8; save the file as UTF-8, for example: iconv -f ISO-8859-1 -t UTF-8"
         ) from None
-    return [name.strip().strip('"') for name in text.rstrip("\r").split(",")]
+    return [name.strip().strip('"') for name in re.split("[\r\n]", text)[0].split(",")]
 
 
 def _parquet(source: TableFile) -> Iterator[Block]:

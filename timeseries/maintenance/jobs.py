@@ -41,7 +41,7 @@ POSTPONE_RETENTION = """
 """
 # Aggregates whose watermark is below the start of their policy's window: no job would refresh the gap between. The jobs
 # view names the aggregate of a job, or in older releases of TimescaleDB the hypertable that keeps it.
-BEHIND = """
+SELECT_BEHIND = """
     SELECT format('%%I.%%I', m.view_schema, m.name), m.watermark, now() - (j.config ->> 'end_offset')::interval
     FROM timescaledb_information.jobs AS j
     JOIN timeseries.materializations AS m
@@ -99,7 +99,7 @@ def resume(connection: Connection, job_ids: Collection[int] | None = None) -> tu
     """
     found = [job for job in _chosen(connection, job_ids, scheduled=True) if not job.scheduled]
     ids = [job.job_id for job in found if job.job_id]
-    behind = connection.execute(BEHIND, [ids]).fetchall() if ids else []
+    behind = connection.execute(SELECT_BEHIND, [ids]).fetchall() if ids else []
     connection.commit()
     connection.autocommit = True  # a refresh has transactions of its own
     try:

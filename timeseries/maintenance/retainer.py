@@ -69,7 +69,7 @@ class Retainer:
                 return
 
     def _look(self, what: str) -> None:
-        """Prune until nothing is due, one day at least also where the store is being closed."""
+        """Prune until nothing is due or the store is being closed, but at least one day."""
         with psycopg.connect(self._conninfo, autocommit=True, prepare_threshold=None) as connection:
             self._connection = connection
             try:

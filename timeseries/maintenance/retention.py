@@ -29,7 +29,7 @@ SELECT_RETENTION_JOBS = """
 """
 # A chunk that has rows above the watermark is not dropped, because they are in no aggregate yet. The watermark is
 # passed as a value and not as a subquery, so that the planner excludes chunks: it locks each chunk that it plans for.
-WATERMARK = """
+SELECT_WATERMARK = """
     SELECT watermark FROM timeseries.materializations
     WHERE family = split_part(%s, '_', 1) AND level = 'quarter_hourly'
 """
@@ -136,7 +136,7 @@ def _drop_chunks(connection: Connection, progress: Progress) -> int:
 
 
 def _droppable(connection: Connection, job: int, events: str) -> list[tuple[Any, ...]]:
-    watermark = value(connection, WATERMARK, [events])
+    watermark = value(connection, SELECT_WATERMARK, [events])
     unsummed = value(connection, sql.SQL(SELECT_UNSUMMED).format(events=sql.Identifier(events)), [watermark])
     return connection.execute(SELECT_DROPPABLE, [job, unsummed]).fetchall()
 

@@ -39,8 +39,9 @@ class Record:
     """The record of a database, in which no policy of TimescaleDB removes raw rows.
 
     `keep` is how long they stay. `scheduled` is False where retention is paused, as after a restore; `since` is when it
-    was scheduled. The rest is about the last run: `removed` rows, `done_by` whom, and the `error` that ended it, if one
-    did. `cron_job` is the job of pg_cron that prunes. `idle` is how long nobody has pruned though it was scheduled.
+    was scheduled. The rest is about the last run: how many rows it `removed`, the process that it was `done_by`,
+    and the `error` that ended it, if any. `cron_job` is the job of pg_cron that prunes. `idle` is the time since
+    the last run, or since it was scheduled.
     """
 
     keep: timedelta

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 import re
 from datetime import datetime, timedelta
@@ -12,7 +13,7 @@ from zoneinfo import ZoneInfo, available_timezones
 from timeseries.errors import InvalidInputError, NaiveTimestampError
 from timeseries.model.events import as_integer
 
-UNITS = {"w": "weeks", "d": "days", "h": "hours", "m": "minutes", "min": "minutes", "s": "seconds"}
+UNITS_OF_TIME = {"w": "weeks", "d": "days", "h": "hours", "m": "minutes", "min": "minutes", "s": "seconds"}
 WHOLE = re.compile(r"\s*([+-]?\d+)(?:\.0*)?\s*")
 INTERVAL = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(weeks?|days?|hours?|minutes?|min|seconds?|[wdhms])\s*")
 
@@ -35,10 +36,13 @@ def parse_timestamp(value: object) -> datetime:
 
 
 def parse_zone(name: str) -> ZoneInfo:
-    """A time zone by its IANA name."""
-    if name not in available_timezones():
-        raise InvalidInputError(f"time zone {name!r:.100}: it must be an IANA name, like UTC or Europe/Berlin")
-    return ZoneInfo(name)
+    """A time zone by its IANA name. Raises InvalidInputError that names the nearest ones."""
+    try:
+        return ZoneInfo(name)
+    except (KeyError, TypeError, ValueError, OSError):  # because the name is looked up as a file
+        near = difflib.get_close_matches(str(name), available_timezones(), n=3)
+        hint = f"did you mean {' or '.join(near)}?" if near else "give an IANA name, like Europe/Berlin"
+        raise InvalidInputError(f"time zone {name!r:.100} is unknown; {hint}") from None
 
 
 def localize(moment: datetime, zone: ZoneInfo | None) -> datetime:
@@ -91,7 +95,10 @@ def parse_interval(value: object) -> timedelta:
     if not parts or INTERVAL.sub("", text):
         raise InvalidInputError(f"{value!r:.100} is not a length of time, like 90 days, 12h or 15 minutes")
     return sum(
-        (timedelta(**{UNITS.get(unit, unit if unit.endswith("s") else unit + "s"): float(n)}) for n, unit in parts),
+        (
+            timedelta(**{UNITS_OF_TIME.get(unit, unit if unit.endswith("s") else unit + "s"): float(n)})
+            for n, unit in parts
+        ),
         timedelta(),
     )
 
