@@ -288,7 +288,7 @@ def test_the_command_line_exports(filled: Store, tmp_path: Path) -> None:
 def test_a_row_that_is_too_large_for_parquet_says_what_to_do(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("timeseries.files.export.LARGEST_ROW", 1000)
+    monkeypatch.setattr("timeseries.files.copy_reader.LARGEST_ROW", 1000)
     camera = store.cameras.add("large").id
     store.record([OccupancyEvent(camera, datetime(2026, 9, 1, tzinfo=UTC), 1, {"boxes": "x" * 5000})])
     with pytest.raises(InvalidInputError, match=r"more than 1,000 bytes .* export to \.csv"):

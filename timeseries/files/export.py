@@ -14,7 +14,6 @@ from uuid import UUID
 
 import psycopg
 import pyarrow as pa
-import pyarrow.csv as pc
 import pyarrow.parquet as pq
 from psycopg import sql
 
@@ -23,6 +22,8 @@ from timeseries.cameras import Camera, Cameras
 from timeseries.database.connections import Connection, Pool, connected, transaction
 from timeseries.database.rows import row
 from timeseries.errors import InvalidInputError
+from timeseries.files import copy_reader
+from timeseries.files.copy_reader import CopyReader
 from timeseries.files.readers import BLOCK_BYTES, is_parquet
 from timeseries.model.events import microseconds
 from timeseries.model.relations import AGGREGATES, RAW_TABLES, RELATIONS
@@ -32,7 +33,6 @@ CAMERAS = "cameras"
 EXPORTABLE = (*RELATIONS, CAMERAS)
 SLICE = timedelta(days=7)
 ROW_GROUP = 250_000
-LARGEST_ROW = 16 << 20
 HIDDEN = {"id", "camera_id"}  # `id` numbers rows of this database only; `camera_id` is the second column already
 
 SELECT_CAMERAS = sql.SQL("""(
@@ -104,7 +104,7 @@ def export(
                 with transaction(connection), connection.cursor() as cursor:
                     connection.execute("SET LOCAL statement_timeout = '1h'")  # a view is computed before its first row
                     with cursor.copy(*_query(relation, columns, chosen, *span)) as source:
-                        writer.write(_Reader(source))
+                        writer.write(CopyReader(source))
                     rows += cursor.rowcount
     return ExportResult(path, rows)
 
@@ -166,38 +166,8 @@ def _query(
     return query, values
 
 
-class _Reader:
-    """The bytes that COPY sends, as a readable file."""
-
-    closed = False
-
-    def __init__(self, source: psycopg.Copy) -> None:
-        self._source = iter(source)
-        self._rest = b""
-
-    def read(self, size: int) -> bytes:
-        """`size` bytes, or as many as there are."""
-        parts, have = [self._rest], len(self._rest)
-        while have < size and (part := bytes(next(self._source, b""))):
-            parts.append(part)
-            have += len(part)
-        data = b"".join(parts)
-        self._rest = data[size:]
-        return data[:size]
-
-    def is_empty(self) -> bool:
-        self._rest = self._rest or bytes(next(self._source, b""))
-        return not self._rest
-
-    def readable(self) -> bool:
-        return True
-
-    def close(self) -> None:
-        self.closed = True
-
-
 class _Writer(Protocol):
-    def write(self, source: _Reader) -> None: ...
+    def write(self, source: CopyReader) -> None: ...
 
     def close(self) -> None: ...
 
@@ -216,7 +186,7 @@ class _Csv:
         self._file = file
         file.write(",".join(columns).encode() + b"\n")
 
-    def write(self, source: _Reader) -> None:
+    def write(self, source: CopyReader) -> None:
         while block := source.read(BLOCK_BYTES):
             self._file.write(block)
 
@@ -232,26 +202,16 @@ class _Parquet:
         self._file = pq.ParquetWriter(name, self._schema, compression="zstd")
         self._waiting: list[pa.RecordBatch] = []
 
-    def write(self, source: _Reader) -> None:
-        if source.is_empty():
-            return  # the CSV reader of Arrow refuses an empty file
+    def write(self, source: CopyReader) -> None:
         try:
-            batches = pc.open_csv(
-                pa.PythonFile(source, mode="r"),
-                read_options=pc.ReadOptions(column_names=self._schema.names, block_size=LARGEST_ROW, use_threads=False),
-                parse_options=pc.ParseOptions(newlines_in_values=True),
-                convert_options=pc.ConvertOptions(
-                    column_types=self._schema, null_values=[""], strings_can_be_null=True,
-                    quoted_strings_can_be_null=False,
-                ),
-            )  # fmt: skip
-            for batch in batches:
+            for batch in source.batches(self._schema):
                 self._waiting.append(batch)
                 if sum(waiting.num_rows for waiting in self._waiting) >= ROW_GROUP:
                     self._flush()
         except pa.ArrowInvalid as error:
             raise InvalidInputError(
-                f"a row of more than {LARGEST_ROW:,} bytes cannot be written as Parquet ({error}); export to .csv"
+                f"a row of more than {copy_reader.LARGEST_ROW:,} bytes cannot be written as Parquet ({error});"
+                " export to .csv"
             ) from error
 
     def _flush(self) -> None:
