@@ -67,9 +67,9 @@ class DayCount:
 
 @dataclass(frozen=True, slots=True)
 class RetentionStatus:
-    """Who removes old raw rows: "policy" (TimescaleDB's own jobs), "pg_cron", "store" (its processes) or "nobody". When
-    that last ended well (None: never yet); where no policy does it, by whom, how many rows went, what failed since, and
-    how long rows are kept.
+    """Who removes old raw rows: "policy" (TimescaleDB's own jobs), "archive" (its runs, in place of those), "pg_cron",
+    "store" (its processes) or "nobody". When that last ended well (None: never yet); where no policy does it, by whom,
+    how many rows went, what failed since, and how long rows are kept.
     """
 
     by: str
@@ -121,11 +121,12 @@ def read_status(pool: Pool, keep: timedelta | None = None) -> Status:
             aggregates,
             counts,
             tuple(live.relations.values()) if live else (),
-            _policy_retention(connection, live) if live else _store_retention(record),
+            _policy_retention(connection, live, record) if live else _store_retention(record),
             (
                 *checks.server_problems(connection, server),
                 *(live.problems() if live else ()),
                 *(checks.overdue(connection, live) if live else checks.retention_problems(connection, record, keep)),
+                *checks.archive_problems(connection),
                 *roles.audit(connection),
                 *(
                     f"{count.table}: {count.rows:,} rows on {count.day}, but the quarters have {count.samples:,}"
@@ -162,8 +163,11 @@ def _since(camera: SilentCamera) -> str:
 NAMED_AT_MOST = 5  # of the silent cameras, in a line for people
 
 
-def _policy_retention(connection: psycopg.Connection[Any], live: LivePolicies) -> RetentionStatus:
-    """Both tables must have been pruned, so the earlier of the two runs counts."""
+def _policy_retention(connection: psycopg.Connection[Any], live: LivePolicies, record: Record) -> RetentionStatus:
+    """Both tables must have been pruned, so the earlier of the two runs counts. An archive prunes in their place."""
+    if value(connection, "SELECT EXISTS (SELECT FROM timeseries.archive)"):
+        by = "archive" if record.scheduled else "nobody"
+        return RetentionStatus(by, record.finished_at, record.done_by, record.removed)
     runs = all(live.relations[name].drop_after is not None for name in RAW_TABLES)
     return RetentionStatus("policy" if runs else "nobody", value(connection, SELECT_POLICY_RUNS))
 

@@ -1,5 +1,7 @@
-DROP FUNCTION public.store_tables, public.store_lag, public.store_jobs;
+DROP FUNCTION public.store_tables, public.store_lag, public.store_jobs, public.store_archive;
 DROP ROUTINE timeseries.retain_all, timeseries.retain;
+DROP FUNCTION timeseries.note_change, timeseries.is_archived, timeseries.let_go, timeseries.days_to_archive;
+DROP TABLE timeseries.archived_days, timeseries.archive;
 DROP TRIGGER guard_history ON public.cameras;
 DROP FUNCTION timeseries.guard_history;
 DROP VIEW timeseries.materializations;
