@@ -67,9 +67,7 @@ def write(
     )
 
 
-def _copy(
-    connection: Connection, query: sql.Composed, schema: pa.Schema, checksum: int, file: pa.NativeFile
-) -> None:  # fmt: skip
+def _copy(connection: Connection, query: sql.Composed, schema: pa.Schema, checksum: int, file: pa.NativeFile) -> None:
     sent = schema.set(1, pa.field("timestamp", pa.int64()))
     marked = schema.with_metadata({CHECKSUM: str(checksum).encode()})
     with connection.cursor().copy(query) as source, pq.ParquetWriter(file, marked, compression="zstd") as writer:

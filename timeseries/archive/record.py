@@ -98,8 +98,16 @@ def days_to_write(connection: Connection, family: Family) -> list[date]:
     nobody notes what is done by SQL; in the columnstore that reads the counts of batches and no rows.
     """
     days = connection.execute(SELECT_DAYS, {"events": family.table, "family": family.name}).fetchall()
-    count = sql.SQL(COUNT_DAY).format(events=sql.Identifier(family.table))
-    return [day for day, rows, current in days if not current or value(connection, count, span(day)) != rows]
+    connection.commit()
+    return [day for day, rows, current in days if not current or _count(connection, family, day) != rows]
+
+
+def _count(connection: Connection, family: Family, day: date) -> int:
+    """In a transaction of its own, because retention and columnstore wait for who has read a chunk."""
+    with connection.transaction():
+        count = sql.SQL(COUNT_DAY).format(events=sql.Identifier(family.table))
+        found: int = value(connection, count, span(day))
+    return found
 
 
 def read_part(connection: Connection, family: Family, day: date) -> Part:

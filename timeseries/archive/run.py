@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 
 import psycopg
@@ -29,7 +30,7 @@ from timeseries.errors import ArchiveError, ConfigurationError
 from timeseries.maintenance.jobs import hold_retention, release_retention
 from timeseries.maintenance.retention import prune
 from timeseries.maintenance.retention_record import read_record
-from timeseries.model.relations import FAMILIES
+from timeseries.model.relations import FAMILIES, Family
 from timeseries.progress import Progress, track
 
 INSERT_DESTINATION = "INSERT INTO timeseries.archive (destination) VALUES (%s) ON CONFLICT DO NOTHING"
@@ -56,6 +57,10 @@ class ArchiveResult:
     removed: int = 0
 
 
+class UnknownFileError(ArchiveError):
+    """A file of the archive is not the one that this database wrote."""
+
+
 def archive(pool: Pool, url: str, where: Path | str, *, progress: Progress = None) -> ArchiveResult:
     """Write every UTC day of raw rows that ended 25 hours ago to Parquet files, and those that changed since.
 
@@ -80,17 +85,12 @@ def archive(pool: Pool, url: str, where: Path | str, *, progress: Progress = Non
         with _recorded(pool):
             with connected(pool) as connection:
                 _configure(connection, destination)
-                destination.clear()
+                connection.commit()
                 todo = [(family, day) for family in FAMILIES for day in days_to_write(connection, family)]
-            written = []
-            for family, day in track(todo, progress):
-                with connected(pool) as connection:
-                    part = read_part(connection, family, day)
-                    connection.commit()
-                    written.append(_archive_day(connection, destination, part))
+            destination.clear()
+            written = _archive_days(pool, destination, todo, progress)
         removed = _remove_due(pool)
-    rows = [number for number in written if number is not None]
-    return ArchiveResult(destination.name, len(rows), sum(rows), removed)
+    return ArchiveResult(destination.name, len(written), sum(written), removed)
 
 
 def stop(pool: Pool, url: str) -> str:
@@ -138,6 +138,29 @@ def _recorded(pool: Pool) -> Iterator[None]:
         connection.execute(RECORD_RUN)
 
 
+def _archive_days(
+    pool: Pool, destination: Destination, days: Sequence[tuple[Family, date]], progress: Progress
+) -> list[int]:
+    """The rows of each file that was written. Days after one whose file is unknown are archived before that is raised,
+    because retention would stop there, too.
+    """
+    written, unknown = [], []
+    for family, day in track(days, progress):
+        with connected(pool) as connection:
+            part = read_part(connection, family, day)
+            connection.commit()
+            try:
+                rows = _archive_day(connection, destination, part)
+            except UnknownFileError as error:
+                unknown.append(str(error))
+            else:
+                written += [rows] if rows is not None else []
+    if unknown:
+        more = f"; and {len(unknown) - 1:,} more such files" if len(unknown) > 1 else ""
+        raise ArchiveError(unknown[0] + more)
+    return written
+
+
 def _archive_day(connection: Connection, destination: Destination, part: Part) -> int | None:
     """Archive the raw rows of a day; how many were written, None where the file has them already."""
     path = day_file.path_of(part.family, part.day, part.number)
@@ -171,7 +194,7 @@ def _require_same(destination: Destination, path: str, there: Checked | None, fo
     rows that the database does not.
     """
     if there is not None and there != found:
-        raise ArchiveError(
+        raise UnknownFileError(
             f"{path} in the archive {destination.name} holds {there.rows:,} rows that this database did not write, and"
             f" the database has {found.rows:,}: it may have been restored from an older backup; to keep both, rename"
             " the file to a part that is not there yet, and archive again"
