@@ -21,6 +21,7 @@ ADDED = {
     "CHANGELOG.md": "CHANGELOG.md",
     "LICENSE": "LICENSE",
     "examples/occupancy.ipynb": "examples/occupancy.ipynb",
+    "examples/weekdays_on_dask.py": "examples/weekdays_on_dask.py",
     ".env.example": "env.example",
 }
 LINK = re.compile(r"(?<=\]\()(?!https?:|#)([^)#\s]+)")

@@ -7,6 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from timeseries.errors import (
+    ArchiveError,
     BackupError,
     CameraExistsError,
     CameraInUseError,
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from timeseries.writer.writer import Writer, WriterState
 
 __all__ = [
+    "ArchiveError",
     "BackupError",
     "Camera",
     "CameraExistsError",

@@ -63,5 +63,11 @@ class NotStoredError(TimeseriesError):
     """Events were accepted or offered, and are not stored."""
 
 
+class ArchiveError(TimeseriesError):
+    """The archive of raw rows cannot be written or read, or does not hold what it should; the message says which file
+    and what is to be done.
+    """
+
+
 class BackupError(TimeseriesError):
     """A backup could not be made or restored; the message says what is to be done."""

@@ -31,6 +31,8 @@ from timeseries.settings import Settings
 from timeseries.writer.writer import OnFull, Writer
 
 if TYPE_CHECKING:
+    from timeseries.archive.check import CheckResult
+    from timeseries.archive.run import ArchiveResult
     from timeseries.backup.dump import BackupResult
     from timeseries.files.export import ExportResult
     from timeseries.files.importing import ImportResult
@@ -189,6 +191,29 @@ class Store:
         return export.export(
             self.pool, self.cameras, relation, Path(path), of=of, start=start, end=end, progress=progress
         )
+
+    def archive(self, destination: Path | str, *, progress: Progress = None) -> ArchiveResult:
+        """Write days of raw rows as Parquet to a folder or an object store (`s3://…`); retention waits for it from then
+        on. See `timeseries.archive.run.archive`.
+        """
+        from timeseries.archive import run
+
+        return run.archive(self.pool, self.url, destination, progress=progress)
+
+    def check_archive(self, destination: Path | str, *, progress: Progress = None) -> CheckResult:
+        """Read the archive back and compare it with what was written; see `timeseries.archive.check.check`."""
+        from timeseries.archive import check
+
+        return check.check(self.pool, destination, progress=progress)
+
+    def stop_archive(self) -> str:
+        """Forget the archive, whose files stay, and let retention go on without it; where it was.
+
+        Raises ConfigurationError where there is none.
+        """
+        from timeseries.archive import run
+
+        return run.stop(self.pool, self.url)
 
     def backup(self, path: Path | str, *, progress: Progress = None) -> BackupResult:
         """Write the whole database as it is now into a file; `timeseries.backup.dump.backup` says how, and

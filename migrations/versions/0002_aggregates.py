@@ -59,6 +59,7 @@ def upgrade() -> None:
     kind = "continuous" if continuous else "views"
     sql.run(f"{HERE}/{kind}/catalog.sql")
     sql.run(f"{HERE}/materializations.sql")
+    sql.run(f"{HERE}/archive.sql")
     sql.run(f"{HERE}/summaries.sql")
     if continuous:
         create_continuous_aggregates()

@@ -6,6 +6,7 @@ import re
 import time
 from collections.abc import Callable
 from datetime import timedelta
+from pathlib import Path
 
 import psycopg
 import pytest
@@ -166,3 +167,17 @@ def test_a_job_fails_that_cannot_do_its_work_until_it_can(server: RunningServer)
             assert eventually(lambda: job in firing(reader, "job-failing"))
         operator.execute(again)
         assert eventually(lambda: job not in firing(reader, "job-failing"))
+
+
+def test_the_archive_lags_behind_where_there_is_one_until_it_has_every_day(
+    store: Store, reader: str, tmp_path: Path
+) -> None:
+    lot = store.cameras.add("lot").id
+    store.record([OccupancyEvent(lot, NOW - timedelta(days=9), 1)])
+    assert firing(reader, "archive-lag") == set()  # no archive
+    store.archive(tmp_path)
+    assert firing(reader, "archive-lag") == set()
+    store.record([OccupancyEvent(lot, NOW - timedelta(days=9, minutes=1), 1)])
+    assert firing(reader, "archive-lag") == {("occupancy_events",)}
+    store.archive(tmp_path)
+    assert firing(reader, "archive-lag") == set()

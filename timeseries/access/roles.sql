@@ -37,8 +37,8 @@ $$;
 -- Every privilege of the role on the store's objects is revoked, so that a role that changes its kind keeps none.
 REVOKE ALL ON ALL TABLES IN SCHEMA timeseries FROM {role};
 REVOKE ALL ON ALL ROUTINES IN SCHEMA timeseries FROM {role};
-REVOKE ALL ON FUNCTION public.store_tables, public.store_lag, public.store_jobs, public.latest, public.health_states
-    FROM {role};
+REVOKE ALL ON FUNCTION public.store_tables, public.store_lag, public.store_jobs, public.store_archive, public.latest,
+    public.health_states FROM {role};
 REVOKE ALL ON SCHEMA public, timeseries FROM {role};
 REVOKE ALL ON DATABASE {database} FROM {role};
 REVOKE ALL ON TABLE
@@ -58,7 +58,8 @@ GRANT USAGE ON SCHEMA public, timeseries TO {role};
 GRANT SELECT ON TABLE public.alembic_version TO {role};
 GRANT SELECT (id, name) ON TABLE public.cameras TO {role};
 GRANT SELECT, INSERT ON TABLE public.occupancy_events, public.health_logs TO {role};
-GRANT EXECUTE ON FUNCTION timeseries.sealed, timeseries.materialize, timeseries.retain TO {role};
+GRANT EXECUTE ON FUNCTION timeseries.sealed, timeseries.note_change, timeseries.materialize, timeseries.retain
+    TO {role};
 
 -- block: reader
 -- Reads averages. Most functions run with the caller's rights, so the role needs SELECT on the aggregates, and never on
@@ -71,8 +72,8 @@ GRANT SELECT ON TABLE
     public.occupancy_quarter_hourly, public.occupancy_hourly, public.occupancy_weekday,
     public.health_quarter_hourly, public.health_hourly, public.health_weekday
     TO {role};
-GRANT EXECUTE ON FUNCTION public.store_tables, public.store_lag, public.store_jobs, public.latest, public.health_states
-    TO {role};
+GRANT EXECUTE ON FUNCTION public.store_tables, public.store_lag, public.store_jobs, public.store_archive, public.latest,
+    public.health_states TO {role};
 ALTER ROLE {role} CONNECTION LIMIT {connections};
 ALTER ROLE {role} IN DATABASE {database} SET statement_timeout = {statement_timeout};
 ALTER ROLE {role} IN DATABASE {database} SET idle_in_transaction_session_timeout = '60s';
@@ -216,7 +217,8 @@ SELECT format('the role %I (%s) may not execute %s: run timeseries grant --%s %I
               string_agg(p.oid::regproc::text, ', ' ORDER BY p.oid), g.kind, g.rolname)
 FROM granted AS g
 JOIN pg_proc AS p
-    ON g.kind = 'ingest' AND p.pronamespace = 'timeseries'::regnamespace AND p.proname IN ('sealed', 'materialize', 'retain')
+    ON g.kind = 'ingest' AND p.pronamespace = 'timeseries'::regnamespace
+        AND p.proname IN ('sealed', 'note_change', 'materialize', 'retain')
     OR g.kind = 'reader' AND p.pronamespace = 'public'::regnamespace AND p.proname ~ '^(store_|latest$|health_states$)'
 WHERE NOT has_function_privilege(g.oid, p.oid, 'EXECUTE')
 GROUP BY g.rolname, g.kind

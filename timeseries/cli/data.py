@@ -59,4 +59,5 @@ def prune(url: str | None, keep: str | None, as_json: bool) -> None:
         print_json(result)
     else:
         before = f" from before {result.before:%Y-%m-%d} (UTC)" if result.before else ""
-        click.echo(f"Removed {result.removed:,} raw rows{before}.")
+        held = f"; {result.held:,} days wait for the archive" if result.held else ""
+        click.echo(f"Removed {result.removed:,} raw rows{before}{held}.")

@@ -11,6 +11,10 @@ from timeseries.errors import TimeseriesError
 
 # Where each command is, and the first sentence of its help; a test compares them.
 COMMANDS = {
+    "archive": (
+        "timeseries.cli.archive:archive",
+        "Write days of raw rows as Parquet to DESTINATION, a folder or a URI like s3://bucket/folder.",
+    ),
     "backup": ("timeseries.cli.backup:backup", "Write the whole database, as it is at one moment, into FILE."),
     "camera": ("timeseries.cli.cameras:camera", "The configuration of cameras."),
     "demo": (

@@ -82,6 +82,7 @@ def print_status(found: Status) -> None:
 
 WHO = {
     "policy": "by the policies of TimescaleDB",
+    "archive": "by the runs of timeseries archive",
     "pg_cron": "by pg_cron",
     "store": "by the store's processes",
     "nobody": "by nobody",

@@ -117,7 +117,9 @@ def store_by(store_rows: StoreRows, connection: Connection, batch: Batch) -> Rec
         stored = store_rows(connection, live)
         refused = {rejection.index for rejection in stored.rejected}
         if stored.inserted or stored.replaced:
-            materialize(connection, live.take(np.array([row not in refused for row in live.rows.tolist()])))
+            changed = live.take(np.array([row not in refused for row in live.rows.tolist()]))
+            note_change(connection, changed, now)
+            materialize(connection, changed)
         return rejected + stored
 
 
@@ -132,7 +134,7 @@ def reject_finalized(connection: Connection, batch: Batch, now: datetime) -> tup
     day are checked, because retention keeps at least two. Age is measured by the server's clock, because an edge
     device may lack a battery-backed one.
     """
-    if not len(batch) or batch.times[0] > microseconds(now) - DAY_MICROSECONDS:
+    if not reaches_back_a_day(batch, now):
         return batch, RecordResult()
     rows = connection.execute(
         "SELECT camera_id, quarter FROM timeseries.sealed(%s, %s, %s)", [batch.family.name, *batch.quarters()]
@@ -144,6 +146,17 @@ def reject_finalized(connection: Connection, batch: Batch, now: datetime) -> tup
     finalized = {(camera.bytes, microseconds(quarter)) for camera, quarter in rows}
     hit = np.array([key in finalized for key in keys.tolist()])
     return batch.take(~hit), rejections(batch, hit, TOO_OLD)
+
+
+def reaches_back_a_day(batch: Batch, now: datetime) -> bool:
+    """Whether an event of an ordered batch is older than a day."""
+    return len(batch) > 0 and int(batch.times[0]) <= microseconds(now) - DAY_MICROSECONDS
+
+
+def note_change(connection: Connection, batch: Batch, now: datetime) -> None:
+    """Have the archive read the days of late events and corrections again. It has no day that ended within a day."""
+    if reaches_back_a_day(batch, now):
+        connection.execute("SELECT timeseries.note_change(%s, %s)", [batch.family.name, batch.quarters()[1]])
 
 
 def materialize(connection: Connection, batch: Batch) -> None:

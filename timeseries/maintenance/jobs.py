@@ -13,7 +13,7 @@ from timeseries.database.connections import Connection, Pool, connected
 from timeseries.database.rows import value
 from timeseries.errors import InvalidInputError
 from timeseries.maintenance.refresh import refresh_view
-from timeseries.model.relations import AGGREGATES
+from timeseries.model.relations import AGGREGATES, RAW_TABLES
 
 # Jobs below 1000 are TimescaleDB's own housekeeping, of a server rather than of a store, and are in no backup.
 SELECT_JOBS = """
@@ -23,11 +23,13 @@ SELECT_JOBS = """
     WHERE j.job_id >= 1000
     ORDER BY j.job_id
 """
-# Where TimescaleDB runs no policies the store prunes by itself, which shows as one job with the number 0.
+# Where TimescaleDB runs no policies, or an archive holds them back, the store prunes by itself, which shows as one job
+# with the number 0.
 SELECT_RETENTION = """
     SELECT 0, 'retention', NULL, coalesce((SELECT scheduled FROM timeseries.retention_run), false)
-    WHERE timeseries.built_for() <> 'community'
+    WHERE timeseries.built_for() <> 'community' OR EXISTS (SELECT FROM timeseries.archive)
 """
+SELECT_ARCHIVED = "SELECT EXISTS (SELECT FROM timeseries.archive)"
 PAUSE_RETENTION = "UPDATE timeseries.retention_run SET scheduled = false"
 RESUME_RETENTION = """
     INSERT INTO timeseries.retention_run DEFAULT VALUES
@@ -97,7 +99,14 @@ def resume(connection: Connection, job_ids: Collection[int] | None = None) -> tu
     long or an old backup was restored, the gap is refreshed first, because no job would. Its raw rows are there,
     because retention was paused as well.
     """
-    found = [job for job in _chosen(connection, job_ids, scheduled=True) if not job.scheduled]
+    chosen = _chosen(connection, job_ids, scheduled=True)
+    held = held_back(connection, chosen)
+    if held and job_ids is not None:
+        raise InvalidInputError(
+            f"job {held[0].job_id} ({held[0].name} of {held[0].relation}) is held back, because it would not ask the"
+            " archive; timeseries archive removes raw rows in its place, and job 0 pauses and resumes that"
+        )
+    found = [job for job in chosen if not job.scheduled and job not in held]
     ids = [job.job_id for job in found if job.job_id]
     behind = connection.execute(SELECT_BEHIND, [ids]).fetchall() if ids else []
     connection.commit()
@@ -109,6 +118,26 @@ def resume(connection: Connection, job_ids: Collection[int] | None = None) -> tu
     finally:
         connection.autocommit = False
     return tuple(found)
+
+
+def held_back(connection: Connection, jobs: Collection[Job]) -> list[Job]:
+    """Of these jobs TimescaleDB's retention of raw rows, where an archive is configured: it cannot be made to ask."""
+    if not value(connection, SELECT_ARCHIVED):
+        return []
+    return [job for job in jobs if job.name == "policy_retention" and job.relation in RAW_TABLES]
+
+
+def hold_retention(connection: Connection) -> None:
+    """Pause the retention that would not ask the archive, in the caller's transaction; `timeseries archive` does it."""
+    held = [job for job in held_back(connection, list_jobs(connection)) if job.scheduled]
+    _schedule(connection, held, scheduled=False)
+
+
+def release_retention(connection: Connection) -> None:
+    """Schedule it again, where retention is not paused, in the transaction that ends the archive."""
+    found = list_jobs(connection)
+    if any(job.job_id == 0 and job.scheduled for job in found):
+        _schedule(connection, held_back(connection, found), scheduled=True)
 
 
 def _schedule(connection: Connection, jobs: Collection[Job], *, scheduled: bool) -> None:
@@ -142,8 +171,8 @@ class Jobs:
         """Schedule these paused jobs again, or all; which ones were paused until now. Aggregates that lag behind the
         window of their policy are refreshed first.
 
-        Raises InvalidInputError where there is no such job, or where retention would run without the refresh that reads
-        the rows first; ServerUnavailableError where another refresh does not end.
+        Raises InvalidInputError where there is no such job, where the archive holds it back, or where retention would
+        run without the refresh that reads the rows first; ServerUnavailableError where another refresh does not end.
         """
         with connected(self._pool) as connection:
             return resume(connection, job_ids)

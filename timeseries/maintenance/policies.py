@@ -14,7 +14,7 @@ from psycopg import sql
 from timeseries.database.connections import Connection, Pool, connected
 from timeseries.database.server import ServerKind, inspect_server
 from timeseries.errors import InvalidInputError
-from timeseries.maintenance.jobs import SCHEDULE_JOBS, Job, list_jobs, unread
+from timeseries.maintenance.jobs import SCHEDULE_JOBS, Job, held_back, list_jobs, unread
 from timeseries.maintenance.policy_rules import REFRESH, SETTINGS, RelationPolicies, contradictions
 from timeseries.model.parsing import interval_text, parse_interval
 from timeseries.model.relations import AGGREGATES, RAW_TABLES, RELATIONS
@@ -160,11 +160,13 @@ def apply(connection: Connection, before: RelationPolicies, after: RelationPolic
 
 def _pause_like(connection: Connection, replaced: Collection[Job], kind: str, relation: str) -> None:
     """Pause a job that was just made where one that it replaces was paused, or where it would remove what a paused
-    refresh has not read.
+    refresh or the archive has not read.
     """
     found = list_jobs(connection)
     new = [job.job_id for job in found if (job.name, job.relation) == (kind, relation)]
-    if any(not job.scheduled for job in replaced) or (kind == "policy_retention" and relation in unread(found)):
+    held = {job.job_id for job in held_back(connection, found)}
+    unsafe = kind == "policy_retention" and (relation in unread(found) or held.intersection(new))
+    if unsafe or any(not job.scheduled for job in replaced):
         connection.execute(SCHEDULE_JOBS, [False, new])
 
 
@@ -173,10 +175,16 @@ def read_policies(connection: psycopg.Connection[Any]) -> LivePolicies:
     found = {relation: RelationPolicies(relation) for relation in RELATIONS}
     problems = []
     jobs = connection.execute(SELECT_POLICIES).fetchall()
+    listed = list_jobs(connection)
+    held = {job.job_id for job in held_back(connection, listed)}
+    if held and any(job.job_id == 0 and not job.scheduled for job in listed):
+        problems.append("retention is paused, so the disk will fill; run: timeseries jobs resume")
     for kind, relation, job, scheduled, drop, compress, start, end, every in jobs:
         if relation not in found:
             continue
-        if not scheduled:
+        if scheduled and job in held:
+            problems.append(f"job {job} ({kind} of {relation}) does not ask the archive; run: timeseries archive")
+        if not scheduled and job not in held:
             problems.append(f"job {job} ({kind} of {relation}) is paused; run: timeseries jobs resume")
         if kind == "policy_retention":
             found[relation] = replace(found[relation], drop_after=drop)
@@ -186,7 +194,7 @@ def read_policies(connection: psycopg.Connection[Any]) -> LivePolicies:
             if found[relation].schedule_interval is not None:
                 problems.append(f"{relation} has two refresh policies, the second is job {job}: remove one of them")
             found[relation] = replace(found[relation], start_offset=start, end_offset=end, schedule_interval=every)
-    problems += unread(list_jobs(connection)).values()
+    problems += unread(listed).values()
     problems += [f"{name} has no refresh policy" for name in AGGREGATES if found[name].schedule_interval is None]
     problems += [
         f"{name} has no retention policy: the disk will fill" for name in RAW_TABLES if found[name].drop_after is None

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any, cast
 
 from psycopg import sql
@@ -20,8 +21,13 @@ from timeseries.model.relations import FAMILIES, Family
 from timeseries.progress import Progress, track
 
 SET_LOCK_TIMEOUT = "SET LOCAL lock_timeout = '3s'"
+SELECT_ARCHIVED = "SELECT timeseries.is_archived(%s, %s)"
+# An archive holds TimescaleDB's jobs back; whether retention is paused, the record says then.
 SELECT_RETENTION_JOBS = """
-    SELECT j.job_id, j.hypertable_name::text, j.scheduled
+    SELECT j.job_id, j.hypertable_name::text,
+           CASE WHEN EXISTS (SELECT FROM timeseries.archive) THEN EXISTS (SELECT FROM timeseries.retention_run AS r
+                                                                          WHERE r.scheduled)
+                ELSE j.scheduled END
     FROM timescaledb_information.jobs AS j
     WHERE j.proc_name = 'policy_retention' AND j.hypertable_schema = 'public'
       AND j.hypertable_name IN ('occupancy_events', 'health_logs')
@@ -47,16 +53,22 @@ SELECT_DROPPABLE = """
 COUNT_CHUNK = """
     SELECT count(*) FROM public.{events} WHERE "timestamp" >= %(start)s AND "timestamp" < %(end)s
 """
-PRUNE_DAY = sql.SQL("SELECT timeseries.prune_day(%(family)s, %(day)s)")
+PRUNE_DAY = "SELECT timeseries.prune_day(%s, %s)"
+# The archive is asked under the lock of drop_chunks, which writers take first: nothing is stored between the two.
+LOCK_CAMERAS = "LOCK TABLE public.cameras IN ACCESS EXCLUSIVE MODE"
+LET_GO = "SELECT timeseries.let_go({family}, %(start)s, %(end)s, %(count)s)"
 DROP_CHUNK = "SELECT public.drop_chunks({name}::regclass, older_than => %(end)s, newer_than => %(start)s)"
 
 
 @dataclass(frozen=True, slots=True)
 class PruneResult:
-    """How many raw rows were removed, and before which moment (None where the server's own jobs decide)."""
+    """How many raw rows were removed, and before which moment (None where the server's own jobs decide); `held` days
+    stayed because the archive does not have them.
+    """
 
     removed: int
     before: datetime | None
+    held: int = 0
 
 
 def prune(
@@ -85,15 +97,16 @@ def prune(
                     f" run: timeseries policy set occupancy_events --drop-after '{interval_text(keep)}', and the same"
                     " for health_logs"
                 )
-            return PruneResult(_drop_chunks(connection, progress), None)
+            return _drop_chunks(connection, progress)
         before, started_at = _begin(connection, keep or default)
         days = [(family, day) for family in FAMILIES for day in _days(connection, family, before)]
+        archived = [(family, day) for family, day in days if value(connection, SELECT_ARCHIVED, [family.name, day])]
         connection.commit()
         removed = 0
-        for family, day in track(days, progress):
-            removed += _patiently(connection, day, [PRUNE_DAY], {"family": family.name, "day": day})
+        for family, day in track(archived, progress):
+            removed += _patiently(connection, day, partial(_prune_day, connection, family, day))
         record_run(connection, started_at, removed)
-    return PruneResult(removed, before)
+    return PruneResult(removed, before, len(days) - len(archived))
 
 
 def _begin(connection: Connection, keep: timedelta | None) -> tuple[datetime, datetime]:
@@ -115,7 +128,7 @@ def _days(connection: Connection, family: Family, before: datetime) -> list[date
     return [row[0] for row in connection.execute(query, [before]).fetchall()]
 
 
-def _drop_chunks(connection: Connection, progress: Progress) -> int:
+def _drop_chunks(connection: Connection, progress: Progress) -> PruneResult:
     """Drop old chunks, each in a transaction of its own: the job drops all of them in one, for which years of chunks
     need more locks than the server has, and it does not compare them with the watermark.
     """
@@ -125,13 +138,35 @@ def _drop_chunks(connection: Connection, progress: Progress) -> int:
         raise ConfigurationError(
             f"retention is paused, job {', '.join(paused)}; to let it go on, run: timeseries jobs resume"
         )
-    old = [(events, *chunk) for job, events, _ in jobs for chunk in _droppable(connection, job, events)]
+    started_at = value(connection, "SELECT now()")
+    old = [(_family(events), *chunk) for job, events, _ in jobs for chunk in _droppable(connection, job, events)]
+    archived = [chunk for chunk in old if value(connection, SELECT_ARCHIVED, [chunk[0].name, chunk[1]])]
     connection.commit()
     removed = 0
-    for events, start, end in track(old, progress):
-        names = {"events": sql.Identifier(events), "name": sql.Literal(f"public.{events}")}
-        statements = [sql.SQL(text).format(**names) for text in (COUNT_CHUNK, DROP_CHUNK)]
-        removed += _patiently(connection, start, statements, {"start": start, "end": end})
+    for family, start, end in track(archived, progress):
+        removed += _patiently(connection, start, partial(_drop_chunk, connection, family, start=start, end=end))
+    record_run(connection, started_at, removed)
+    return PruneResult(removed, None, len(old) - len(archived))
+
+
+def _family(events: str) -> Family:
+    return next(family for family in FAMILIES if family.table == events)
+
+
+def _drop_chunk(connection: Connection, family: Family, **span: datetime) -> int:
+    names = {
+        "events": sql.Identifier(family.table), "name": sql.Literal(f"public.{family.table}"),
+        "family": sql.Literal(family.name),
+    }  # fmt: skip
+    removed: int = value(connection, sql.SQL(COUNT_CHUNK).format(**names), span)
+    connection.execute(LOCK_CAMERAS)
+    connection.execute(sql.SQL(LET_GO).format(**names), {**span, "count": removed})
+    connection.execute(sql.SQL(DROP_CHUNK).format(**names), span)
+    return removed
+
+
+def _prune_day(connection: Connection, family: Family, day: datetime) -> int:
+    removed: int = value(connection, PRUNE_DAY, [family.name, day])
     return removed
 
 
@@ -141,18 +176,15 @@ def _droppable(connection: Connection, job: int, events: str) -> list[tuple[Any,
     return connection.execute(SELECT_DROPPABLE, [job, unsummed]).fetchall()
 
 
-def _patiently(
-    connection: Connection, day: datetime, statements: Sequence[sql.SQL | sql.Composed], parameters: dict[str, object]
-) -> int:
-    """Run statements on a day's rows in a transaction of their own, which gives up a lock that it waits for after three
-    seconds, because writers queue behind it; the number that the first statement returns.
+def _patiently(connection: Connection, day: datetime, remove: Callable[[], int]) -> int:
+    """Remove a day's rows in a transaction; how many. It gives up a lock that it waits for after three seconds, because
+    writers queue behind it.
     """
 
     def run() -> int:
         with connection.transaction():
             connection.execute(SET_LOCK_TIMEOUT)
-            first, *_ = [connection.execute(statement, parameters) for statement in statements]
-            return int(first.fetchall()[0][0])
+            return remove()
 
     try:
         return retried(run, pause=1)

@@ -55,6 +55,11 @@ SELECT_ERROR = """
 SELECT_OLDEST = """
     SELECT min("timestamp") FROM public.{events} HAVING min("timestamp") < now() - %(keep)s::interval
 """
+SELECT_ARCHIVE_LAG = """
+    SELECT name, archived_until, days_missing FROM public.store_archive() WHERE lag_seconds > allowed_seconds
+    ORDER BY name
+"""
+SELECT_ARCHIVE_ERROR = "SELECT error FROM timeseries.archive"
 
 
 class JobRun(NamedTuple):
@@ -114,6 +119,18 @@ def retention_problems(connection: Connection, record: Record, keep: timedelta |
             f"the job {record.cron_job!r} of pg_cron" if record.cron_job else "a writer, or whoever opens the store,"
         )
         yield from _left(connection, record.keep + GRACE, f"{whose} has not pruned for {record.idle.days} days")
+
+
+def archive_problems(connection: Connection) -> Iterator[str]:
+    """Days that should be in the archive and are not, and a run that failed."""
+    for events, until, days in connection.execute(SELECT_ARCHIVE_LAG).fetchall():
+        yield (
+            f"{events}: {days:,} days from {until:%Y-%m-%d} on are not in the archive; retention waits for them, so the"
+            " disk fills; run: timeseries archive"
+        )
+    error = value(connection, SELECT_ARCHIVE_ERROR)
+    if error is not None:
+        yield f"the last run of the archive failed: {error}"
 
 
 def _left(connection: Connection, keep: timedelta, why: str) -> Iterator[str]:

@@ -68,9 +68,9 @@ class DayCount:
 
 @dataclass(frozen=True, slots=True)
 class RetentionStatus:
-    """Who removes old raw rows: "policy" (TimescaleDB's own jobs), "pg_cron", "store" (its processes) or "nobody". When
-    that last ended well (None: never yet); where no policy does it, by whom, how many rows went, what failed since, and
-    how long rows are kept.
+    """Who removes old raw rows: "policy" (TimescaleDB's own jobs), "archive" (its runs, in place of those), "pg_cron",
+    "store" (its processes) or "nobody". When that last ended well (None: never yet); where no policy does it, by whom,
+    how many rows went, what failed since, and how long rows are kept.
     """
 
     by: str
@@ -123,7 +123,7 @@ def read_status(pool: Pool, keep: timedelta | None = None) -> Status:
             aggregates,
             counts,
             tuple(live.relations.values()) if live else (),
-            _policy_retention(jobs) if live else _store_retention(record),
+            _policy_retention(connection, jobs, record) if live else _store_retention(record),
             (
                 *checks.server_problems(connection, server),
                 *(live.problems() if live else ()),
@@ -133,6 +133,7 @@ def read_status(pool: Pool, keep: timedelta | None = None) -> Status:
                     else checks.retention_problems(connection, record, keep)
                 ),
                 *(checks.stale(connection, a.name, a.watermark, jobs) for a in aggregates if a.stale),
+                *checks.archive_problems(connection),
                 *roles.find_deviations(connection),
                 *(
                     f"{count.table}: {count.rows:,} rows on {count.day}, but the quarters have {count.samples:,}"
@@ -169,8 +170,12 @@ def _since(camera: SilentCamera) -> str:
 NAMED_AT_MOST = 5  # of the silent cameras, in a line for people
 
 
-def _policy_retention(jobs: checks.Jobs) -> RetentionStatus:
-    """Both tables must have been pruned, so the earlier of the two runs counts."""
+def _policy_retention(connection: Connection, jobs: checks.Jobs, record: Record) -> RetentionStatus:
+    """Both tables must have been pruned, so the earlier of the two runs counts. An archive prunes in their place."""
+    if value(connection, "SELECT EXISTS (SELECT FROM timeseries.archive)"):
+        return RetentionStatus(
+            "archive" if record.scheduled else "nobody", record.finished_at, record.done_by, record.removed
+        )
     found = [jobs.get((table, "retention")) for table in RAW_TABLES]
     runs = [job.last_success for job in found if job and job.scheduled and job.last_success]
     by = "policy" if all(found) else "nobody"

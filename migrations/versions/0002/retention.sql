@@ -43,7 +43,8 @@ BEGIN
              FROM (SELECT ''occupancy'' AS family, min("timestamp") AS at FROM public.occupancy_events WHERE "timestamp" < $1
                    UNION ALL
                    SELECT ''health'', min("timestamp") FROM public.health_logs WHERE "timestamp" < $1) AS o
-             WHERE at IS NOT NULL GROUP BY family ORDER BY day LIMIT 1'
+             WHERE at IS NOT NULL AND timeseries.is_archived(family, date_trunc(''day'', at))
+             GROUP BY family ORDER BY day LIMIT 1'
     INTO oldest USING before;
     IF oldest.day IS NULL THEN
         UPDATE timeseries.retention_run SET finished_at = clock_timestamp();

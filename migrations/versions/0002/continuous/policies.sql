@@ -39,6 +39,7 @@ CROSS JOIN unnest(ARRAY['occupancy', 'health']) AS family;
 
 SELECT public.alter_job(
     public.add_retention_policy('public.' || events, drop_after => greatest(r.keep, interval '8 days')),
-    scheduled => coalesce((SELECT scheduled FROM timeseries.retention_run), false))
+    scheduled => NOT EXISTS (SELECT FROM timeseries.archive)
+                 AND coalesce((SELECT scheduled FROM timeseries.retention_run), false))
 FROM timeseries.retention AS r
 CROSS JOIN unnest(ARRAY['occupancy_events', 'health_logs']) AS events;

@@ -48,6 +48,7 @@ BEGIN
         EXECUTE 'SELECT public.drop_chunks($1::regclass, older_than => $2, newer_than => $3)'
         USING 'public.' || events, next_day, day;
     END IF;
+    PERFORM timeseries.let_go(family, day, next_day, removed);
     RETURN removed;
 END
 $$;
