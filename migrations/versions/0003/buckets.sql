@@ -121,20 +121,33 @@ BEGIN
     IF per IS NULL THEN
         RETURN QUERY
 @pieces
-        SELECT p.camera_id, p.bucket, p.local_start, NULL::integer, p.samples::bigint, @columns, p.span_seconds
-        FROM pieces AS p
-        WHERE p.is_alone
+        SELECT t.camera_id, t.bucket, t.local_start, t.label, t.samples::bigint, @amounts, t.span_seconds
+        FROM timed AS t
+        WHERE t.samples IS NOT NULL AND t.is_first AND t.is_last
+        UNION ALL
+        SELECT t.camera_id, t.bucket, t.local_start, t.label, 0, @carried_amounts, t.span_seconds
+        FROM gaps AS t
         UNION ALL
         SELECT p.camera_id, p.bucket, p.local_start, NULL, sum(p.samples)::bigint, @totals, sum(p.span_seconds)
-        FROM pieces AS p
-        WHERE NOT p.is_alone
+        FROM (
+            SELECT t.camera_id, t.bucket, t.local_start, t.samples, @amounts, t.span_seconds
+            FROM timed AS t
+            WHERE t.samples IS NOT NULL AND NOT (t.is_first AND t.is_last)
+        ) AS p
         GROUP BY p.camera_id, p.bucket, p.local_start;
     ELSE
         RETURN QUERY
 @pieces
         SELECT p.camera_id, NULL::timestamptz, NULL::timestamp, p.label, sum(p.samples)::bigint, @totals,
                sum(p.span_seconds)
-        FROM pieces AS p
+        FROM (
+            SELECT t.camera_id, t.label, t.samples, @amounts, t.span_seconds
+            FROM timed AS t
+            WHERE t.samples IS NOT NULL
+            UNION ALL
+            SELECT t.camera_id, t.label, 0, @carried_amounts, t.span_seconds
+            FROM gaps AS t
+        ) AS p
         GROUP BY p.camera_id, p.label;
     END IF;
 END

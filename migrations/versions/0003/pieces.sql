@@ -109,13 +109,4 @@ gaps AS (
         ON z.number = t.zone_number
     CROSS JOIN LATERAL generate_series(t.number + 1, width_bucket(t.next_at, z.edges) - 1) AS n
     WHERE t.before_gap
-),
-pieces AS (
-    SELECT t.camera_id, t.bucket, t.local_start, t.label, t.samples, @amounts, t.span_seconds,
-           t.is_first AND t.is_last AS is_alone
-    FROM timed AS t
-    WHERE t.samples IS NOT NULL
-    UNION ALL
-    SELECT t.camera_id, t.bucket, t.local_start, t.label, 0, @carried_amounts, t.span_seconds, true
-    FROM gaps AS t
 )
