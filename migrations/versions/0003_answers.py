@@ -18,7 +18,8 @@ HERE = "versions/0003"
 
 def of_family(name: str, family: str) -> str:
     """A file that says the same of both families."""
-    return str(sql.read(f"{HERE}/{name}.sql", family=family, **sql.parts(f"{HERE}/families.sql", family)))
+    parts = sql.parts(f"{HERE}/families.sql", family) | sql.blocks(f"{HERE}/pieces.sql")
+    return str(sql.read(f"{HERE}/{name}.sql", family=family, **parts))
 
 
 def upgrade() -> None:
@@ -30,9 +31,8 @@ def upgrade() -> None:
         parts = sql.parts(f"{HERE}/occupancy_by_bucket.sql", "function", width)
         sql.execute(sql.fill("@statements", width=width, **parts))
     sql.run(f"{HERE}/answers.sql")
-    newest = {"newest_count": of_family("newest", "occupancy"), "newest_status": of_family("newest", "health")}
-    sql.run(f"{HERE}/states.sql", **newest)
     sql.run(f"{HERE}/last_seen.sql")
+    sql.run(f"{HERE}/states.sql")
 
 
 def downgrade() -> None:

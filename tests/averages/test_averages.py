@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 import analytics
 from tests.support import brute_force
+from tests.support.histories import same
 from timeseries import Camera, InvalidInputError, OccupancyEvent, Store
 
 # Zones that a server and this machine both know by rules, not by leap seconds.
@@ -134,6 +135,47 @@ def test_a_changed_zone_or_hold_rebuilds_hours_and_days(
         reject()
     with store.pool.connection() as connection:
         check(connection, camera.id, *after, events, day - timedelta(days=1), day + timedelta(days=5))
+
+
+def test_an_answer_without_a_start_counts_the_observation_it_begins_with(store: Store) -> None:
+    camera = store.cameras.add("lot")
+    at = datetime.now(UTC).replace(hour=10, minute=40, second=0, microsecond=0) - timedelta(days=9)
+    store.record([OccupancyEvent(camera.id, at, 7), OccupancyEvent(camera.id, at + timedelta(hours=3), 8)])
+    with store.pool.connection() as connection:
+        rows = connection.execute(f"{HOURS} ORDER BY 1", [[camera.id], None, at + timedelta(hours=4)]).fetchall()
+    assert [row[1:4] for row in rows[:2]] == [(7, pytest.approx(2 / 3), 1), (7, 1, 0)]
+
+
+def test_days_in_one_cameras_zone_are_right_for_cameras_of_other_zones(store: Store) -> None:
+    cameras = [store.cameras.add(zone, timezone=zone) for zone in ("Europe/Berlin", "America/New_York")]
+    start = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(days=9)
+    moments = [start + i * timedelta(hours=5) for i in range(15)]
+    store.record([OccupancyEvent(camera.id, at, i) for camera in cameras for i, at in enumerate(moments)])
+    ask = [start, start + timedelta(days=3), "Europe/Berlin"]
+    days = "SELECT local_date, occupied_avg, samples, coverage FROM occupancy_days(%s, %s, %s, %s) ORDER BY 1"
+    with store.pool.connection() as connection:
+        berlin, new_york = (connection.execute(days, [[camera.id], *ask]).fetchall() for camera in cameras)
+        together = connection.execute(days, [[camera.id for camera in cameras], *ask]).fetchall()
+    assert len(berlin) == 4
+    assert same({"days": new_york}, {"days": berlin})
+    assert same({"days": together}, {"days": [row for row in berlin for _ in cameras]})
+
+
+def test_hundreds_of_cameras_at_once_answer_as_each_alone(store: Store) -> None:
+    ids = [store.cameras.add(f"lot {i}", hold=timedelta(hours=1 + i % 30)).id for i in range(230)]
+    start = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(days=3)
+    chance = random.Random(3)
+    moments = [(camera, start + timedelta(hours=96 * chance.random())) for camera in ids for _ in range(5)]
+    now = datetime.now(UTC)
+    store.record([OccupancyEvent(camera, at, chance.randrange(90)) for camera, at in moments if at < now])
+    ask = [start + timedelta(minutes=40), start + timedelta(days=2, hours=7)]
+    for function in ("occupancy_hours", "occupancy_days", "occupancy_weekdays", "occupancy_profile"):
+        query = f"SELECT * FROM {function}(%s, %s, %s) ORDER BY 1, 2, 3"
+        with store.pool.connection() as connection:
+            together = connection.execute(query, [None, *ask]).fetchall()
+            alone = [row for camera in sorted(ids)[::10] for row in connection.execute(query, [[camera], *ask])]
+        assert {row[0] for row in together} == set(ids)
+        assert same({function: [row for row in together if row[0] in sorted(ids)[::10]]}, {function: alone})
 
 
 def test_the_aggregates_hold_what_neighbours_need(store: Store) -> None:

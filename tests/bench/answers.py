@@ -16,7 +16,7 @@ from adbc_driver_postgresql import dbapi
 
 import analytics
 from tests.support.servers import RunningServer
-from timeseries import Store
+from timeseries import ServerKind, Store
 from timeseries.database.connections import create_engine
 from timeseries.settings import Settings
 
@@ -143,10 +143,66 @@ def months(store: Store, rounds: int) -> list[dict[str, Any]]:
     return found
 
 
+def feed_all(store: Store, cameras: int, days: int, hourly: int) -> tuple[datetime, datetime]:
+    """A count a day of each camera, in the last `hourly` days one an hour, materialized; where they begin and end."""
+    end = midnight(0)
+    start = end - timedelta(days=days)
+    with psycopg.connect(store.url, autocommit=True) as connection:
+        connection.execute(
+            "INSERT INTO cameras (name, timezone) SELECT 'lot ' || i, %s FROM generate_series(1, %s) AS i",
+            [ZONE, cameras],
+        )
+        for begin, step in ((start, "1 day"), (end - timedelta(days=hourly), "1 hour")):
+            connection.execute(
+                "INSERT INTO occupancy_events (camera_id, timestamp, occupied_count)"
+                " SELECT c.id, at + interval '7 minutes', extract(epoch FROM at)::bigint / 3600 %% 90"
+                " FROM generate_series(%s, %s - interval '1 hour', %s::interval) AS at CROSS JOIN cameras AS c"
+                " ON CONFLICT DO NOTHING",
+                [begin, end, step],
+            )
+        if store.server().kind is ServerKind.COMMUNITY:
+            for level in ("quarter_hourly", "hourly", "weekday"):
+                connection.execute(f"CALL refresh_continuous_aggregate('occupancy_{level}', NULL, now())")
+        connection.execute("VACUUM ANALYZE")
+    return start, end
+
+
+def every(store: Store, rounds: int) -> list[dict[str, Any]]:
+    """Answers about 5,000 cameras at once, against a bare fetch of as many hours as the first of them has."""
+    start, end = feed_all(store, 5000, 90, 4)
+    hours = (end - timedelta(hours=96), end - timedelta(hours=6))
+    query = f"""
+        SELECT camera_id, bucket, samples, occupied_min, occupied_max, occupied_avg FROM public.occupancy_hourly
+        WHERE bucket >= '{hours[0].isoformat()}' AND bucket < '{hours[1].isoformat()}'
+    """
+    with dbapi.connect(store.url, autocommit=True) as connection, connection.cursor() as cursor:
+
+        def bare() -> pa.Table:
+            cursor.execute(query)
+            return cursor.fetch_arrow_table()
+
+        def of_hours() -> pd.DataFrame:
+            return analytics.hourly_averages(start=hours[0], end=hours[1], url=store.url)
+
+        def of_weekdays() -> pd.DataFrame:
+            return analytics.weekday_averages(start=start, end=end - timedelta(days=1), url=store.url)
+
+        def newest() -> pd.DataFrame:
+            return analytics.latest(url=store.url)
+
+        assert len(of_hours()) == bare().num_rows
+        reference, *own = alternate(rounds, bare, of_hours, of_weekdays, newest)
+    what = ("hours", "weekdays over 90 days", "latest")
+    return [
+        figure(f"{name} of 5,000 cameras, against a bare ADBC fetch of 450,000 hours", seconds, reference)
+        for name, seconds in zip(what, own, strict=True)
+    ]
+
+
 def rows(server: RunningServer, rounds: int) -> list[dict[str, Any]]:
     """Each in a database of its own, on the server that is measured."""
     found: list[dict[str, Any]] = []
-    for measure in (weekdays, frames, months):
+    for measure in (weekdays, frames, months, every):
         url = server.copy()
         with Store.open(url, settings=Settings()) as store:
             found += measure(store, rounds)

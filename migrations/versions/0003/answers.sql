@@ -8,11 +8,9 @@ CREATE FUNCTION public.occupancy_weekdays(
     camera_id uuid, weekday integer, occupied_avg double precision, occupied_min integer, occupied_max integer,
     samples bigint, coverage double precision
 ) LANGUAGE sql STABLE PARALLEL SAFE ROWS 1000 AS $$
-    SELECT b.camera_id, extract(isodow FROM b.local_start)::integer,
-           sum(b.car_seconds) / nullif(sum(b.known_seconds), 0), min(b.occupied_min), max(b.occupied_max),
-           sum(b.samples)::bigint, sum(b.known_seconds) / sum(b.span_seconds)
-    FROM timeseries.occupancy_buckets($1, $2, $3, 'day', $4) AS b
-    GROUP BY b.camera_id, extract(isodow FROM b.local_start)::integer
+    SELECT b.camera_id, b.label, b.car_seconds / nullif(b.known_seconds, 0), b.occupied_min, b.occupied_max, b.samples,
+           b.known_seconds / b.span_seconds
+    FROM timeseries.occupancy_buckets($1, $2, $3, 'day', $4, 'weekday') AS b
 $$;
 COMMENT ON FUNCTION public.occupancy_weekdays IS
     'A row per camera and local weekday (ISO: Monday 1 to Sunday 7) over all such days of the range: time-weighted '
@@ -25,11 +23,9 @@ CREATE FUNCTION public.occupancy_profile(
     camera_id uuid, weekday integer, hour integer, occupied_avg double precision, occupied_min integer,
     occupied_max integer, samples bigint, coverage double precision
 ) LANGUAGE sql STABLE PARALLEL SAFE ROWS 1000 AS $$
-    SELECT b.camera_id, extract(isodow FROM b.local_start)::integer, extract(hour FROM b.local_start)::integer,
-           sum(b.car_seconds) / nullif(sum(b.known_seconds), 0), min(b.occupied_min), max(b.occupied_max),
-           sum(b.samples)::bigint, sum(b.known_seconds) / sum(b.span_seconds)
-    FROM timeseries.occupancy_buckets($1, $2, $3, 'hour', $4) AS b
-    GROUP BY b.camera_id, extract(isodow FROM b.local_start)::integer, extract(hour FROM b.local_start)::integer
+    SELECT b.camera_id, b.label / 24, b.label % 24, b.car_seconds / nullif(b.known_seconds, 0), b.occupied_min,
+           b.occupied_max, b.samples, b.known_seconds / b.span_seconds
+    FROM timeseries.occupancy_buckets($1, $2, $3, 'hour', $4, 'profile') AS b
 $$;
 COMMENT ON FUNCTION public.occupancy_profile IS
     'A row per camera, local weekday (ISO) and hour of the day (0 to 23), over all such hours of the range.';
@@ -77,16 +73,12 @@ CREATE FUNCTION public.health_weekdays(
     camera_id uuid, weekday integer, healthy_share double precision, degraded_share double precision,
     disconnected_share double precision, samples bigint, coverage double precision
 ) LANGUAGE sql STABLE PARALLEL SAFE ROWS 1000 AS $$
-    SELECT b.camera_id, b.weekday, b.healthy / b.known, b.degraded / b.known, b.disconnected / b.known,
-           b.samples::bigint, coalesce(b.known, 0) / b.span
-    FROM (
-        SELECT d.camera_id, extract(isodow FROM d.local_start)::integer AS weekday, sum(d.healthy_seconds) AS healthy,
-               sum(d.degraded_seconds) AS degraded, sum(d.disconnected_seconds) AS disconnected,
-               nullif(sum(d.healthy_seconds + d.degraded_seconds + d.disconnected_seconds), 0) AS known,
-               sum(d.samples) AS samples, sum(d.span_seconds) AS span
-        FROM timeseries.health_buckets($1, $2, $3, 'day', $4) AS d
-        GROUP BY d.camera_id, extract(isodow FROM d.local_start)::integer
-    ) AS b
+    SELECT b.camera_id, b.label, b.healthy_seconds / k.known, b.degraded_seconds / k.known,
+           b.disconnected_seconds / k.known, b.samples, coalesce(k.known, 0) / b.span_seconds
+    FROM timeseries.health_buckets($1, $2, $3, 'day', $4, 'weekday') AS b
+    CROSS JOIN LATERAL (
+        SELECT nullif(b.healthy_seconds + b.degraded_seconds + b.disconnected_seconds, 0) AS known
+    ) AS k
 $$;
 COMMENT ON FUNCTION public.health_weekdays IS
     'A row per camera and local weekday (ISO) over all such days of the range: share of the known time per status.';
@@ -97,16 +89,12 @@ CREATE FUNCTION public.health_uptime(
     camera_id uuid, healthy_share double precision, degraded_share double precision,
     disconnected_share double precision, samples bigint, coverage double precision
 ) LANGUAGE sql STABLE PARALLEL SAFE ROWS 200 AS $$
-    SELECT b.camera_id, b.healthy / b.known, b.degraded / b.known, b.disconnected / b.known, b.samples::bigint,
-           coalesce(b.known, 0) / b.span
-    FROM (
-        SELECT d.camera_id, sum(d.healthy_seconds) AS healthy, sum(d.degraded_seconds) AS degraded,
-               sum(d.disconnected_seconds) AS disconnected,
-               nullif(sum(d.healthy_seconds + d.degraded_seconds + d.disconnected_seconds), 0) AS known,
-               sum(d.samples) AS samples, sum(d.span_seconds) AS span
-        FROM timeseries.health_buckets($1, $2, $3, 'day', NULL) AS d
-        GROUP BY d.camera_id
-    ) AS b
+    SELECT b.camera_id, b.healthy_seconds / k.known, b.degraded_seconds / k.known, b.disconnected_seconds / k.known,
+           b.samples, coalesce(k.known, 0) / b.span_seconds
+    FROM timeseries.health_buckets($1, $2, $3, 'day', NULL, 'range') AS b
+    CROSS JOIN LATERAL (
+        SELECT nullif(b.healthy_seconds + b.degraded_seconds + b.disconnected_seconds, 0) AS known
+    ) AS k
 $$;
 COMMENT ON FUNCTION public.health_uptime IS
     'A row per camera: the share of the known time of the range in each status, samples, coverage.';

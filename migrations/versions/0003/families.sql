@@ -1,13 +1,7 @@
--- In what the two families differ: the parts that are filled into buckets.sql and newest.sql.
+-- In what the two families differ: the parts that are filled into buckets.sql and pieces.sql.
 
 -- block: occupancy.events
 occupancy_events
-
--- block: occupancy.event_column
-occupied_count
-
--- block: occupancy.stored_column
-last_count
 
 -- block: occupancy.columns
 occupied_min, occupied_max, car_seconds, known_seconds
@@ -29,20 +23,22 @@ e.occupied_count
 occupied_min integer, occupied_max integer, car_seconds double precision,
     known_seconds double precision
 
+-- block: occupancy.amounts
+least(t.occupied_min, CASE WHEN t.carried > 0 THEN t.carried_state END) AS occupied_min,
+           greatest(t.occupied_max, CASE WHEN t.carried > 0 THEN t.carried_state END) AS occupied_max,
+           t.car_seconds + t.stood * t.state + CASE WHEN t.carried > 0 THEN t.carried * t.carried_state ELSE 0 END
+               AS car_seconds,
+           t.known_seconds + t.stood + t.carried AS known_seconds
+
+-- block: occupancy.carried_amounts
+CASE WHEN t.carried > 0 THEN t.carried_state END, CASE WHEN t.carried > 0 THEN t.carried_state END,
+           CASE WHEN t.carried > 0 THEN t.carried * t.carried_state ELSE 0 END, t.carried
+
 -- block: occupancy.totals
-min(least(p.occupied_min, CASE WHEN p.stood > 0 THEN p.standing END)),
-           max(greatest(p.occupied_max, CASE WHEN p.stood > 0 THEN p.standing END)),
-           sum(coalesce(p.car_seconds, 0) + CASE WHEN p.stood > 0 THEN p.stood * p.standing ELSE 0 END),
-           sum(coalesce(p.known_seconds, 0) + p.stood)
+min(p.occupied_min), max(p.occupied_max), sum(p.car_seconds), sum(p.known_seconds)
 
 -- block: health.events
 health_logs
-
--- block: health.event_column
-status
-
--- block: health.stored_column
-last_status
 
 -- block: health.columns
 healthy_seconds, degraded_seconds, disconnected_seconds
@@ -64,7 +60,17 @@ CASE e.status WHEN 'healthy' THEN 1 WHEN 'degraded' THEN 2 ELSE 3 END
 healthy_seconds double precision, degraded_seconds double precision,
     disconnected_seconds double precision
 
+-- block: health.amounts
+t.healthy_seconds + CASE t.state WHEN 1 THEN t.stood ELSE 0 END
+               + CASE t.carried_state WHEN 1 THEN t.carried ELSE 0 END AS healthy_seconds,
+           t.degraded_seconds + CASE t.state WHEN 2 THEN t.stood ELSE 0 END
+               + CASE t.carried_state WHEN 2 THEN t.carried ELSE 0 END AS degraded_seconds,
+           t.disconnected_seconds + CASE t.state WHEN 3 THEN t.stood ELSE 0 END
+               + CASE t.carried_state WHEN 3 THEN t.carried ELSE 0 END AS disconnected_seconds
+
+-- block: health.carried_amounts
+CASE t.carried_state WHEN 1 THEN t.carried ELSE 0 END, CASE t.carried_state WHEN 2 THEN t.carried ELSE 0 END,
+           CASE t.carried_state WHEN 3 THEN t.carried ELSE 0 END
+
 -- block: health.totals
-sum(coalesce(p.healthy_seconds, 0) + CASE p.standing WHEN 1 THEN p.stood ELSE 0 END),
-           sum(coalesce(p.degraded_seconds, 0) + CASE p.standing WHEN 2 THEN p.stood ELSE 0 END),
-           sum(coalesce(p.disconnected_seconds, 0) + CASE p.standing WHEN 3 THEN p.stood ELSE 0 END)
+sum(p.healthy_seconds), sum(p.degraded_seconds), sum(p.disconnected_seconds)

@@ -7,12 +7,25 @@ CREATE TYPE timeseries.local_bucket AS (
     local_start timestamp
 );
 
--- One camera in an answer: summaries of hours or days are read in [coarse_from, coarse_until), quarters and raw rows
--- outside.
+-- The local buckets of one zone, in order. edges are where they begin inside the range, and where the last one ends
+-- there; labels are what they are added up by.
+CREATE TYPE timeseries.zone_buckets AS (
+    zone         text,
+    edges        timestamptz[],
+    buckets      timestamptz[],
+    local_starts timestamp[],
+    labels       integer[],
+    spans        double precision[]
+);
+
+-- One camera in an answer: summaries of its level, hours or days, are read in [coarse_from, coarse_until), quarters and
+-- raw rows outside.
 CREATE TYPE timeseries.camera_scope AS (
     camera_id    uuid,
     zone         text,
-    hold_seconds double precision,
+    zone_number  integer,
+    hold         interval,
+    level        text,
     range_start  timestamptz,
     coarse_from  timestamptz,
     coarse_until timestamptz

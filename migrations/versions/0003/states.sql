@@ -84,28 +84,26 @@ RETURNS TABLE (
     camera_id uuid, counted_at timestamptz, occupied_count integer, count_age interval,
     status public.health_status, status_at timestamptz, status_age interval, message text
 ) LANGUAGE plpgsql STABLE PARALLEL SAFE SECURITY DEFINER ROWS 200
-SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_custom_plan SET jit = off AS $$
+SET search_path = pg_catalog, pg_temp SET jit = off AS $$
 #variable_conflict use_column
 DECLARE
-    occupancy_marks CONSTANT record := timeseries.watermarks('occupancy');
-    occupancy_days  CONSTANT timestamptz := occupancy_marks.days_until;
-    occupancy_from  CONSTANT timestamptz := occupancy_marks.raw_from;
-    health_marks    CONSTANT record := timeseries.watermarks('health');
-    health_days     CONSTANT timestamptz := health_marks.days_until;
-    health_from     CONSTANT timestamptz := health_marks.raw_from;
+    ids      CONSTANT uuid[] := ARRAY(
+        SELECT c.id FROM public.cameras AS c WHERE camera_ids IS NULL OR c.id = ANY (camera_ids));
+    counts   CONSTANT timeseries.observation[] := ARRAY(
+        SELECT DISTINCT ON (f.camera_id) f
+        FROM timeseries.last_events('occupancy', ids) AS f ORDER BY f.camera_id, f.seen_at DESC);
+    statuses CONSTANT timeseries.observation[] := ARRAY(
+        SELECT DISTINCT ON (f.camera_id) f
+        FROM timeseries.last_events('health', ids) AS f ORDER BY f.camera_id, f.seen_at DESC);
 BEGIN
     RETURN QUERY
-    SELECT c.id, o.at, o.occupied_count, now() - CASE WHEN o.at > now() THEN now() ELSE o.at END,
-           h.status, h.at, now() - CASE WHEN h.at > now() THEN now() ELSE h.at END,
-           (SELECT l.message FROM public.health_logs AS l WHERE l.camera_id = c.id AND l."timestamp" = h.at)
-    FROM public.cameras AS c
-    LEFT JOIN LATERAL (
-        @newest_count
-    ) AS o ON true
-    LEFT JOIN LATERAL (
-        @newest_status
-    ) AS h ON true
-    WHERE camera_ids IS NULL OR c.id = ANY (camera_ids)
+    SELECT c.id, o.seen_at, o.occupied_count, now() - CASE WHEN o.seen_at > now() THEN now() ELSE o.seen_at END,
+           h.status, h.seen_at, now() - CASE WHEN h.seen_at > now() THEN now() ELSE h.seen_at END, m.message
+    FROM unnest(ids) AS asked (id)
+    JOIN public.cameras AS c ON c.id = asked.id
+    LEFT JOIN unnest(counts) AS o ON o.camera_id = c.id
+    LEFT JOIN unnest(statuses) AS h ON h.camera_id = c.id
+    LEFT JOIN timeseries.messages(statuses) AS m ON m.camera_id = c.id
     ORDER BY c.name;
 END
 $$;
