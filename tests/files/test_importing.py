@@ -227,12 +227,13 @@ def test_history_of_a_new_camera_does_not_touch_what_is_kept_of_another(
 
 
 def test_memory_does_not_grow_with_the_file(store: Store, tmp_path: Path, cameras: Path) -> None:
-    """Peak memory of the command for a file and for one ten times as long."""
+    """Peak memory of the command for a file and for one ten times as long, which is stored in several transactions."""
     peaks = []
     for name, days in (("short.csv", 48), ("long.csv", 480)):
         path = write(tmp_path / name, [(lot, at - timedelta(days=500), n) for lot, at, n in rows(days, every=5)])
         script = (
             "from timeseries import Store; from timeseries.settings import Settings\n"
+            "from timeseries.ingest import record; record.TRANSACTION_SIZE = 80_000\n"
             f"Store.open({store.url!r}, settings=Settings()).import_file({str(path)!r}, {str(cameras)!r})\n"
         )
         peaks.append(peak_memory(script))

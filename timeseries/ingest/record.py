@@ -20,8 +20,11 @@ from timeseries.ingest.batches import DAY_MICROSECONDS, QUARTER_MICROSECONDS, Ba
 from timeseries.ingest.staging import copy, merge_staged
 from timeseries.model.events import RecordResult, Rejection, microseconds
 
-BATCH_SIZE = 50_000
-ATTEMPTS = 4  # of five seconds each, where a lock is held
+BATCH_SIZE = 50_000  # events of one COPY, because its duration is limited and a link may be slow
+TRANSACTION_SIZE = (
+    500_000  # a transaction computes what it touches once: an hour of 5,000 cameras, say, not each minute
+)
+ATTEMPTS, PAUSE, PATIENCE = 25, 0.05, 15.0  # where locks are held: a late event waits for a row for 0.3 seconds only
 
 TOO_OLD = (
     "the raw rows of this quarter of an hour were removed by retention and only its average is kept;"
@@ -29,7 +32,7 @@ TOO_OLD = (
 )
 
 OnConflict = Literal["ignore", "replace"]
-StoreRows = Callable[[Connection, Batch], RecordResult]
+StoreRows = Callable[[Connection, Batch, datetime], RecordResult]
 
 
 def record(pool: Pool, events: Iterable[object], on_conflict: OnConflict = "ignore") -> RecordResult:
@@ -69,7 +72,7 @@ def store(pool: Pool, batch: Batch, on_conflict: OnConflict = "ignore") -> Recor
         raise InvalidInputError(f"on_conflict {on_conflict!r} must be 'ignore' or 'replace'")
     batch, repeated = batch.ordered(keep_last=on_conflict == "replace")
     stored = RecordResult()
-    for part in batch.slices(BATCH_SIZE):
+    for part in batch.slices(TRANSACTION_SIZE):
         stored += store_isolating(pool, part, on_conflict)
     return stored + account_for_duplicates(repeated, batch, stored)
 
@@ -100,31 +103,44 @@ def account_for_duplicates(repeated: Batch, batch: Batch, stored: RecordResult) 
 
 
 def store_slice(connection: Connection, batch: Batch, on_conflict: OnConflict) -> RecordResult:
-    """Store an ordered slice: by COPY, or through a staging table where COPY meets a duplicate or an unknown camera."""
-    merge = partial(merge_staged, replace=on_conflict == "replace")
+    """Store an ordered slice: by COPY, or through a staging table where COPY meets a duplicate, an unknown camera or a
+    finalized quarter.
+    """
     try:
-        return retried(partial(store_by, copy_directly, connection, batch), attempts=ATTEMPTS)
+        return patiently(partial(store_by, copy_directly, connection, batch), on=LOCKED)
     except psycopg.IntegrityError:
+        merge = partial(merge_accepted, replace=on_conflict == "replace")
         # A camera that is removed after the staging table was searched for it is found missing by the next attempt.
-        refused = *LOCKED, psycopg.IntegrityError
-        return retried(partial(store_by, merge, connection, batch), attempts=ATTEMPTS, on=refused)
+        return patiently(partial(store_by, merge, connection, batch), on=(*LOCKED, psycopg.IntegrityError))
+
+
+def patiently(work: Callable[[], RecordResult], *, on: tuple[type[psycopg.Error], ...]) -> RecordResult:
+    return retried(work, attempts=ATTEMPTS, pause=PAUSE, patience=PATIENCE, on=on)
 
 
 def store_by(store_rows: StoreRows, connection: Connection, batch: Batch) -> RecordResult:
     """Store what can be stored of a slice, and bring the aggregates up to date, in one transaction."""
     with transaction(connection) as now:
-        live, rejected = reject_finalized(connection, batch, now)
-        stored = store_rows(connection, live)
-        refused = {rejection.index for rejection in stored.rejected}
-        if stored.inserted or stored.replaced:
-            materialize(connection, live.take(np.array([row not in refused for row in live.rows.tolist()])))
-        return rejected + stored
+        return store_rows(connection, batch, now)
 
 
-def copy_directly(connection: Connection, batch: Batch) -> RecordResult:
+def copy_directly(connection: Connection, batch: Batch, _: datetime) -> RecordResult:
     """Copy a slice into its table. Raises psycopg.IntegrityError, and stores nothing, where one row is refused."""
-    copy(connection, sql.Identifier("public", batch.family.table), batch)
+    for part in batch.parts(BATCH_SIZE):
+        copy(connection, sql.Identifier("public", batch.family.table), part)
+    materialize(connection, batch)
     return RecordResult(inserted=len(batch))
+
+
+def merge_accepted(connection: Connection, batch: Batch, now: datetime, *, replace: bool) -> RecordResult:
+    """Store what is neither finalized nor refused of a slice."""
+    live, rejected = reject_finalized(connection, batch, now)
+    stored = merge_staged(connection, live, replace=replace)
+    refused = {rejection.index for rejection in stored.rejected}
+    if stored.inserted or stored.replaced:
+        accepted = np.array([row not in refused for row in live.rows.tolist()])
+        materialize(connection, live.take(accepted), checked=True)
+    return rejected + stored
 
 
 def reject_finalized(connection: Connection, batch: Batch, now: datetime) -> tuple[Batch, RecordResult]:
@@ -134,8 +150,9 @@ def reject_finalized(connection: Connection, batch: Batch, now: datetime) -> tup
     """
     if not len(batch) or batch.times[0] > microseconds(now) - DAY_MICROSECONDS:
         return batch, RecordResult()
+    cameras, quarters, _ = batch.quarters()
     rows = connection.execute(
-        "SELECT camera_id, quarter FROM timeseries.sealed(%s, %s, %s)", [batch.family.name, *batch.quarters()]
+        "SELECT camera_id, quarter FROM timeseries.sealed(%s, %s, %s)", [batch.family.name, cameras, quarters]
     ).fetchall()
     if not rows:
         return batch, RecordResult()
@@ -146,10 +163,16 @@ def reject_finalized(connection: Connection, batch: Batch, now: datetime) -> tup
     return batch.take(~hit), rejections(batch, hit, TOO_OLD)
 
 
-def materialize(connection: Connection, batch: Batch) -> None:
-    """Bring the aggregates up to date for what lies behind their watermarks."""
+def materialize(connection: Connection, batch: Batch, *, checked: bool = False) -> None:
+    """Bring the aggregates up to date for what lies behind their watermarks. Raises psycopg.IntegrityError where a
+    quarter is finalized; of events that are `checked` some may have been stored before, so that none is counted as new.
+    """
     if len(batch):
-        connection.execute("SELECT timeseries.materialize(%s, %s, %s)", [batch.family.name, *batch.quarters()])
+        cameras, quarters, added = batch.quarters()
+        connection.execute(
+            "SELECT timeseries.materialize(%s, %s, %s, %s)",
+            [batch.family.name, cameras, quarters, None if checked else added],
+        )
 
 
 def rejections(batch: Batch, where: np.ndarray[Any, np.dtype[np.bool_]], reason: str) -> RecordResult:

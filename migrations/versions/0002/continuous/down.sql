@@ -10,4 +10,5 @@ SELECT public.remove_retention_policy('public.occupancy_events');
 SELECT public.remove_retention_policy('public.health_logs');
 CALL public.remove_columnstore_policy('public.occupancy_events');
 CALL public.remove_columnstore_policy('public.health_logs');
-DROP FUNCTION timeseries.keep_sealed_quarter;
+DROP FUNCTION timeseries.keep_sealed_quarter, timeseries.begin_check, timeseries.keep_one_row;
+DROP TABLE timeseries.late_writers;
