@@ -57,7 +57,7 @@ GRANT USAGE ON SCHEMA public, timeseries TO {role};
 GRANT SELECT ON TABLE public.alembic_version TO {role};
 GRANT SELECT (id, name) ON TABLE public.cameras TO {role};
 GRANT SELECT, INSERT ON TABLE public.occupancy_events, public.health_logs TO {role};
-GRANT EXECUTE ON FUNCTION timeseries.sealed, timeseries.materialize, timeseries.retain TO {role};
+GRANT EXECUTE ON FUNCTION timeseries.make_chunks, timeseries.sealed, timeseries.materialize, timeseries.retain TO {role};
 
 -- block: reader
 -- Asks for averages. Most functions run with its own rights, so it needs what they read: aggregates, never raw rows.
@@ -213,7 +213,8 @@ SELECT format('the role %I (%s) may not execute %s: run timeseries grant --%s %I
               string_agg(p.oid::regproc::text, ', ' ORDER BY p.oid), g.kind, g.rolname)
 FROM granted AS g
 JOIN pg_proc AS p
-    ON g.kind = 'ingest' AND p.pronamespace = 'timeseries'::regnamespace AND p.proname IN ('sealed', 'materialize', 'retain')
+    ON g.kind = 'ingest' AND p.pronamespace = 'timeseries'::regnamespace
+    AND p.proname IN ('make_chunks', 'sealed', 'materialize', 'retain')
     OR g.kind = 'reader' AND p.pronamespace = 'public'::regnamespace AND p.proname ~ '^(store_|latest$|health_states$)'
 WHERE NOT has_function_privilege(g.oid, p.oid, 'EXECUTE')
 GROUP BY g.rolname, g.kind

@@ -14,16 +14,17 @@ import psycopg
 from psycopg import sql
 
 from timeseries.database.connections import Connection, Pool, connected, transaction
-from timeseries.database.retries import LOCKED, retried
+from timeseries.database.retries import LOCKED, Result, retried
 from timeseries.errors import InvalidInputError
 from timeseries.ingest.batches import DAY_MICROSECONDS, QUARTER_MICROSECONDS, Batch, from_events
 from timeseries.ingest.staging import copy, merge_staged
-from timeseries.model.events import RecordResult, Rejection, microseconds
+from timeseries.model.events import MICROSECOND, POSTGRES_EPOCH, RecordResult, Rejection, microseconds
 
 BATCH_SIZE = 50_000  # events of one COPY, because its duration is limited and a link may be slow
 TRANSACTION_SIZE = (
     500_000  # a transaction computes what it touches once: an hour of 5,000 cameras, say, not each minute
 )
+MANY = 10_000  # events that take long enough for others to wait for the chunks that they need
 ATTEMPTS, PAUSE, PATIENCE = 25, 0.05, 15.0  # where locks are held: a late event waits for a row for 0.3 seconds only
 
 TOO_OLD = (
@@ -81,6 +82,8 @@ def store_isolating(pool: Pool, batch: Batch, on_conflict: OnConflict) -> Record
     """Store a slice; one that the server refuses for its data is halved until what it refuses stands alone."""
     try:
         with connected(pool) as connection:
+            if len(batch) > MANY:
+                patiently(partial(make_chunks, connection, batch), on=LOCKED)
             return store_slice(connection, batch, on_conflict)
     except InvalidInputError as error:
         if len(batch) == 1:
@@ -114,7 +117,15 @@ def store_slice(connection: Connection, batch: Batch, on_conflict: OnConflict) -
         return patiently(partial(store_by, merge, connection, batch), on=(*LOCKED, psycopg.IntegrityError))
 
 
-def patiently(work: Callable[[], RecordResult], *, on: tuple[type[psycopg.Error], ...]) -> RecordResult:
+def make_chunks(connection: Connection, batch: Batch) -> None:
+    """Make the chunks of a slice in a transaction of their own, because one transaction at a time can."""
+    days = np.unique(batch.times // DAY_MICROSECONDS) * DAY_MICROSECONDS
+    moments = [POSTGRES_EPOCH + day * MICROSECOND for day in days.tolist()]
+    with transaction(connection):
+        connection.execute("SELECT timeseries.make_chunks(%s, %s)", [batch.family.name, moments])
+
+
+def patiently(work: Callable[[], Result], *, on: tuple[type[psycopg.Error], ...]) -> Result:
     return retried(work, attempts=ATTEMPTS, pause=PAUSE, patience=PATIENCE, on=on)
 
 

@@ -1,7 +1,7 @@
 DROP FUNCTION public.store_tables, public.store_lag, public.store_jobs;
 DROP ROUTINE timeseries.retain_all, timeseries.retain;
 DROP TRIGGER guard_history ON public.cameras;
-DROP FUNCTION timeseries.guard_history;
+DROP FUNCTION timeseries.guard_history, timeseries.make_chunks;
 DROP VIEW timeseries.materializations;
 DROP FUNCTION timeseries.read_catalog;
 DROP FUNCTION timeseries.midnight;

@@ -46,14 +46,43 @@ $$;
 CREATE FUNCTION timeseries.materialize(family text, camera_ids uuid[], quarters timestamptz[], added integer[])
 RETURNS void LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' SET enable_nestloop = off SET lock_timeout = '5s'
-SET timeseries.late_writer = '' SET timescaledb.max_tuples_decompressed_per_dml_transaction = 0 AS $$
+SET timescaledb.max_tuples_decompressed_per_dml_transaction = 0 AS $$
 DECLARE
     first_quarter timestamptz;
     last_quarter timestamptz;
+    quarters_below timestamptz;
+    hours_below timestamptz;
+    days_below timestamptz;
     level record;
+    grown integer;
     finalized bigint;
 BEGIN
     SELECT min(q), max(q) INTO first_quarter, last_quarter FROM unnest(quarters) AS q;
+    SELECT max(m.watermark) FILTER (WHERE m.level = 'quarter_hourly'), max(m.watermark) FILTER (WHERE m.level = 'hourly'),
+           max(m.watermark) FILTER (WHERE m.level = 'weekday')
+    INTO quarters_below, hours_below, days_below
+    FROM timeseries.materializations AS m
+    WHERE m.family = materialize.family;
+    IF first_quarter >= greatest(quarters_below, hours_below, days_below) THEN
+        RETURN;
+    END IF;
+    PERFORM FROM timeseries.late_writers AS l
+    WHERE l.slot = ANY (ARRAY(SELECT uuid_hash(c) & 63 FROM unnest(camera_ids) AS c))
+    ORDER BY l.slot FOR UPDATE;
+    PERFORM set_config('timeseries.late_writer', pg_current_xact_id()::text, true),
+            set_config('lock_timeout', '300ms', true);
+    IF cardinality(quarters) = 1 AND date_bin('1 day', first_quarter, 'epoch') + interval '24 hours' <= quarters_below THEN
+        IF family = 'occupancy' THEN
+            grown := timeseries.materialize_occupancy_quarter(camera_ids[1], first_quarter, hours_below, days_below);
+        ELSE
+            grown := timeseries.materialize_health_quarter(camera_ids[1], first_quarter, hours_below, days_below);
+        END IF;
+        IF grown < greatest(added[1], 0) THEN
+            RAISE EXCEPTION 'a quarter of an hour is finalized' USING ERRCODE = 'restrict_violation';
+        END IF;
+        PERFORM set_config('timeseries.late_writer', '', true);
+        RETURN;
+    END IF;
     FOR level IN
         SELECT m.level AS name, m.relation, m.definition, m.bucket AS width,
                date_bin(m.bucket, first_quarter, 'epoch') AS first_bucket,
@@ -62,13 +91,6 @@ BEGIN
         WHERE m.family = materialize.family AND m.watermark > first_quarter
         ORDER BY m.bucket
     LOOP
-        IF current_setting('timeseries.late_writer') = '' THEN
-            PERFORM FROM timeseries.late_writers AS l
-            WHERE l.slot = ANY (ARRAY(SELECT uuid_hash(c) & 63 FROM unnest(camera_ids) AS c))
-            ORDER BY l.slot FOR UPDATE;
-            PERFORM set_config('timeseries.late_writer', pg_current_xact_id()::text, true),
-                    set_config('lock_timeout', '300ms', true);
-        END IF;
         EXECUTE format(
             'WITH touched AS MATERIALIZED (
                  SELECT c AS camera_id, date_bin($1, q, ''epoch'') AS bucket, sum(greatest(n, 0)) AS added
@@ -94,6 +116,7 @@ BEGIN
             RAISE EXCEPTION 'a quarter of an hour is finalized' USING ERRCODE = 'restrict_violation';
         END IF;
     END LOOP;
+    PERFORM set_config('timeseries.late_writer', '', true);
 END
 $$;
 
