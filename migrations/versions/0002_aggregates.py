@@ -18,6 +18,7 @@ sql = load_python_file(str(Path(__file__).parents[1]), "sql_files.py")
 HERE = "versions/0002"
 FAMILIES = ("occupancy", "health")
 CHUNKS = {"quarter_hourly": "30 days", "hourly": "120 days", "weekday": "720 days"}
+LATE = {"quarter": "quarter_hourly", "hour": "hourly", "day": "weekday"}
 MIDNIGHT = "date_trunc('day', now(), 'UTC')"
 
 
@@ -35,6 +36,22 @@ def create_continuous_aggregates() -> None:
     for name, query in aggregates("continuous").items():
         chunk = CHUNKS[name.partition("_")[2]]
         sql.run(f"{HERE}/continuous/aggregate.sql", name=name, chunk=chunk, query=query)
+
+
+def create_late_functions() -> None:
+    """What materializes late events, by names and queries of the aggregates that are there."""
+    sql.run(f"{HERE}/continuous/late_events.sql")
+    found = sql.execute("SELECT name, relation::text FROM timeseries.materializations WHERE family IS NOT NULL")
+    relations = dict(found.fetchall())
+    for family in FAMILIES:
+        names = {f"{name}s": relations[f"{family}_{level}"] for name, level in LATE.items()}
+        queries = {}
+        for name, level in LATE.items():
+            late = "late_quarter" if name == "quarter" else "late_coarse"
+            parts = sql.parts(f"{HERE}/aggregates.sql", "coarse", family, level, "continuous", late)
+            queries[f"{name}_query"] = sql.fill("@query", family=family, **parts, **names)
+        events = sql.blocks(f"{HERE}/aggregates.sql")[f"{family}.events"]
+        sql.run(f"{HERE}/continuous/late_quarter.sql", family=family, events=events, **names, **queries)
 
 
 def create_views() -> None:
@@ -68,10 +85,11 @@ def upgrade() -> None:
         sql.run(f"{HERE}/continuous/unseed.sql")
         sql.run(f"{HERE}/continuous/final_quarters.sql")
         sql.run(f"{HERE}/continuous/policies.sql")
+        create_late_functions()
     else:
         create_views()
-    sql.run(f"{HERE}/{kind}/late_events.sql")
-    for name in ("camera_history_guard", "retention", "monitoring"):
+        sql.run(f"{HERE}/views/late_events.sql")
+    for name in ("chunks", "camera_history_guard", "retention", "monitoring"):
         sql.run(f"{HERE}/{name}.sql")
 
 

@@ -52,7 +52,7 @@ DENIED = [
     "CREATE FUNCTION public.now() RETURNS timestamptz LANGUAGE sql AS $$ SELECT timestamptz 'epoch' $$",
     "CREATE TEMPORARY TABLE planted ()",
     "CREATE SCHEMA planted",
-    "SELECT timeseries.materialize('occupancy', ARRAY[gen_random_uuid()], ARRAY[now()])",
+    "SELECT timeseries.materialize('occupancy', ARRAY[gen_random_uuid()], ARRAY[now()], ARRAY[1])",
     "SELECT * FROM timeseries.sealed('occupancy', ARRAY[gen_random_uuid()], ARRAY[now()])",
     "SELECT pg_read_file('/etc/passwd')",
     "COPY (SELECT 1) TO PROGRAM 'true'",

@@ -227,12 +227,15 @@ def test_history_of_a_new_camera_does_not_touch_what_is_kept_of_another(
 
 
 def test_memory_does_not_grow_with_the_file(store: Store, tmp_path: Path, cameras: Path) -> None:
-    """Peak memory of the command for a file of the blocks that are in flight, and for one four times as long."""
+    """Peak memory of the command for a file of the blocks that are in flight, and for one four times as long, which is
+    stored in several transactions.
+    """
     peaks = []
     for name, days in (("short.csv", 240), ("long.csv", 960)):
         path = write(tmp_path / name, [(lot, at - timedelta(days=1000), n) for lot, at, n in rows(days, every=5)])
         script = (
             "from timeseries import Store; from timeseries.settings import Settings\n"
+            "from timeseries.ingest import record; record.TRANSACTION_SIZE = 80_000\n"
             f"store = Store.open({store.url!r}, settings=Settings())\n"
             f"store.import_file({str(path)!r}, {str(cameras)!r})\n"
         )

@@ -272,3 +272,17 @@ assert Store.open({store.url!r}, settings=Settings()).record(events).inserted >=
 """
     peaks = [peak_memory(script.replace("NUMBER", number)) for number in ("60_000", "600_000")]
     assert peaks[1] < peaks[0] * 1.2
+
+
+@pytest.mark.kinds(ServerKind.COMMUNITY, ServerKind.APACHE)
+def test_chunks_are_made_before_a_long_transaction_and_hold_no_event(store: Store) -> None:
+    camera = store.cameras.add("lot").id
+    midnight = AT.replace(hour=0, minute=0, second=0, microsecond=0)
+    store.record([OccupancyEvent(camera, midnight, 3)])
+    days = [midnight - timedelta(days=i) for i in range(3)]
+    with psycopg.connect(store.url, autocommit=True) as connection:
+        for _ in range(2):
+            connection.execute("SELECT timeseries.make_chunks('occupancy', %s)", [days])
+        chunks = connection.execute("SELECT count(*) FROM show_chunks('occupancy_events')").fetchone()
+        events = connection.execute("SELECT count(*), sum(occupied_count) FROM occupancy_events").fetchone()
+    assert (chunks, events) == ((3,), (1, 3))

@@ -36,7 +36,8 @@ def test_placeholders_are_filled_in_those_of_values_too() -> None:
 
 def test_parts_of_a_later_owner_take_the_place_of_those_of_an_earlier_one() -> None:
     parts = sql_files.parts("versions/0002/aggregates.sql", "coarse", "quarter_hourly")
-    assert "FROM public.@events" in parts["query"]
+    assert "FROM @source\nGROUP BY" in parts["query"]
+    assert parts["source"] == "public.@events"
     assert parts["width"] == "15 minutes"
     assert sql_files.parts("versions/0002/aggregates.sql", "hourly")["local_date"] == ""
 

@@ -58,7 +58,8 @@ GRANT USAGE ON SCHEMA public, timeseries TO {role};
 GRANT SELECT ON TABLE public.alembic_version TO {role};
 GRANT SELECT (id, name) ON TABLE public.cameras TO {role};
 GRANT SELECT, INSERT ON TABLE public.occupancy_events, public.health_logs TO {role};
-GRANT EXECUTE ON FUNCTION timeseries.sealed, timeseries.note_change, timeseries.materialize, timeseries.retain
+GRANT EXECUTE ON FUNCTION
+    timeseries.make_chunks, timeseries.sealed, timeseries.note_change, timeseries.materialize, timeseries.retain
     TO {role};
 
 -- block: reader
@@ -218,7 +219,7 @@ SELECT format('the role %I (%s) may not execute %s: run timeseries grant --%s %I
 FROM granted AS g
 JOIN pg_proc AS p
     ON g.kind = 'ingest' AND p.pronamespace = 'timeseries'::regnamespace
-        AND p.proname IN ('sealed', 'note_change', 'materialize', 'retain')
+        AND p.proname IN ('make_chunks', 'sealed', 'note_change', 'materialize', 'retain')
     OR g.kind = 'reader' AND p.pronamespace = 'public'::regnamespace AND p.proname ~ '^(store_|latest$|health_states$)'
 WHERE NOT has_function_privilege(g.oid, p.oid, 'EXECUTE')
 GROUP BY g.rolname, g.kind

@@ -23,13 +23,35 @@ from timeseries.files.sqlite_reader import is_sqlite, open_database
 from timeseries.ingest import record
 from timeseries.ingest.batches import QUARTER_MICROSECONDS, Batch
 from timeseries.ingest.columns import Unreadable
-from timeseries.ingest.frames import camera_ids, family_of, to_batch
+from timeseries.ingest.frames import Waiting, camera_ids, family_of, to_batch
 from timeseries.model.events import RecordResult
 from timeseries.model.parsing import parse_zone
 from timeseries.model.relations import Family
 from timeseries.progress import Progress
 
-_Storing = tuple[Block, dict[int, str], Future[RecordResult]]
+
+@dataclass(slots=True)
+class Group:
+    """Blocks whose events are stored together, and the reasons against rows of them; a row is numbered through all."""
+
+    blocks: list[Block] = field(default_factory=list)
+    rows: int = 0
+    waiting: Waiting = field(default_factory=Waiting)
+    reasons: dict[int, str] = field(default_factory=dict)
+
+    def add(self, block: Block, batch: Batch, reasons: dict[int, str]) -> None:
+        self.blocks.append(block)
+        self.waiting.add(batch, self.rows)
+        self.reasons |= {self.rows + row: reason for row, reason in reasons.items()}
+        self.rows += block.table.num_rows
+
+    def reject(self, rejected: RejectedRows, reasons: dict[int, str]) -> None:
+        """Write the rows against which there is a reason, in their order."""
+        start = 0
+        for block in self.blocks:
+            end = start + block.table.num_rows
+            rejected.add_rows(block, {row - start: reasons[row] for row in reasons if start <= row < end})
+            start = end
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,9 +102,9 @@ def import_file(
     this store's keys have encrypted already is kept.
 
     History of any age can be imported: its aggregates are committed in the same transaction, so retention cannot run
-    between. While one block is read, `connections` others are being stored. A second import finds duplicates only,
-    and goes on where the first broke off. A naive timestamp is a rejected row, and a SQLite database of naive
-    timestamps is refused, unless `naive_timezone` says whose clocks they are of, by IANA name ("UTC", if the
+    between. While some blocks are read, `connections` groups of others are being stored. A second import finds
+    duplicates only, and goes on where the first broke off. A naive timestamp is a rejected row, and a SQLite database
+    of naive timestamps is refused, unless `naive_timezone` says whose clocks they are of, by IANA name ("UTC", if the
     program wrote UTC).
     `progress` is called with bytes read and bytes in all, of a SQLite database with events.
 
@@ -125,6 +147,7 @@ class Storing:
 
     The rows of the last quarter of an hour of a block wait for the next one: were a quarter split over two
     transactions, retention could take its first half in between, and the second could not be added to the average.
+    Blocks are stored in groups, because a transaction computes each quarter, hour and day that it touches once.
     """
 
     pool: Pool
@@ -134,7 +157,8 @@ class Storing:
     executor: Executor
     connections: int
     zone: ZoneInfo | None = None
-    storing: deque[_Storing] = field(default_factory=deque)
+    group: Group = field(default_factory=Group)
+    storing: deque[tuple[Group, Future[RecordResult]]] = field(default_factory=deque)
     family: Family | None = None
     held: Block | None = None
     inserted: int = 0
@@ -150,25 +174,33 @@ class Storing:
         batch, reasons = to_batch(block.table, self.family, self.ids, self.zone)
         cut = last_quarter(batch, block.table.num_rows)
         self.held = block.tail(cut)
-        self._submit(block, batch.take(batch.rows < cut), {row: reasons[row] for row in reasons if row < cut})
+        self.group.add(
+            block.head(cut), batch.take(batch.rows < cut), {row: reasons[row] for row in reasons if row < cut}
+        )
+        if self.group.waiting.is_full():
+            self._submit()
 
     def finish(self) -> None:
         if self.held is not None and self.family is not None:
-            self._submit(self.held, *to_batch(self.held.table, self.family, self.ids, self.zone))
+            self.group.add(self.held, *to_batch(self.held.table, self.family, self.ids, self.zone))
+        if self.group.blocks:
+            self._submit()
         while self.storing:
             self._collect()
 
-    def _submit(self, block: Block, batch: Batch, reasons: dict[int, str]) -> None:
+    def _submit(self) -> None:
         if len(self.storing) >= self.connections:
             self._collect()
-        self.storing.append((block, reasons, self.executor.submit(record.store, self.pool, batch)))
+        batch = self.group.waiting.taken()
+        self.storing.append((self.group, self.executor.submit(record.store, self.pool, batch)))
+        self.group = Group()
 
     def _collect(self) -> None:
-        block, reasons, future = self.storing.popleft()
+        group, future = self.storing.popleft()
         result = future.result()
         self.inserted += result.inserted
         self.duplicates += result.duplicates
-        self.rejected.add_rows(block, reasons | {r.index: r.reason for r in result.rejected})
+        group.reject(self.rejected, group.reasons | {r.index: r.reason for r in result.rejected})
 
 
 def last_quarter(batch: Batch, rows: int) -> int:

@@ -46,6 +46,10 @@ class Block:
             for name, column in zip(self.table.schema.names, self.table.columns, strict=True)
         }
 
+    def head(self, end: int) -> Block:
+        """The rows before a position."""
+        return self if end == self.table.num_rows else Block(self.table.slice(0, end), self.numbers[:end])
+
     def tail(self, start: int) -> Block | None:
         """The rows from a position on, None where there are none."""
         return Block(self.table.slice(start), self.numbers[start:]) if start < self.table.num_rows else None

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
@@ -13,7 +13,6 @@ import numpy.typing as npt
 
 from timeseries.errors import InvalidInputError
 from timeseries.model.events import (
-    MICROSECOND,
     POSTGRES_EPOCH,
     Event,
     OccupancyEvent,
@@ -28,6 +27,7 @@ from timeseries.model.events import (
 from timeseries.model.relations import HEALTH, OCCUPANCY, Family
 
 Bytes = list[bytes | None]
+QUARTER = timedelta(minutes=15)
 QUARTER_MICROSECONDS = 15 * 60 * 1_000_000
 DAY_MICROSECONDS = 96 * QUARTER_MICROSECONDS
 LARGEST_SPAN = 7 * DAY_MICROSECONDS
@@ -71,6 +71,21 @@ class Batch:
             None if self.extra is None else [self.extra[i] for i in positions],
         )
 
+    @classmethod
+    def joined(cls, batches: Sequence[Batch]) -> Batch:
+        """Batches of one family as one, which has raw data or not as a whole."""
+        first = batches[0]
+        has_extra = any(batch.extra is not None for batch in batches)
+        return Batch(
+            first.family,
+            np.concatenate([batch.rows for batch in batches]),
+            np.concatenate([batch.cameras for batch in batches]),
+            np.concatenate([batch.times for batch in batches]),
+            None if first.counts is None else np.concatenate([batch.counts for batch in batches]),
+            None if first.statuses is None else [status for batch in batches for status in batch.statuses or ()],
+            [value for batch in batches for value in batch.extra or [None] * len(batch)] if has_extra else None,
+        )
+
     def keys(self) -> npt.NDArray[np.void]:
         """Camera and time of each event, comparable for equality."""
         keys = np.empty(len(self), dtype=[("camera", "V16"), ("time", "i8")])
@@ -99,12 +114,28 @@ class Batch:
             yield self.take(np.arange(start, end))
             start = end
 
-    def quarters(self) -> tuple[list[UUID], list[datetime]]:
-        """The quarters of an hour that the events touch, each once: camera ids and beginnings."""
-        keys = self.keys()
-        keys["time"] -= keys["time"] % QUARTER_MICROSECONDS
-        unique = dict.fromkeys(keys.tolist())
-        return [UUID(bytes=camera) for camera, _ in unique], [POSTGRES_EPOCH + time * MICROSECOND for _, time in unique]
+    def parts(self, size: int) -> Iterator[Batch]:
+        """The events in order, so many at a time."""
+        if len(self) <= size:
+            yield self
+            return
+        for start in range(0, len(self), size):
+            yield self.take(np.arange(start, min(start + size, len(self))))
+
+    def quarters(self) -> tuple[str, str, str]:
+        """The quarters of an hour that the events touch, each once, as texts of PostgreSQL's arrays, because a driver
+        takes longer over hundreds of thousands of objects: camera ids, beginnings, and the number of events.
+        """
+        ids, camera = np.unique(self.cameras, return_inverse=True)
+        starts, quarter = np.unique(self.times // QUARTER_MICROSECONDS, return_inverse=True)
+        touched, numbers = np.unique(quarter * len(ids) + camera, return_counts=True)
+        names = [str(UUID(bytes=id_.tobytes())) for id_ in ids]
+        moments = [f'"{POSTGRES_EPOCH + int(start) * QUARTER}"' for start in starts]
+        return (
+            array_text(names[at] for at in (touched % len(ids)).tolist()),
+            array_text(moments[at] for at in (touched // len(ids)).tolist()),
+            array_text(map(str, numbers.tolist())),
+        )
 
     def copy_payload(self) -> bytes:
         """The events as binary COPY data for the columns `family.columns`."""
@@ -129,6 +160,10 @@ class Batch:
                 b"\0\x04\0\0\0\x10", camera, b"\0\0\0\x08", time, len(value).to_bytes(4), value,
                 NULL if more is None else (len(jsonb) + len(more)).to_bytes(4) + jsonb + more,
             ))  # fmt: skip
+
+
+def array_text(elements: Iterable[str]) -> str:
+    return f"{{{','.join(elements)}}}"
 
 
 def pieces(column: npt.NDArray[Any]) -> list[bytes]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 from zoneinfo import ZoneInfo
 
@@ -26,6 +26,7 @@ EXTRA_PARSERS: dict[Family, Callable[[Any], bytes | None]] = {
     OCCUPANCY: lambda value: json_bytes(parse_json(value)),
     HEALTH: text_bytes,
 }
+LARGEST_EXTRA = 32 << 20  # bytes of raw data or messages that wait
 SourceColumn: TypeAlias = "pa.ChunkedArray | pa.Array | list[Any] | None"
 KNOWN_COLUMNS = {"camera", *(name for family in FAMILIES for name in family.columns)}
 
@@ -38,13 +39,42 @@ def record_table(pool: Pool, cameras: Cameras, frame: Any, on_conflict: record.O
     family = family_of("the table", list(columns))
     ids = camera_ids(cameras)
     result = RecordResult()
+    waiting = Waiting()
+    reasons: dict[int, str] = {}
     for offset in range(0, rows, record.BATCH_SIZE):
-        batch, reasons = to_batch(slice_columns(columns, offset, record.BATCH_SIZE), family, ids)
-        stored = record.store(pool, batch, on_conflict) if len(batch) else RecordResult()
-        reasons |= {rejection.index: rejection.reason for rejection in stored.rejected}
-        rejected = tuple(Rejection(offset + row, reasons[row]) for row in sorted(reasons))
-        result += replace(stored, rejected=rejected)
-    return result
+        batch, refused = to_batch(slice_columns(columns, offset, record.BATCH_SIZE), family, ids)
+        reasons |= {offset + row: reason for row, reason in refused.items()}
+        waiting.add(batch, offset)
+        if waiting.is_full() or offset + record.BATCH_SIZE >= rows:
+            result += record.store(pool, waiting.taken(), on_conflict)
+    reasons |= {rejection.index: rejection.reason for rejection in result.rejected}
+    return replace(result, rejected=tuple(Rejection(row, reasons[row]) for row in sorted(reasons)))
+
+
+@dataclass(slots=True)
+class Waiting:
+    """Batches of one family that are stored together, in bounded memory: a transaction computes each quarter, hour and
+    day once.
+    """
+
+    batches: list[Batch] = field(default_factory=list)
+    extra_bytes: int = 0
+
+    def add(self, batch: Batch, offset: int) -> None:
+        """A batch whose rows begin at `offset` in the input."""
+        self.batches.append(replace(batch, rows=batch.rows + offset))
+        self.extra_bytes += sum(len(value) for value in batch.extra or () if value is not None)
+
+    def is_full(self) -> bool:
+        """Whether another batch could be too many."""
+        events = sum(map(len, self.batches))
+        return events > record.TRANSACTION_SIZE - record.BATCH_SIZE or self.extra_bytes > LARGEST_EXTRA
+
+    def taken(self) -> Batch:
+        """All of them as one; afterwards none waits."""
+        batch = Batch.joined(self.batches)
+        self.batches, self.extra_bytes = [], 0
+        return batch
 
 
 def columns_of(frame: Any) -> tuple[dict[str, SourceColumn], int]:

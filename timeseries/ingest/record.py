@@ -14,22 +14,26 @@ import psycopg
 from psycopg import sql
 
 from timeseries.database.connections import Connection, Pool, connected, transaction
-from timeseries.database.retries import LOCKED, retried
+from timeseries.database.retries import LOCKED, Result, retried
 from timeseries.errors import InvalidInputError
 from timeseries.ingest.batches import DAY_MICROSECONDS, QUARTER_MICROSECONDS, Batch, from_events
 from timeseries.ingest.staging import copy, merge_staged
-from timeseries.model.events import RecordResult, Rejection, microseconds
+from timeseries.model.events import MICROSECOND, POSTGRES_EPOCH, RecordResult, Rejection, microseconds
 
-BATCH_SIZE = 50_000
-ATTEMPTS = 4  # of five seconds each, where a lock is held
+BATCH_SIZE = 50_000  # events of one COPY, because its duration is limited and a link may be slow
+TRANSACTION_SIZE = 500_000  # events, because each transaction computes all that it touches: hours of 5,000 cameras, say
+MANY = 10_000  # events that take long enough for others to wait for the chunks that they need
+ATTEMPTS, PAUSE, PATIENCE = 25, 0.05, 15.0  # where locks are held: a late event waits for a row for 0.3 seconds only
 
+MATERIALIZE = "SELECT timeseries.materialize(%(family)s, %(cameras)s, %(quarters)s, %(added)s)"
+MATERIALIZE_AND_NOTE = f"{MATERIALIZE}, timeseries.note_change(%(family)s, %(quarters)s)"
 TOO_OLD = (
     "the raw rows of this quarter of an hour were removed by retention and only its average is kept;"
     " an event cannot be added to it"
 )
 
 OnConflict = Literal["ignore", "replace"]
-StoreRows = Callable[[Connection, Batch], RecordResult]
+StoreRows = Callable[[Connection, Batch, datetime], RecordResult]
 
 
 def record(pool: Pool, events: Iterable[object], on_conflict: OnConflict = "ignore") -> RecordResult:
@@ -69,7 +73,7 @@ def store(pool: Pool, batch: Batch, on_conflict: OnConflict = "ignore") -> Recor
         raise InvalidInputError(f"on_conflict {on_conflict!r} must be 'ignore' or 'replace'")
     batch, repeated = batch.ordered(keep_last=on_conflict == "replace")
     stored = RecordResult()
-    for part in batch.slices(BATCH_SIZE):
+    for part in batch.slices(TRANSACTION_SIZE):
         stored += store_isolating(pool, part, on_conflict)
     return stored + account_for_duplicates(repeated, batch, stored)
 
@@ -78,6 +82,8 @@ def store_isolating(pool: Pool, batch: Batch, on_conflict: OnConflict) -> Record
     """Store a slice; one that the server refuses for its data is halved until what it refuses stands alone."""
     try:
         with connected(pool) as connection:
+            if len(batch) > MANY:
+                patiently(partial(make_chunks, connection, batch), on=LOCKED)
             return store_slice(connection, batch, on_conflict)
     except InvalidInputError as error:
         if len(batch) == 1:
@@ -100,33 +106,52 @@ def account_for_duplicates(repeated: Batch, batch: Batch, stored: RecordResult) 
 
 
 def store_slice(connection: Connection, batch: Batch, on_conflict: OnConflict) -> RecordResult:
-    """Store an ordered slice: by COPY, or through a staging table where COPY meets a duplicate or an unknown camera."""
-    merge = partial(merge_staged, replace=on_conflict == "replace")
+    """Store an ordered slice: by COPY, or through a staging table where COPY meets a duplicate, an unknown camera or a
+    finalized quarter.
+    """
     try:
-        return retried(partial(store_by, copy_directly, connection, batch), attempts=ATTEMPTS)
+        return patiently(partial(store_by, copy_directly, connection, batch), on=LOCKED)
     except psycopg.IntegrityError:
+        merge = partial(merge_accepted, replace=on_conflict == "replace")
         # A camera that is removed after the staging table was searched for it is found missing by the next attempt.
-        refused = *LOCKED, psycopg.IntegrityError
-        return retried(partial(store_by, merge, connection, batch), attempts=ATTEMPTS, on=refused)
+        return patiently(partial(store_by, merge, connection, batch), on=(*LOCKED, psycopg.IntegrityError))
+
+
+def make_chunks(connection: Connection, batch: Batch) -> None:
+    """Make the chunks of a slice in a transaction of their own, because one transaction at a time can."""
+    days = np.unique(batch.times // DAY_MICROSECONDS) * DAY_MICROSECONDS
+    moments = [POSTGRES_EPOCH + day * MICROSECOND for day in days.tolist()]
+    with transaction(connection):
+        connection.execute("SELECT timeseries.make_chunks(%s, %s)", [batch.family.name, moments])
+
+
+def patiently(work: Callable[[], Result], *, on: tuple[type[psycopg.Error], ...]) -> Result:
+    return retried(work, attempts=ATTEMPTS, pause=PAUSE, patience=PATIENCE, on=on)
 
 
 def store_by(store_rows: StoreRows, connection: Connection, batch: Batch) -> RecordResult:
     """Store what can be stored of a slice, and bring the aggregates up to date, in one transaction."""
     with transaction(connection) as now:
-        live, rejected = reject_finalized(connection, batch, now)
-        stored = store_rows(connection, live)
-        refused = {rejection.index for rejection in stored.rejected}
-        if stored.inserted or stored.replaced:
-            changed = live.take(np.array([row not in refused for row in live.rows.tolist()]))
-            note_change(connection, changed, now)
-            materialize(connection, changed)
-        return rejected + stored
+        return store_rows(connection, batch, now)
 
 
-def copy_directly(connection: Connection, batch: Batch) -> RecordResult:
+def copy_directly(connection: Connection, batch: Batch, now: datetime) -> RecordResult:
     """Copy a slice into its table. Raises psycopg.IntegrityError, and stores nothing, where one row is refused."""
-    copy(connection, sql.Identifier("public", batch.family.table), batch)
+    for part in batch.parts(BATCH_SIZE):
+        copy(connection, sql.Identifier("public", batch.family.table), part)
+    follow(connection, batch, now)
     return RecordResult(inserted=len(batch))
+
+
+def merge_accepted(connection: Connection, batch: Batch, now: datetime, *, replace: bool) -> RecordResult:
+    """Store what is neither finalized nor refused of a slice."""
+    live, rejected = reject_finalized(connection, batch, now)
+    stored = merge_staged(connection, live, replace=replace)
+    refused = {rejection.index for rejection in stored.rejected}
+    if stored.inserted or stored.replaced:
+        accepted = np.array([row not in refused for row in live.rows.tolist()])
+        follow(connection, live.take(accepted), now, checked=True)
+    return rejected + stored
 
 
 def reject_finalized(connection: Connection, batch: Batch, now: datetime) -> tuple[Batch, RecordResult]:
@@ -136,8 +161,9 @@ def reject_finalized(connection: Connection, batch: Batch, now: datetime) -> tup
     """
     if not reaches_back_a_day(batch, now):
         return batch, RecordResult()
+    cameras, quarters, _ = batch.quarters()
     rows = connection.execute(
-        "SELECT camera_id, quarter FROM timeseries.sealed(%s, %s, %s)", [batch.family.name, *batch.quarters()]
+        "SELECT camera_id, quarter FROM timeseries.sealed(%s, %s, %s)", [batch.family.name, cameras, quarters]
     ).fetchall()
     if not rows:
         return batch, RecordResult()
@@ -153,16 +179,18 @@ def reaches_back_a_day(batch: Batch, now: datetime) -> bool:
     return len(batch) > 0 and int(batch.times[0]) <= microseconds(now) - DAY_MICROSECONDS
 
 
-def note_change(connection: Connection, batch: Batch, now: datetime) -> None:
-    """Have the archive read the days of late events and corrections again. It has no day that ended within a day."""
-    if reaches_back_a_day(batch, now):
-        connection.execute("SELECT timeseries.note_change(%s, %s)", [batch.family.name, batch.quarters()[1]])
+def follow(connection: Connection, batch: Batch, now: datetime, *, checked: bool = False) -> None:
+    """Bring the aggregates up to date for what lies behind their watermarks, and have the archive read the days of late
+    events and corrections again; it has no day that ended within a day.
 
-
-def materialize(connection: Connection, batch: Batch) -> None:
-    """Bring the aggregates up to date for what lies behind their watermarks."""
+    Raises psycopg.IntegrityError where a quarter is finalized; of events that are `checked` some may have been stored
+    before, so that none is counted as new.
+    """
     if len(batch):
-        connection.execute("SELECT timeseries.materialize(%s, %s, %s)", [batch.family.name, *batch.quarters()])
+        cameras, quarters, added = batch.quarters()
+        touched = {"family": batch.family.name, "cameras": cameras, "quarters": quarters}
+        statement = MATERIALIZE_AND_NOTE if reaches_back_a_day(batch, now) else MATERIALIZE
+        connection.execute(statement, {**touched, "added": None if checked else added})
 
 
 def rejections(batch: Batch, where: np.ndarray[Any, np.dtype[np.bool_]], reason: str) -> RecordResult:

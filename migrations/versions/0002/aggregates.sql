@@ -15,7 +15,7 @@ SELECT
     @counted,
     @mean,
     @summary_columns
-FROM public.@events
+FROM @source
 GROUP BY camera_id, @bucket
 
 -- block: coarse.query
@@ -27,9 +27,21 @@ SELECT
     @merged_counts,
     @mean,
     @summary_columns
-FROM public.@{family}_quarter_hourly AS q
+FROM @source AS q
 JOIN public.cameras AS c ON c.id = q.camera_id
 GROUP BY q.camera_id, @bucket @local_date
+
+-- block: coarse.source
+public.@{family}_quarter_hourly
+
+-- block: quarter_hourly.source
+public.@events
+
+-- block: late_quarter.source
+unnest(late_rows)
+
+-- block: late_coarse.source
+unnest(late_quarters)
 
 -- block: continuous.bucket
 public.time_bucket(interval '@width', @moment)

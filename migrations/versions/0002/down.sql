@@ -5,7 +5,7 @@ DROP ROUTINE timeseries.retain_all, timeseries.retain;
 DROP FUNCTION timeseries.note_change, timeseries.is_archived, timeseries.let_go, timeseries.days_to_archive;
 DROP TABLE timeseries.archived_days, timeseries.archive;
 DROP TRIGGER guard_history ON public.cameras;
-DROP FUNCTION timeseries.guard_history;
+DROP FUNCTION timeseries.guard_history, timeseries.make_chunks;
 DROP VIEW timeseries.materializations;
 DROP FUNCTION timeseries.read_catalog;
 DROP FUNCTION timeseries.midnight;

@@ -17,8 +17,17 @@ BEGIN
 END
 $$;
 
-CREATE FUNCTION timeseries.materialize(family text, camera_ids uuid[], quarters timestamptz[])
-RETURNS void LANGUAGE sql AS $$ $$;
+-- Raises restrict_violation where a quarter is finalized. Only events older than a day are looked at, because pruning
+-- keeps at least two.
+CREATE FUNCTION timeseries.materialize(family text, camera_ids uuid[], quarters timestamptz[], added integer[])
+RETURNS void LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF (SELECT min(q) FROM unnest(quarters) AS q) < now() - interval '24 hours'
+       AND EXISTS (SELECT FROM timeseries.sealed(family, camera_ids, quarters)) THEN
+        RAISE EXCEPTION 'a quarter of an hour is finalized' USING ERRCODE = 'restrict_violation';
+    END IF;
+END
+$$;
 
 -- Keeps the quarters of one UTC day and removes its raw rows, in the caller's transaction. Returns how many were
 -- removed.
