@@ -151,13 +151,18 @@ class Cluster:
 
     def kill(self) -> None:
         """As a power cut would: every process of the server, at once."""
-        postmaster = int((self.data / "postmaster.pid").read_text().split()[0])
-        children = Path(f"/proc/{postmaster}/task/{postmaster}/children").read_text().split()
-        for process in (postmaster, *map(int, children)):
+        _, *children = processes = self.processes()
+        for process in processes:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(process, signal.SIGKILL)
         while any(Path(f"/proc/{process}").exists() for process in children):
             time.sleep(0.01)
+
+    def processes(self) -> list[int]:
+        """The postmaster, then its children."""
+        postmaster = int((self.data / "postmaster.pid").read_text().split()[0])
+        children = Path(f"/proc/{postmaster}/task/{postmaster}/children").read_text().split()
+        return [postmaster, *map(int, children)]
 
     def set_clock(self, back: timedelta) -> bool:
         """Let the server's clock run this much behind the machine's: before it starts, and then at any moment. False
