@@ -8,10 +8,14 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, wait
 from contextlib import contextmanager
 from contextvars import ContextVar
+from typing import TypeVar
 
 log = logging.getLogger(__name__)
+Result = TypeVar("Result")
+TICK = 0.1  # seconds between two looks at a call, as psycopg has it
 NOTICE = 10.0  # seconds of silence until it is reported
 ASK = 20.0  # seconds of silence until the server is asked, by another connection, whether it answers at all
 HURRY = 10.0  # seconds of silence that are left to a call whose caller has gone; a lock is waited for half as long
@@ -20,6 +24,10 @@ LONGEST = 600.0  # seconds, at most, for a call that was given up before, while 
 
 class GivenUpError(Exception):
     """The call under way is given up; the message says why."""
+
+
+class UnansweredError(GivenUpError):
+    """The server is silent to others, too, so that another host may do."""
 
 
 class Deadline:
@@ -134,6 +142,28 @@ class Watch:
         self._deadline.heard()
 
 
+def watched(work: Callable[[], Result], watch: Watch, drop: Callable[[], None]) -> Result:
+    """What `work` returns, which a driver does without a word: in a thread, which is left alone where `watch` gives it
+    up or Ctrl-C ends the wait. `drop` is called then.
+    """
+    future: Future[Result] = Future()
+    threading.Thread(target=_settle, args=[future, work], name="timeseries-call", daemon=True).start()
+    try:
+        while not wait([future], TICK).done:
+            watch.look()
+    except BaseException:
+        drop()
+        raise
+    return future.result()
+
+
+def _settle(future: Future[Result], work: Callable[[], Result]) -> None:
+    try:
+        future.set_result(work())
+    except BaseException as error:
+        future.set_exception(error)
+
+
 class _Inquiry:
     """Asks whether a silent server answers, each time when it has been silent for another while."""
 
@@ -152,7 +182,7 @@ class _Inquiry:
             self._thread.start()
         elif self._thread is not None and not self._thread.is_alive():
             if not self._answered:
-                raise GivenUpError(f"the server has been silent for {silence:.0f} seconds and answers nobody else")
+                raise UnansweredError(f"the server has been silent for {silence:.0f} seconds and answers nobody else")
             self._thread, self._asked = None, silence
 
     def _ask(self) -> None:

@@ -9,6 +9,8 @@ import os
 import socket
 import struct
 import sys
+from contextlib import suppress
+from pathlib import Path
 from typing import Any, TypeVar
 
 import psycopg
@@ -79,6 +81,27 @@ def bytes_moved(file: int) -> tuple[int, int] | None:
     except OSError:
         return None
     return BYTES.unpack_from(info, BYTES_OFFSET) if len(info) == BYTES_OFFSET + BYTES.size else None
+
+
+def find_socket(user_timeout: int) -> socket.socket | None:
+    """A copy of the socket whose tcp_user_timeout, in milliseconds, is this one and no other's, because the driver of
+    ADBC does not show its socket. None where the system is not Linux, or the connection no TCP.
+    """
+    for entry in Path("/proc/self/fd").iterdir() if sys.platform == "linux" else ():
+        with suppress(OSError):
+            if entry.readlink().name.startswith("socket:"):
+                copy = socket.socket(fileno=os.dup(int(entry.name)))
+                if _user_timeout(copy) == user_timeout:
+                    return copy
+                copy.close()
+    return None
+
+
+def _user_timeout(found: socket.socket) -> int | None:
+    try:
+        return found.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT)
+    except OSError:  # no TCP
+        return None
 
 
 def same_server(info: psycopg.ConnectionInfo) -> str:
