@@ -11,42 +11,19 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 
-import psycopg
 import pytest
 
 import analytics
 from analytics import arrow_client
 from tests.support.faults import assert_exactly, produce, series
-from tests.support.network import client_ports, lost_packets
+from tests.support.network import call_under_way, client_ports, lost_packets, wait_until
 from timeseries import ServerUnavailableError, Store
 
 pytestmark = pytest.mark.slow
 SLEEP = "SELECT pg_sleep(3)::text AS slept"
-BLOCKED = """
-    SELECT count(*) FROM pg_stat_activity
-    WHERE datname = current_database() AND application_name = 'timeseries' AND wait_event_type = 'Lock'
-"""
-
-
-def wait_until(true: Callable[[], object], within: float) -> float:
-    """Seconds until it was true."""
-    start = time.monotonic()
-    while not true():
-        assert time.monotonic() - start < within
-        time.sleep(0.05)
-    return time.monotonic() - start
-
-
-@contextlib.contextmanager
-def call_under_way(url: str) -> Iterator[None]:
-    """A call of the store has reached the server in this block, and its answer comes after it."""
-    with psycopg.connect(url) as blocker, psycopg.connect(url, autocommit=True) as watcher:
-        blocker.execute("LOCK TABLE public.occupancy_events IN SHARE MODE")
-        yield
-        wait_until(lambda: watcher.execute(BLOCKED).fetchone() != (0,), 20)
 
 
 @pytest.mark.parametrize(("moment", "deadline"), [("idle", 3.0), ("waiting", 3.0), ("waiting", None)])
@@ -56,12 +33,13 @@ def test_a_connection_whose_packets_are_lost_is_replaced(store: Store, moment: s
     with store.writer(flush_interval=0.05, deadline=deadline) as writer, contextlib.ExitStack() as stack:
         produce(writer, events[:500])
         writer.flush(30)
-        with call_under_way(store.url) if moment == "waiting" else contextlib.nullcontext():
-            if moment == "idle":
-                stack.enter_context(lost_packets(*client_ports(store.url)))
+        if moment == "idle":
+            stack.enter_context(lost_packets(*client_ports(store.url)))
             produce(writer, events[500:])
-            if moment == "waiting":
-                time.sleep(0.3)
+        else:
+            with call_under_way(store.url) as reached:
+                produce(writer, events[500:])
+                reached()
                 stack.enter_context(lost_packets(*client_ports(store.url)))
         start = time.monotonic()
         seen = wait_until(lambda: writer.state.last_error, 15)

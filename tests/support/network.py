@@ -7,7 +7,8 @@ import os
 import shutil
 import signal
 import subprocess
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 
 import psycopg
 import pytest
@@ -16,6 +17,10 @@ from tests.support.clusters import Cluster, is_root
 
 SELECT_PORTS = """
     SELECT client_port FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'timeseries'
+"""
+BLOCKED = """
+    SELECT count(*) FROM pg_stat_activity
+    WHERE datname = current_database() AND application_name = 'timeseries' AND wait_event_type = 'Lock'
 """
 
 
@@ -57,3 +62,20 @@ def frozen(cluster: Cluster) -> Iterator[None]:
         for process in processes:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(process, signal.SIGCONT)
+
+
+def wait_until(true: Callable[[], object], within: float) -> float:
+    """Seconds until it was true."""
+    start = time.monotonic()
+    while not true():
+        assert time.monotonic() - start < within
+        time.sleep(0.05)
+    return time.monotonic() - start
+
+
+@contextlib.contextmanager
+def call_under_way(url: str) -> Iterator[Callable[[], float]]:
+    """Events that are stored in this block wait for a lock until its end; the function waits until they do."""
+    with psycopg.connect(url) as blocker, psycopg.connect(url, autocommit=True) as watcher:
+        blocker.execute("LOCK TABLE public.occupancy_events IN SHARE MODE")
+        yield lambda: wait_until(lambda: watcher.execute(BLOCKED).fetchone() != (0,), 20)
