@@ -1,4 +1,4 @@
-"""Servers that stand still, are none, move, or tell another time: every wait is bounded, and nothing is doubled.
+"""Servers that stand still: every wait is bounded by the client's clock, and nothing is doubled.
 
 Each test ends by comparing the set of stored keys with the set of accepted ones. `make test PYTEST="-s -k faults"`
 prints how many events were sent and how many faults they met.
@@ -8,17 +8,15 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator
 
 import pytest
 
 import analytics
 from analytics import arrow_client
-from tests.support.clusters import Cluster
 from tests.support.faults import assert_exactly, opened, own_cluster, produce, series
 from tests.support.network import call_under_way, frozen, wait_until
 from tests.support.servers import RunningServer
-from tests.support.standby import copy_as_standby, wait_for_standby
+from tests.support.standby import primary_and_standby, wait_for_standby
 from timeseries import ServerUnavailableError
 
 pytestmark = pytest.mark.slow
@@ -43,17 +41,6 @@ def test_a_frozen_server_is_given_up_and_nothing_is_doubled_when_it_thaws(server
                     wait_until(lambda: writer.state.retries, 30)
             writer.flush(60)
         assert_exactly(cluster.url(), events, 1, f"server frozen, {moment}")
-
-
-@contextlib.contextmanager
-def primary_and_standby(server: RunningServer) -> Iterator[tuple[Cluster, Cluster]]:
-    with own_cluster(server, wal_level="replica", max_wal_senders="4", hot_standby="on") as primary:
-        standby = copy_as_standby(primary)
-        try:
-            standby.start()
-            yield primary, standby
-        finally:
-            standby.remove()
 
 
 def test_a_promoted_standby_takes_over_from_a_frozen_server_within_a_minute(server: RunningServer) -> None:

@@ -13,14 +13,17 @@ import threading
 import time
 from collections.abc import Iterator
 from functools import partial
+from pathlib import Path
 
 import pytest
 
 import analytics
 from analytics import arrow_client
-from tests.support.faults import assert_exactly, produce, series
+from tests.support.faults import assert_exactly, opened, own_cluster, port_of, produce, series, through
 from tests.support.network import call_under_way, client_ports, lost_packets, wait_until
-from timeseries import ServerUnavailableError, Store
+from tests.support.proxy import Proxy
+from tests.support.servers import RunningServer
+from timeseries import NotStoredError, OccupancyEvent, ServerUnavailableError, Store, WriterFullError
 
 pytestmark = pytest.mark.slow
 SLEEP = "SELECT pg_sleep(3)::text AS slept"
@@ -94,3 +97,73 @@ def test_ctrl_c_ends_an_answer_and_a_statement_of_a_silent_server(store: Store) 
                 call()
             assert time.monotonic() - start < 6
     assert len(store.cameras.list()) == len(analytics.latest(url=store.url)) == 0
+
+
+def test_a_network_that_is_away_for_long_fills_the_writer_and_then_drains_it(server: RunningServer) -> None:
+    with own_cluster(server) as cluster, opened(cluster.url()) as store:
+        events = series(store.cameras.add("lot").id, 2000)
+        accepted: list[OccupancyEvent] = []
+        with store.writer(batch_size=100, max_pending=1000, on_full="raise", deadline=2) as writer:
+            produce(writer, events[:100])
+            writer.flush(30)
+            with lost_packets(cluster.port):
+                end = time.monotonic() + 25
+                for event in events[100:]:
+                    with contextlib.suppress(WriterFullError):
+                        writer.record(event)
+                        accepted.append(event)
+                wait_until(lambda: "silent" in str(writer.state.last_error), 15)
+                time.sleep(end - time.monotonic())
+                assert writer.state.pending == len(accepted) == 1000
+                assert (writer.state.retries, writer.state.oldest_seconds or 0) > (1, 20)
+            start = time.monotonic()
+            writer.flush(60)
+            print(f"\ndrained {time.monotonic() - start:.1f} s after the network came back")
+        assert_exactly(cluster.url(), events[:100] + accepted, 1, "network away for 25 seconds")
+
+
+def test_a_slow_and_lossy_link_is_not_given_up(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One megabit a second, 200 milliseconds, two packets of a hundred lost; the deadlines are far below the time that
+    a batch and an answer take.
+    """
+    monkeypatch.setenv("TIMESERIES_CALL_DEADLINE", "4 seconds")
+    events = [
+        OccupancyEvent(event.camera_id, event.timestamp, 1, raw_data={"boxes": "x" * 300})
+        for event in series(store.cameras.add("lot").id, 4000)
+    ]
+    with Proxy(port_of(store.url), rate=125_000, delay=0.2) as proxy, lost_packets(proxy.port, share=0.02):
+        url = through(store.url, proxy.port)
+        with opened(url) as slow, slow.writer(deadline=4, batch_size=4000) as writer:
+            start = time.monotonic()
+            produce(writer, events)
+            writer.flush(120)
+            print(f"\nstored after {time.monotonic() - start:.1f} s, {writer.state.retries} retries")
+            assert time.monotonic() - start > 8
+            assert writer.state.retries == 0
+        start = time.monotonic()
+        found = arrow_client.fetch("SELECT repeat('x', 1000) AS text FROM generate_series(1, 1000)", {}, url)
+        print(f"answered after {time.monotonic() - start:.1f} s")
+        assert found.num_rows == 1000
+        assert time.monotonic() - start > 6
+        arrow_client.close(url)
+    assert_exactly(store.url, events, 1, "a slow and lossy link")
+
+
+def test_a_writer_is_closed_and_its_spool_free_soon_after_a_silent_call(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("timeseries.deadline.HURRY", 2.0)
+    spool = tmp_path / "events.spool"
+    writer = store.writer(flush_interval=0.05, spool=spool)
+    events = series(store.cameras.add("lot").id, 100)
+    with lost_packets(*client_ports(store.url)):
+        produce(writer, events)
+        wait_until(lambda: writer.state.silent_seconds, 10)
+        start = time.monotonic()
+        with pytest.raises(NotStoredError, match="they stay in the spool"):
+            writer.close(0.2)
+        assert time.monotonic() - start < 2
+        wait_until(lambda: not (tmp_path / "events.spool-wal").exists(), 10)
+        with store.writer(spool=spool):
+            pass
+    assert_exactly(store.url, events, 1, "writer closed during a silent call")

@@ -165,15 +165,15 @@ class Cluster:
         return [postmaster, *map(int, children)]
 
     def set_clock(self, back: timedelta) -> bool:
-        """Let the server's clock run this much behind the machine's: before it starts, and then at any moment. False
-        where libfaketime is not installed.
+        """Let the server's clock run this much behind the machine's: before it starts, and then at any moment; a
+        negative length lets it run ahead. False where libfaketime is not installed.
         """
         libraries = sorted((self.root / "usr/lib").glob("*/faketime/libfaketimeMT.so.1"))
         if not libraries:
             return False
         clock = self.folder / "clock"
         moved = clock.with_suffix(".new")
-        moved.write_text(f"-{back.total_seconds():.0f}\n")
+        moved.write_text(f"{-back.total_seconds():+.0f}\n")
         moved.chmod(0o644)
         moved.replace(clock)
         self.environment = {
