@@ -22,7 +22,7 @@ from psycopg.conninfo import make_conninfo
 import timeseries
 from timeseries.database.connections import CHECK_WITHIN, CONNECT, conninfo, libpq_options, reading_url, refusal
 from timeseries.database.failures import CANCELLED, UNREACHABLE, meaning_of
-from timeseries.database.silence import answers, bytes_moved, find_socket
+from timeseries.database.silence import answers, bytes_moved, sockets_with
 from timeseries.deadline import Deadline, GivenUpError, UnansweredError, Watch, watched
 from timeseries.errors import QueryCancelledError, ServerUnavailableError, TimeseriesError
 from timeseries.settings import CALL_DEADLINE_VARIABLE, Settings
@@ -126,7 +126,8 @@ class Session:
         self.dropped = False
         self._url = url
         self._connection: dbapi.Connection | None = None
-        self._socket: socket.socket | None = None
+        # No other socket of this process has it, so that the driver's can be found.
+        self._user_timeout = int(CONNECT["tcp_user_timeout"]) + next(_numbers)
 
     @property
     def is_open(self) -> bool:
@@ -176,42 +177,36 @@ class Session:
         return table
 
     def _connect(self) -> dbapi.Connection:
-        user_timeout = int(CONNECT["tcp_user_timeout"]) + next(_numbers)  # no other socket of this process has it
         try:
-            url = reading_url(self._url, tcp_user_timeout=str(user_timeout))
-            connection = dbapi.connect(url, autocommit=True)
+            return dbapi.connect(reading_url(self._url, tcp_user_timeout=str(self._user_timeout)), autocommit=True)
         except adbc_driver_manager.Error:
             # The driver's words may show the URL, with its password, and have no SQLSTATE; psycopg's do not show it.
             refused = refusal(conninfo(self._url))
             raise refused or ServerUnavailableError("the database server cannot be reached; try again") from None
-        self._socket = find_socket(user_timeout)
-        return connection
 
     def _moved(self) -> object:
-        """What changes with each byte, once there is a connection."""
-        found = self._socket
-        return found and bytes_moved(found.fileno())
+        """What changes with each byte, also while the driver connects, for which it opens several."""
+        return [(found.getsockname(), bytes_moved(found.fileno())) for found in sockets_with(self._user_timeout)]
 
     def _answers(self) -> bool:
         """Whether the server answers a new connection; any of several hosts where it cannot be known which it is."""
         if self._connection is None:
             return True  # connecting has a limit of its own
         options = libpq_options(self._url)
-        with suppress(OSError, AttributeError):
-            host, port, *_ = self._socket.getpeername()  # type: ignore[union-attr]
-            options |= {"host": host, "hostaddr": host, "port": port}
+        for found in sockets_with(self._user_timeout):
+            with suppress(OSError):  # it has ended
+                host, port, *_ = found.getpeername()
+                options |= {"host": host, "hostaddr": host, "port": port}
         return answers(make_conninfo(**options))
 
     def _drop(self) -> None:
         """End the call under way; where its socket is not known it is left alone, and closes the connection itself."""
         self.dropped = True
-        with suppress(OSError, AttributeError):
-            self._socket.shutdown(socket.SHUT_RDWR)  # type: ignore[union-attr]
+        for found in sockets_with(self._user_timeout):
+            with suppress(OSError):  # it has ended
+                found.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
-        found, self._socket = self._socket, None
-        if found is not None:
-            found.close()
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.close()

@@ -17,7 +17,8 @@ Cut = Callable[[bytes], bool]
 class Proxy:
     """Forwards to a port of this machine. `cut` sees what the client sends; where it says so, the data still reaches
     the server, and the connection is gone before the answer can come back. While `refusing`, nobody gets through. With
-    a `rate` in bytes a second and a `delay` in seconds it is a slow link, whose buffers are small. `connections` and `received` count what was let through, and the bytes that came back.
+    a `rate` in bytes a second and a `delay` in seconds it is a slow link, whose buffers are small. `connections` and
+    `received` count what was let through, and the bytes that came back.
     """
 
     def __init__(

@@ -9,6 +9,7 @@ import os
 import socket
 import struct
 import sys
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
@@ -83,18 +84,16 @@ def bytes_moved(file: int) -> tuple[int, int] | None:
     return BYTES.unpack_from(info, BYTES_OFFSET) if len(info) == BYTES_OFFSET + BYTES.size else None
 
 
-def find_socket(user_timeout: int) -> socket.socket | None:
-    """A copy of the socket whose tcp_user_timeout, in milliseconds, is this one and no other's, because the driver of
-    ADBC does not show its socket. None where the system is not Linux, or the connection no TCP.
+def sockets_with(user_timeout: int) -> Iterator[socket.socket]:
+    """Copies of the sockets of this process that have this tcp_user_timeout, in milliseconds, each for one step of the
+    loop: the driver of ADBC does not show its own. None are found where the system is not Linux.
     """
     for entry in Path("/proc/self/fd").iterdir() if sys.platform == "linux" else ():
         with suppress(OSError):
             if entry.readlink().name.startswith("socket:"):
-                copy = socket.socket(fileno=os.dup(int(entry.name)))
-                if _user_timeout(copy) == user_timeout:
-                    return copy
-                copy.close()
-    return None
+                with socket.socket(fileno=os.dup(int(entry.name))) as copy:
+                    if _user_timeout(copy) == user_timeout:
+                        yield copy
 
 
 def _user_timeout(found: socket.socket) -> int | None:
