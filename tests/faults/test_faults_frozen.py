@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
+import psycopg
 import pytest
 
 import analytics
@@ -17,9 +20,12 @@ from tests.support.faults import assert_exactly, opened, own_cluster, produce, s
 from tests.support.network import call_under_way, frozen, wait_until
 from tests.support.servers import RunningServer
 from tests.support.standby import primary_and_standby, wait_for_standby
-from timeseries import ServerUnavailableError
+from timeseries import BackupError, ServerUnavailableError
 
 pytestmark = pytest.mark.slow
+DUMP_WAITS = """
+    SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'LOCK TABLE public.%' AND wait_event_type = 'Lock'
+"""
 
 
 @pytest.mark.parametrize("moment", ["idle", "waiting"])
@@ -83,3 +89,18 @@ def test_an_answer_and_a_call_of_a_frozen_server_end(server: RunningServer, monk
                     call()
                 assert time.monotonic() - start < 45
         arrow_client.close(cluster.url())
+
+
+def test_a_backup_of_a_frozen_server_ends(
+    server: RunningServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("timeseries.deadline.ASK", 1.0)
+    monkeypatch.setattr("timeseries.backup.programs.ASK_EVERY", 0.5)
+    with own_cluster(server) as cluster, opened(cluster.url()) as store, ThreadPoolExecutor() as threads:
+        with psycopg.connect(cluster.url()) as blocker, psycopg.connect(cluster.url(), autocommit=True) as watcher:
+            blocker.execute("LOCK TABLE public.alembic_version")
+            backup = threads.submit(store.backup, tmp_path / "backup")
+            wait_until(lambda: watcher.execute(DUMP_WAITS).fetchone() != (0,), 30)
+            with frozen(cluster), pytest.raises(BackupError, match="answered nobody for a minute"):
+                backup.result(60)
+        assert list(tmp_path.iterdir()) == []

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
@@ -125,7 +126,7 @@ def create_engine(url: str, **options: Any) -> sqlalchemy.Engine:
     import sqlalchemy
 
     engine = sqlalchemy.create_engine(
-        "timescaledb+psycopg://", connect_args=conninfo_to_dict(conninfo(url)), hide_parameters=True, **options
+        "timescaledb+psycopg://", creator=partial(connect, url, deadline=NO_LIMIT), hide_parameters=True, **options
     )
 
     @sqlalchemy.event.listens_for(engine, "connect")

@@ -7,7 +7,7 @@ import logging
 import psycopg
 from psycopg.conninfo import make_conninfo
 
-from timeseries.database.connections import conninfo
+from timeseries.database.connections import connect, conninfo
 from timeseries.database.rows import row, value
 from timeseries.database.server import ServerKind, inspect_server
 
@@ -45,7 +45,7 @@ def settle(url: str) -> str | None:
     It is possible where pg_cron is preloaded, its extension exists in the database that it works from, and this role
     may call `cron.schedule_in_database` there. Errors are only logged, because processes of the store prune as well.
     """
-    with psycopg.connect(conninfo(url), autocommit=True) as connection:
+    with connect(url, autocommit=True) as connection:
         home, database = row(connection, SELECT_CRON_DATABASE) or (None, "")
         migrated = value(connection, SELECT_MIGRATED)
         wanted = migrated and inspect_server(connection).kind is not ServerKind.COMMUNITY
