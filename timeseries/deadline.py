@@ -131,11 +131,11 @@ class Watch:
 
     def look(self) -> None:
         """Called again and again while nothing can be read. Raises GivenUpError where the call is given up."""
-        self._deadline.look()
         moved = self._moved()
         if moved != self._seen:
             self._seen = moved
             self._deadline.heard()
+        self._deadline.look()
         self._inquiry.look(self._deadline)
 
     def heard(self) -> None:

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
+import psycopg
 import pytest
 
 import analytics
@@ -147,6 +148,23 @@ def test_a_slow_and_lossy_link_is_not_given_up(store: Store, monkeypatch: pytest
         assert time.monotonic() - start > 6
         arrow_client.close(url)
     assert_exactly(store.url, events, 1, "a slow and lossy link")
+
+
+SLOW_INSERTS = """
+    CREATE FUNCTION public.dawdle() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(2); RETURN NULL; END';
+    CREATE TRIGGER dawdle BEFORE INSERT ON public.occupancy_events FOR EACH STATEMENT EXECUTE FUNCTION public.dawdle()
+"""
+
+
+def test_a_batch_that_the_server_needs_longer_for_than_the_deadline_is_stored_in_the_end(store: Store) -> None:
+    events = series(store.cameras.add("lot").id, 100)
+    with psycopg.connect(store.url) as operator:
+        operator.execute(SLOW_INSERTS)
+    with store.writer(flush_interval=0.05, deadline=0.7) as writer:
+        produce(writer, events)
+        writer.flush(60)
+        assert writer.state.retries in (2, 3)
+    assert_exactly(store.url, events, writer.state.retries, "a deadline that is too short")
 
 
 def test_a_writer_is_closed_and_its_spool_free_soon_after_a_silent_call(
