@@ -150,21 +150,38 @@ def test_a_slow_and_lossy_link_is_not_given_up(store: Store, monkeypatch: pytest
     assert_exactly(store.url, events, 1, "a slow and lossy link")
 
 
+SLEEPING = """
+    SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'PgSleep'
+"""
 SLOW_INSERTS = """
     CREATE FUNCTION public.dawdle() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(2); RETURN NULL; END';
-    CREATE TRIGGER dawdle BEFORE INSERT ON public.occupancy_events FOR EACH STATEMENT EXECUTE FUNCTION public.dawdle()
+    CREATE TRIGGER dawdle {} INSERT ON public.occupancy_events FOR EACH STATEMENT EXECUTE FUNCTION public.dawdle()
 """
 
 
 def test_a_batch_that_the_server_needs_longer_for_than_the_deadline_is_stored_in_the_end(store: Store) -> None:
     events = series(store.cameras.add("lot").id, 100)
     with psycopg.connect(store.url) as operator:
-        operator.execute(SLOW_INSERTS)
+        operator.execute(SLOW_INSERTS.format("BEFORE"))
     with store.writer(flush_interval=0.05, deadline=0.7) as writer:
         produce(writer, events)
         writer.flush(60)
         assert writer.state.retries in (2, 3)
     assert_exactly(store.url, events, writer.state.retries, "a deadline that is too short")
+
+
+def test_a_transaction_that_lost_its_client_gives_its_rows_free_within_a_minute(store: Store) -> None:
+    events = series(store.cameras.add("lot").id, 100)
+    with psycopg.connect(store.url, autocommit=True) as operator, contextlib.ExitStack() as stack:
+        operator.execute(SLOW_INSERTS.format("AFTER"))
+        with store.writer(flush_interval=0.05, deadline=4) as writer:
+            produce(writer, events)
+            wait_until(lambda: operator.execute(SLEEPING).fetchone() != (0,), 20)
+            stack.enter_context(lost_packets(*client_ports(store.url)))
+            start = time.monotonic()
+            writer.flush(60)
+            print(f"\nstored after {time.monotonic() - start:.1f} s: {writer.state}")
+    assert_exactly(store.url, events, 1, "packets lost before COMMIT")
 
 
 def test_a_writer_is_closed_and_its_spool_free_soon_after_a_silent_call(
