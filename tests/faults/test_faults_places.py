@@ -61,7 +61,8 @@ def stranger(answer: bytes) -> Iterator[int]:
 @pytest.mark.parametrize(
     "answer", [b"", b"S", b"G", b"HTTP/1.1 400 Bad Request\r\n\r\n"], ids=["", "TLS", "GSS", "HTTP"]
 )
-def test_what_is_no_server_is_named_within_the_connect_timeout(answer: bytes) -> None:
+def test_what_is_no_server_is_named_within_the_connect_timeout(answer: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("timeseries.database.connections.WAIT_FOR_CONNECTION", 1.0)
     with stranger(answer) as port:
         url = f"postgresql://postgres:secret@127.0.0.1:{port}/parking?connect_timeout=2"
         for ask in (lambda: Store.open(url), lambda: analytics.latest(url=url)):
