@@ -17,6 +17,10 @@ KEY_VARIABLE = "TIMESERIES_SECRET_KEY"
 HOME_VARIABLE = "TIMESERIES_HOME"
 POSTGRES_VARIABLE = "TIMESERIES_POSTGRES"
 KEEP_VARIABLE = "TIMESERIES_KEEP"
+CALL_DEADLINE_VARIABLE = "TIMESERIES_CALL_DEADLINE"
+BATCH_DEADLINE_VARIABLE = "TIMESERIES_BATCH_DEADLINE"
+CALL_DEADLINE = timedelta(minutes=15)
+BATCH_DEADLINE = timedelta(seconds=45)
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +28,8 @@ class Settings:
     """Where the database is and how connection strings are encrypted; secrets stay out of the repr.
 
     `database_url` is empty when no variable is set: the embedded server in `home` is meant then. `keep` is how long raw
-    rows stay where TimescaleDB runs no policies; None leaves what the database records, 90 days at first.
+    rows stay where TimescaleDB runs no policies; None leaves what the database records, 90 days at first. A statement
+    or an answer over which no byte moves for `call_deadline`, or a writer's batch for `batch_deadline`, is given up.
     """
 
     database_url: str = field(default="", repr=False)
@@ -33,15 +38,18 @@ class Settings:
     home: Path = Path(".timeseries")
     postgres: Path | None = None
     keep: timedelta | None = None
+    call_deadline: timedelta = CALL_DEADLINE
+    batch_deadline: timedelta = BATCH_DEADLINE
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> Settings:
         """Read `TIMESERIES_DATABASE_URL` (else `DATABASE_URL`), `TIMESERIES_READ_URL` (the server that `analytics`
         queries in place of that one; of several hosts a standby is preferred), `TIMESERIES_SECRET_KEY`,
         `TIMESERIES_HOME` (the embedded server's folder), `TIMESERIES_POSTGRES` (the prefix of a local PostgreSQL to
-        prefer) and `TIMESERIES_KEEP` (how long raw rows stay).
+        prefer), `TIMESERIES_KEEP` (how long raw rows stay), `TIMESERIES_CALL_DEADLINE` and `TIMESERIES_BATCH_DEADLINE`
+        (how long a statement and a writer's batch may be silent).
 
-        Raises ConfigurationError where `TIMESERIES_KEEP` is no length of time.
+        Raises ConfigurationError where one of the last three is no length of time.
         """
         given = os.environ if environment is None else environment
         postgres = given.get(POSTGRES_VARIABLE, "")
@@ -51,15 +59,18 @@ class Settings:
             secret_key=given.get(KEY_VARIABLE, ""),
             home=Path(given.get(HOME_VARIABLE) or ".timeseries"),
             postgres=Path(postgres) if postgres else None,
-            keep=_length(given[KEEP_VARIABLE]) if given.get(KEEP_VARIABLE) else None,
+            keep=_length(given, KEEP_VARIABLE),
+            call_deadline=_length(given, CALL_DEADLINE_VARIABLE) or CALL_DEADLINE,
+            batch_deadline=_length(given, BATCH_DEADLINE_VARIABLE) or BATCH_DEADLINE,
         )
 
 
-def _length(text: str) -> timedelta:
+def _length(given: Mapping[str, str], name: str) -> timedelta | None:
+    """A length of time; None where the variable is not set."""
     try:
-        return parse_interval(text)
+        return parse_interval(given[name]) if given.get(name) else None
     except InvalidInputError as error:
-        raise ConfigurationError(f"{KEEP_VARIABLE}: {error}") from error
+        raise ConfigurationError(f"{name}: {error}") from error
 
 
 def environment_with(**variables: str) -> dict[str, str]:

@@ -81,7 +81,7 @@ class Store:
         embedded = not (url or settings.database_url)
         url = resolve_url(url, settings)
         keyring = Keyring(settings.secret_key)
-        pool = open_pool(url)
+        pool = open_pool(url, deadline=settings.call_deadline.total_seconds())
         try:
             with connected(pool) as connection:
                 if embedded and revision_of(connection) is None:
@@ -135,8 +135,10 @@ class Store:
         on_rejected: Callable[[Rejection], None] | None = None,
         spool: Path | str | None = None,
         close_timeout: float = 60.0,
+        deadline: float | None = None,
     ) -> Writer:
-        """A writer that stores in the background; `timeseries.writer.writer.Writer` explains the settings.
+        """A writer that stores in the background; `timeseries.writer.writer.Writer` explains the settings. `deadline`
+        is `TIMESERIES_BATCH_DEADLINE` by default.
 
         With the first writer the store also prunes in the background, once a day, where TimescaleDB runs no policies.
         """
@@ -146,6 +148,7 @@ class Store:
         return Writer(
             partial(record.record, self.pool), batch_size=batch_size, flush_interval=flush_interval,
             max_pending=max_pending, on_full=on_full, on_rejected=on_rejected, spool=spool, close_timeout=close_timeout,
+            deadline=self.settings.batch_deadline.total_seconds() if deadline is None else deadline,
         )  # fmt: skip
 
     def import_file(

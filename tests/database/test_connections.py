@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 
 import analytics
 from timeseries import ConfigurationError, Store
-from timeseries.database.connections import conninfo, create_engine, libpq_options, reading_url
+from timeseries.database.connections import connect, conninfo, create_engine, libpq_options, reading_url
+from timeseries.database.silence import WatchedConnection
 from timeseries.settings import Settings
 
 FORMS = ["postgresql", "postgres", "postgresql+psycopg", "timescaledb", "timescaledb+psycopg"]
@@ -70,3 +73,23 @@ def test_several_hosts_reach_both_drivers() -> None:
     url = "timescaledb://me:hunter2@one:5432,two:5433/db"
     assert {"host": "one,two", "port": "5432,5433"}.items() <= libpq_options(url).items()
     assert "one:5432,two:5433/db" in reading_url(url)
+
+
+def test_deadlines_come_from_the_environment_and_a_wrong_one_is_named() -> None:
+    found = Settings.from_environment({"TIMESERIES_BATCH_DEADLINE": "20 seconds", "TIMESERIES_CALL_DEADLINE": "2h"})
+    assert (found.batch_deadline, found.call_deadline) == (timedelta(seconds=20), timedelta(hours=2))
+    assert Settings.from_environment({}).batch_deadline == timedelta(seconds=45)
+    with pytest.raises(ConfigurationError, match="TIMESERIES_CALL_DEADLINE: 'soon' is not a length of time"):
+        Settings.from_environment({"TIMESERIES_CALL_DEADLINE": "soon"})
+
+
+def test_every_connection_has_limits_of_tcp_unless_the_url_sets_them(database: str) -> None:
+    with connect(database) as connection:
+        assert connection.info.get_parameters()["tcp_user_timeout"] == "30000"
+    with connect(f"{database}?tcp_user_timeout=7000") as connection:
+        assert connection.info.get_parameters()["tcp_user_timeout"] == "7000"
+    assert "tcp_user_timeout=30000" in reading_url(database)
+    engine = create_engine(database)
+    with engine.connect() as connected:
+        assert isinstance(connected.connection.driver_connection, WatchedConnection)
+    engine.dispose()

@@ -7,22 +7,16 @@ prints how many events were sent and how many faults they met.
 from __future__ import annotations
 
 import contextlib
-import os
 import random
-import shutil
-import subprocess
-import tempfile
 import threading
 import time
 from collections.abc import Iterator
 from datetime import timedelta
-from pathlib import Path
-from typing import Any
 
 import psycopg
 import pytest
 
-from tests.support.clusters import PASSWORD, free_port, is_root
+from tests.support.bouncer import Bouncer
 from tests.support.faults import AT, assert_exactly, opened, port_of, produce, repeated, series, through
 from tests.support.proxy import Proxy
 from timeseries import OccupancyEvent, Store, WriterFullError
@@ -103,39 +97,8 @@ def test_a_server_that_is_away_fills_the_writer_and_then_drains_it(store: Store)
 @pytest.fixture
 def bouncer(database: str) -> Iterator[str]:
     """The database by PgBouncer in transaction mode, with two connections to the server."""
-    program = shutil.which("pgbouncer", path=os.environ["PATH"] + ":/usr/sbin")
-    if program is None:
-        pytest.skip("needs PgBouncer")
-    port, folder = free_port(), Path(tempfile.mkdtemp(prefix="bouncer-"))
-    folder.chmod(0o777)
-    (folder / "users.txt").write_text(f'"postgres" "{PASSWORD}"\n')
-    (folder / "bouncer.ini").write_text(f"""
-[databases]
-* = host=127.0.0.1 port={port_of(database)}
-[pgbouncer]
-listen_addr = 127.0.0.1
-listen_port = {port}
-auth_type = trust
-auth_file = {folder}/users.txt
-pool_mode = transaction
-default_pool_size = 2
-unix_socket_dir =
-""")
-    as_user: dict[str, Any] = {"user": "nobody"} if is_root() else {}
-    process = subprocess.Popen(
-        [program, folder / "bouncer.ini"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **as_user
-    )
-    try:
-        url = through(database, port)
-        for _ in range(100):
-            with contextlib.suppress(psycopg.OperationalError), psycopg.connect(url):
-                break
-            time.sleep(0.05)
-        yield url
-    finally:
-        process.terminate()
-        process.wait()
-        shutil.rmtree(folder)
+    with Bouncer(port_of(database)) as bouncer:
+        yield through(database, bouncer.port)
 
 
 def test_pgbouncer_in_transaction_mode_may_stand_in_between(database: str, bouncer: str) -> None:

@@ -151,24 +151,29 @@ class Cluster:
 
     def kill(self) -> None:
         """As a power cut would: every process of the server, at once."""
-        postmaster = int((self.data / "postmaster.pid").read_text().split()[0])
-        children = Path(f"/proc/{postmaster}/task/{postmaster}/children").read_text().split()
-        for process in (postmaster, *map(int, children)):
+        _, *children = processes = self.processes()
+        for process in processes:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(process, signal.SIGKILL)
         while any(Path(f"/proc/{process}").exists() for process in children):
             time.sleep(0.01)
 
+    def processes(self) -> list[int]:
+        """The postmaster, then its children."""
+        postmaster = int((self.data / "postmaster.pid").read_text().split()[0])
+        children = Path(f"/proc/{postmaster}/task/{postmaster}/children").read_text().split()
+        return [postmaster, *map(int, children)]
+
     def set_clock(self, back: timedelta) -> bool:
-        """Let the server's clock run this much behind the machine's: before it starts, and then at any moment. False
-        where libfaketime is not installed.
+        """Let the server's clock run this much behind the machine's: before it starts, and then at any moment; a
+        negative length lets it run ahead. False where libfaketime is not installed.
         """
         libraries = sorted((self.root / "usr/lib").glob("*/faketime/libfaketimeMT.so.1"))
         if not libraries:
             return False
         clock = self.folder / "clock"
         moved = clock.with_suffix(".new")
-        moved.write_text(f"-{back.total_seconds():.0f}\n")
+        moved.write_text(f"{-back.total_seconds():+.0f}\n")
         moved.chmod(0o644)
         moved.replace(clock)
         self.environment = {

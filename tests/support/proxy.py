@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import select
 import socket
 import threading
+import time
 from collections.abc import Callable
 from types import TracebackType
 from typing import Self
@@ -14,14 +16,21 @@ Cut = Callable[[bytes], bool]
 
 class Proxy:
     """Forwards to a port of this machine. `cut` sees what the client sends; where it says so, the data still reaches
-    the server, and the connection is gone before the answer can come back. While `refusing`, nobody gets through.
-    `connections` and `received` count what was let through, and the bytes that came back.
+    the server, and the connection is gone before the answer can come back. While `refusing`, nobody gets through. With
+    a `rate` in bytes a second and a `delay` in seconds it is a slow link, whose buffers are small. `connections` and
+    `received` count what was let through, and the bytes that came back.
     """
 
-    def __init__(self, port: int, cut: Cut = lambda data: False) -> None:
+    def __init__(
+        self, port: int, cut: Cut = lambda data: False, *, rate: float = float("inf"), delay: float = 0.0
+    ) -> None:
         self._target = port
         self._cut = cut
+        self._rate, self._delay = rate, delay
         self._listener = socket.create_server(("127.0.0.1", 0))
+        self._block = 1 << (16 if rate == float("inf") else 13)
+        if rate < float("inf"):
+            self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, self._block)
         self.port: int = self._listener.getsockname()[1]
         self.cuts = self.connections = self.received = 0
         self.refusing = False
@@ -56,7 +65,7 @@ class Proxy:
 
     def _upstream(self, client: socket.socket, server: socket.socket) -> None:
         with contextlib.suppress(OSError):
-            while data := client.recv(1 << 16):
+            while data := self._receive(client):
                 cut = self._cut(data)
                 if cut:
                     self.cuts += 1
@@ -69,10 +78,16 @@ class Proxy:
 
     def _downstream(self, client: socket.socket, server: socket.socket) -> None:
         with contextlib.suppress(OSError):
-            while data := server.recv(1 << 16):
+            while data := self._receive(server):
                 self.received += len(data)
                 client.sendall(data)
         self._close(client, server)
+
+    def _receive(self, connection: socket.socket) -> bytes:
+        quiet = not select.select([connection], [], [], 0)[0]
+        data = connection.recv(self._block)
+        time.sleep(len(data) / self._rate + quiet * self._delay)
+        return data
 
     def _close(self, *connections: socket.socket) -> None:
         for connection in connections:

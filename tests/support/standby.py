@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
+from collections.abc import Iterator
 
 import psycopg
 
 from tests.support.clusters import Cluster, free_port
+from tests.support.faults import own_cluster
+from tests.support.servers import RunningServer
 
 
 def copy_as_standby(primary: Cluster) -> Cluster:
@@ -20,6 +24,17 @@ def copy_as_standby(primary: Cluster) -> Cluster:
     )  # fmt: skip
     standby.configure(port=str(standby.port))
     return standby
+
+
+@contextlib.contextmanager
+def primary_and_standby(server: RunningServer) -> Iterator[tuple[Cluster, Cluster]]:
+    with own_cluster(server, wal_level="replica", max_wal_senders="4", hot_standby="on") as primary:
+        standby = copy_as_standby(primary)
+        try:
+            standby.start()
+            yield primary, standby
+        finally:
+            standby.remove()
 
 
 def wait_for_standby(primary: Cluster, standby: Cluster) -> None:

@@ -9,10 +9,9 @@ from datetime import timedelta
 from pathlib import Path
 from typing import LiteralString
 
-import psycopg
 from psycopg import sql
 
-from timeseries.database.connections import Connection, conninfo, translated_errors
+from timeseries.database.connections import Connection, connect, translated_errors
 from timeseries.database.rows import row, value
 from timeseries.errors import InvalidInputError
 
@@ -58,7 +57,7 @@ def grant(
         raise InvalidInputError(f"roles {', '.join(names) or '(none)'}: name at least one, and each with one kind only")
     if passwords and (len(passwords) != len(names) or not all(passwords)):
         raise InvalidInputError(f"there are {len(passwords)} passwords for {len(names)} roles; give one a role")
-    with translated_errors(), psycopg.connect(conninfo(url)) as connection:
+    with translated_errors(), connect(url) as connection:
         for name, password in zip(names, passwords, strict=False):
             set_password(connection, name, password)
         for name in names:

@@ -7,11 +7,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 
-import psycopg
 from psycopg import sql
 
 from timeseries.archive.checksum import Checked
-from timeseries.database.connections import Connection, conninfo
+from timeseries.database.connections import Connection, connect
 from timeseries.database.retries import LOCKED, retried
 from timeseries.database.rows import row, value
 from timeseries.errors import ServerUnavailableError
@@ -84,7 +83,7 @@ def span(day: date) -> tuple[datetime, datetime]:
 @contextmanager
 def alone(url: str) -> Iterator[None]:
     """No other run of this database's archive goes on meanwhile. Raises ServerUnavailableError where one does."""
-    with psycopg.connect(conninfo(url)) as connection:
+    with connect(url) as connection:
         connection.execute(UNLIMITED)
         if not value(connection, LOCK_RUN):
             raise ServerUnavailableError("another run of the archive is at work; wait for its end")

@@ -18,9 +18,10 @@ from psycopg import sql
 from timeseries.atomic_file import atomic_write
 from timeseries.backup.archive import Manifest, write_dump, write_manifest
 from timeseries.backup.programs import find_program, running, target
-from timeseries.database.connections import Connection, conninfo, translated_errors
+from timeseries.database.connections import NO_LIMIT, Connection, connect, translated_errors
 from timeseries.database.rows import row, value
 from timeseries.database.server import Server, inspect_server
+from timeseries.database.silence import same_server
 from timeseries.errors import ServerUnavailableError
 from timeseries.maintenance.jobs import list_jobs, postpone_retention
 from timeseries.progress import Progress
@@ -95,7 +96,7 @@ def backup(url: str, path: Path, *, settings: Settings | None = None, progress: 
         InvalidInputError: the file cannot be written.
     """
     settings = settings or Settings.from_environment()
-    with translated_errors(), atomic_write(path, private=True) as name, psycopg.connect(conninfo(url)) as connection:
+    with translated_errors(), atomic_write(path, private=True) as name, connect(url, deadline=NO_LIMIT) as connection:
         left_out, at_least = _left_out(connection)
         program, version = find_program("pg_dump", at_least, settings)
         postpone_retention(connection, POSTPONED)
@@ -107,7 +108,8 @@ def backup(url: str, path: Path, *, settings: Settings | None = None, progress: 
                 program, "--format=custom", "--verbose", "--no-password",
                 f"--snapshot={snapshot}", "--lock-wait-timeout=60s", *left_out, database,
             ]  # fmt: skip
-            with running(words, environment, stdout=PIPE, on_line=_counting(progress, tables)) as process:
+            server = same_server(connection.info)
+            with running(words, environment, server, stdout=PIPE, on_line=_counting(progress, tables)) as process:
                 assert process.stdout is not None  # noqa: S101 - for the type checker
                 write_dump(file, process.stdout, _postponing(url))
             manifest = Manifest(
@@ -177,7 +179,7 @@ def _postponing(url: str) -> Callable[[], None]:
         nonlocal last
         if time.monotonic() - last > POSTPONE_EVERY.total_seconds():
             last = time.monotonic()
-            with psycopg.connect(conninfo(url)) as connection:
+            with connect(url) as connection:
                 postpone_retention(connection, POSTPONED)
 
     return postpone

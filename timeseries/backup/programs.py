@@ -16,11 +16,17 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from timeseries.database.connections import Connection, conninfo
 from timeseries.database.installations import installations, wheel_bin_folder
+from timeseries.database.silence import answers
 from timeseries.errors import BackupError, ConfigurationError
 from timeseries.settings import POSTGRES_VARIABLE, Settings, environment_with
 
 VERSION = re.compile(r"\(PostgreSQL\) (\d+)")
 SECRETS = ("password", "sslpassword")
+# In libpq's units. Longer than elsewhere, because a server that stores a dump may read nothing while its disk is busy,
+# and a restore cannot go on where it broke off.
+TCP_USER_TIMEOUT = "300000"
+ASK_EVERY = 20.0  # seconds between two questions whether the server still answers
+UNANSWERED = 3  # of them, after which the program is ended
 
 
 def find_program(name: str, at_least: int, settings: Settings) -> tuple[Path, int]:
@@ -66,7 +72,8 @@ def target(url: str, connection: Connection) -> tuple[str, dict[str, str]]:
     Of several hosts the connection's own is named. Raises ConfigurationError for a secret that only the command line
     could carry.
     """
-    options = {name: str(value) for name, value in conninfo_to_dict(conninfo(url)).items()}
+    given = conninfo(url, tcp_user_timeout=TCP_USER_TIMEOUT)
+    options = {name: str(value) for name, value in conninfo_to_dict(given).items()}
     secrets = {name: options.pop(name) for name in SECRETS if options.get(name)}
     if "sslpassword" in secrets:
         raise ConfigurationError("the URL has sslpassword, which pg_dump cannot be given in secret; use a plain sslkey")
@@ -100,10 +107,33 @@ class _Listener(threading.Thread):
                 self.said.append(text[:500])
 
 
+class _Guard(threading.Thread):
+    """Kills a program whose server has stopped to answer, because the program itself would wait for ever."""
+
+    def __init__(self, process: subprocess.Popen[bytes], server: str) -> None:
+        super().__init__(daemon=True)
+        self.raised: Exception | None = None
+        self._process, self._server = process, server
+        self._ended = threading.Event()
+
+    def run(self) -> None:
+        unanswered = 0
+        while not self._ended.wait(ASK_EVERY):
+            unanswered = 0 if answers(self._server) else unanswered + 1
+            if unanswered == UNANSWERED and not self._ended.is_set():
+                self.raised = BackupError("the database server has answered nobody for a minute")
+                self._process.kill()
+                return
+
+    def end(self) -> None:
+        self._ended.set()
+
+
 @contextmanager
 def running(
     words: Sequence[str | Path],
     environment: dict[str, str],
+    server: str,
     *,
     stdin: int | None = subprocess.DEVNULL,
     stdout: int | None = subprocess.DEVNULL,
@@ -111,14 +141,17 @@ def running(
 ) -> Iterator[subprocess.Popen[bytes]]:
     """Run a program during the block and wait for its end; `on_line` gets each line of its standard error.
 
-    It is killed where the block or `on_line` raises. Raises BackupError with its last errors where it fails.
+    It is killed where the block or `on_line` raises, or where `server` (libpq's options) no longer answers. Raises
+    BackupError where it fails, with its last errors.
     """
     process = subprocess.Popen(  # noqa: S603 - our own words
         words, env=environment_with(LC_ALL="C", **environment), stdin=stdin, stdout=stdout, stderr=subprocess.PIPE
     )
     assert process.stderr is not None  # noqa: S101 - for the type checker
     listener = _Listener(process, process.stderr, on_line)
+    guard = _Guard(process, server)
     listener.start()
+    guard.start()
     try:
         with suppress(BrokenPipeError):  # the program ended early; its standard error says why
             yield process
@@ -129,12 +162,13 @@ def running(
         raise
     finally:
         process.wait()
+        guard.end()
         listener.join()
         for stream in filter(None, (process.stdin, process.stdout, process.stderr)):
             with suppress(BrokenPipeError):
                 stream.close()
-    if listener.raised:
-        raise listener.raised
+    for raised in filter(None, (guard.raised, listener.raised)):
+        raise raised
     if process.returncode:
         reason = "; ".join(listener.said) or f"exit code {process.returncode}"
         raise BackupError(f"{Path(words[0]).name} failed: {reason}")

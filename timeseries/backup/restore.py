@@ -15,9 +15,10 @@ from psycopg import sql
 from timeseries.backup.archive import BLOCK, DUMP, Manifest, open_backup
 from timeseries.backup.dump import count_rows
 from timeseries.backup.programs import find_program, running, target
-from timeseries.database.connections import Connection, conninfo, translated_errors
+from timeseries.database.connections import NO_LIMIT, Connection, connect, translated_errors
 from timeseries.database.rows import row
 from timeseries.database.server import Server, ServerKind, inspect_server
+from timeseries.database.silence import same_server
 from timeseries.errors import BackupError, ConfigurationError
 from timeseries.maintenance.jobs import Job, bound_lock_waits, list_jobs, pause
 from timeseries.progress import Progress
@@ -84,18 +85,18 @@ def restore(url: str, path: Path, *, settings: Settings | None = None, progress:
     """
     settings = settings or Settings.from_environment()
     with translated_errors(), open_backup(path) as (manifest, file):
-        with psycopg.connect(conninfo(url)) as connection:
+        with connect(url, deadline=NO_LIMIT) as connection:
             _check_target(connection, manifest)
             database, environment = target(url, connection)
             program, _ = find_program("pg_restore", manifest.pg_dump, settings)
-            name = connection.info.dbname
+            name, server = connection.info.dbname, same_server(connection.info)
         _prepare(url, manifest)
         words: list[str | Path] = [program, "--exit-on-error", "--no-owner", "--no-password", database]
         try:
-            with running(words, environment, stdin=PIPE) as process:
+            with running(words, environment, server, stdin=PIPE) as process:
                 assert process.stdin is not None  # noqa: S101 - for the type checker
                 _feed(process.stdin, file, progress)
-            with psycopg.connect(conninfo(url)) as connection:
+            with connect(url, deadline=NO_LIMIT) as connection:
                 paused = _finish(connection, manifest)
                 counts = count_rows(connection)
                 _compare(manifest.counts, counts)
@@ -148,7 +149,7 @@ def _prepare(url: str, manifest: Manifest) -> None:
     if manifest.server.timescaledb is None:
         return
     create = sql.SQL("CREATE EXTENSION IF NOT EXISTS timescaledb SCHEMA public VERSION {}")
-    with psycopg.connect(conninfo(url)) as connection:
+    with connect(url, deadline=NO_LIMIT) as connection:
         connection.execute(create.format(manifest.server.timescaledb))
         found = inspect_server(connection)
         if found.kind is not manifest.server.kind:

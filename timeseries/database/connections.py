@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
@@ -14,34 +15,48 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg_pool import ConnectionPool, PoolTimeout
 
 from timeseries.database.failures import UNREACHABLE, translated
+from timeseries.database.silence import SilentServerError, WatchedConnection
+from timeseries.deadline import at_most
 from timeseries.errors import ConfigurationError, ServerUnavailableError, TimeseriesError
+from timeseries.settings import CALL_DEADLINE
 
 if TYPE_CHECKING:
     import sqlalchemy
 
 SCHEMES = ("postgresql", "postgres", "postgresql+psycopg", "timescaledb", "timescaledb+psycopg")
 Connection = psycopg.Connection[tuple[Any, ...]]
-Pool = ConnectionPool[Connection]
+Pool = ConnectionPool[WatchedConnection]
 
-# TCP keepalives, so that a lost server is noticed and an abandoned session does not hold locks. In libpq's units.
+# TCP's own limits, so that a dead connection is noticed in half a minute: keepalives while the client waits for the
+# server, tcp_user_timeout while data waits to be acknowledged, because no keepalives are sent then. In libpq's units.
 CONNECT = {
     "connect_timeout": "10",
-    "keepalives_idle": "30",
-    "keepalives_interval": "10",
+    "keepalives_idle": "15",
+    "keepalives_interval": "5",
     "keepalives_count": "3",
+    "tcp_user_timeout": "30000",
     "application_name": "timeseries",
 }
 # Settings are made for each transaction and not for the session, because PgBouncer may give each another session.
 # `cameras` is read first, to take its lock before any chunk's. Retention locks in the same order (the foreign key makes
 # drop_chunks lock `cameras`), so the two cannot deadlock.
 # The limit of decompressed tuples is lifted, because a correction decompresses whole batches of a compressed chunk.
+# The server looks for its client, too, because an abandoned transaction holds locks that the next attempt waits for;
+# while it works on a statement, and while data waits to be acknowledged, it can do so on Linux.
 SET_LIMITS = """
     SELECT set_config('timezone', 'UTC', true), set_config('lock_timeout', '5s', true),
            set_config('statement_timeout', '5min', true),
            set_config('idle_in_transaction_session_timeout', '60s', true),
            set_config('timescaledb.max_tuples_decompressed_per_dml_transaction', '0', true),
+           set_config('tcp_keepalives_idle', '15', true), set_config('tcp_keepalives_interval', '5', true),
+           set_config('tcp_keepalives_count', '3', true),
+           CASE WHEN version() LIKE '%linux%' THEN set_config('tcp_user_timeout', '30s', true) END,
+           CASE WHEN version() LIKE '%linux%' THEN set_config('client_connection_check_interval', '10s', true) END,
            EXISTS (SELECT FROM public.cameras), now()
 """
+NO_LIMIT = 86_400.0  # seconds for statements that may take hours; a server that answers nobody is given up sooner
+CHECK_WITHIN = 10.0  # seconds for a connection of the pool to show that it is alive
+WAIT_FOR_CONNECTION, CONNECT_TO_HOST = 5.0, 10.0  # seconds
 
 
 def postgresql_uri(url: str) -> str:
@@ -92,10 +107,17 @@ def conninfo(url: str, **defaults: str) -> str:
     return make_conninfo("", **{**CONNECT, **defaults, **libpq_options(url)})
 
 
-def reading_url(url: str) -> str:
+def connect(url: str, *, deadline: float = CALL_DEADLINE.total_seconds(), **options: Any) -> WatchedConnection:
+    """A connection of its own. A call over which no byte moves for `deadline` seconds is given up."""
+    connection = WatchedConnection.connect(conninfo(url), **options)
+    connection.deadline = deadline
+    return connection
+
+
+def reading_url(url: str, **defaults: str) -> str:
     """The URL as a libpq URI for drivers that need one and only read: of several hosts a standby is preferred."""
     given = libpq_options(url)
-    wanted = {**CONNECT, "target_session_attrs": "prefer-standby"}
+    wanted = {**CONNECT, "target_session_attrs": "prefer-standby", **defaults}
     missing = {key: value for key, value in wanted.items() if key not in given}
     return postgresql_uri(url) + ("&" if "?" in url else "?") + urlencode(missing)
 
@@ -105,7 +127,7 @@ def create_engine(url: str, **options: Any) -> sqlalchemy.Engine:
     import sqlalchemy
 
     engine = sqlalchemy.create_engine(
-        "timescaledb+psycopg://", connect_args=conninfo_to_dict(conninfo(url)), hide_parameters=True, **options
+        "timescaledb+psycopg://", creator=partial(connect, url, deadline=NO_LIMIT), hide_parameters=True, **options
     )
 
     @sqlalchemy.event.listens_for(engine, "connect")
@@ -116,21 +138,25 @@ def create_engine(url: str, **options: Any) -> sqlalchemy.Engine:
     return engine
 
 
-def open_pool(url: str, *, max_size: int = 4) -> Pool:
-    """A pool of connections to a server that takes writes; `connected` gives them out. Waiting for one is bounded.
+def open_pool(url: str, *, max_size: int = 4, deadline: float = CALL_DEADLINE.total_seconds()) -> Pool:
+    """A pool of connections to a server that takes writes; `connected` gives them out. Waiting for one is bounded, and
+    a call over which no byte moves for `deadline` seconds is given up.
 
     Of several hosts the primary is taken. PgBouncer in transaction mode may stand in between, because no statement is
     prepared and no setting outlives its transaction.
     """
 
-    def configure(connection: Connection) -> None:
+    def configure(connection: WatchedConnection) -> None:
         connection.prepare_threshold = None
+        connection.deadline = deadline
 
+    hosts = len(str(libpq_options(url).get("host", "")).split(","))
     return ConnectionPool(
         conninfo(url, target_session_attrs="read-write"),
+        connection_class=WatchedConnection,
         min_size=0,
         max_size=max_size,
-        timeout=5,
+        timeout=WAIT_FOR_CONNECTION + CONNECT_TO_HOST * (hosts - 1),  # each but the last may be silent
         reconnect_timeout=5,
         configure=configure,
         open=True,
@@ -149,15 +175,26 @@ def connected(pool: Pool) -> Iterator[Connection]:
         try:
             for _ in range(2 * pool.max_size):  # every one in the pool may be stale, and a new one may be cut too
                 with pool.connection() as connection:
-                    try:
-                        ConnectionPool.check_connection(connection)
-                    except psycopg.OperationalError:
+                    if not _alive(pool, connection):
                         continue
                     yield connection
                     return
         except PoolTimeout as error:
             raise _why_none_came(pool, error) from error
         raise ServerUnavailableError("the database server cuts every connection")
+
+
+def _alive(pool: Pool, connection: Connection) -> bool:
+    """Whether a connection of the pool still has its server. Where that is silent the others are replaced, too."""
+    try:
+        with at_most(CHECK_WITHIN, "check of a connection"):
+            ConnectionPool.check_connection(connection)
+    except SilentServerError:
+        pool.drain()
+        return False
+    except psycopg.OperationalError:
+        return False
+    return True
 
 
 def _why_none_came(pool: Pool, error: PoolTimeout) -> TimeseriesError:

@@ -7,9 +7,10 @@ import logging
 import psycopg
 from psycopg.conninfo import make_conninfo
 
-from timeseries.database.connections import conninfo
+from timeseries.database.connections import connect, conninfo
 from timeseries.database.rows import row, value
 from timeseries.database.server import ServerKind, inspect_server
+from timeseries.database.silence import WatchedConnection
 
 log = logging.getLogger("timeseries.migrations")
 # The database that pg_cron works from; no row where it is not preloaded. Its settings are visible to superusers and
@@ -45,7 +46,7 @@ def settle(url: str) -> str | None:
     It is possible where pg_cron is preloaded, its extension exists in the database that it works from, and this role
     may call `cron.schedule_in_database` there. Errors are only logged, because processes of the store prune as well.
     """
-    with psycopg.connect(conninfo(url), autocommit=True) as connection:
+    with connect(url, autocommit=True) as connection:
         home, database = row(connection, SELECT_CRON_DATABASE) or (None, "")
         migrated = value(connection, SELECT_MIGRATED)
         wanted = migrated and inspect_server(connection).kind is not ServerKind.COMMUNITY
@@ -58,7 +59,7 @@ def settle(url: str) -> str | None:
 def _arrange(url: str, home: str, database: str, *, wanted: bool) -> str | None:
     name = f"timeseries retention of {database}"
     try:
-        with psycopg.connect(make_conninfo(conninfo(url), dbname=home), autocommit=True) as cron:
+        with WatchedConnection.connect(make_conninfo(conninfo(url), dbname=home), autocommit=True) as cron:
             if not value(cron, SELECT_USABLE):
                 log.info("pg_cron is not there, or not for this role, in the database %s", home)
                 return None

@@ -9,8 +9,9 @@ from datetime import timedelta
 
 import psycopg
 
-from timeseries.database.connections import Connection, conninfo
+from timeseries.database.connections import NO_LIMIT, Connection, conninfo
 from timeseries.database.rows import value
+from timeseries.database.silence import WatchedConnection
 
 log = logging.getLogger(__name__)
 EVERY = 3600.0  # seconds between two attempts; the database allows one run a day
@@ -56,7 +57,7 @@ class Retainer:
         connection = self._connection
         if thread.is_alive() and connection is not None:
             with suppress(psycopg.Error):
-                connection.cancel()
+                connection.cancel_safe(timeout=1.0)
             thread.join(1.0)
 
     def _run(self, what: str) -> None:
@@ -70,7 +71,8 @@ class Retainer:
 
     def _look(self, what: str) -> None:
         """Prune until nothing is due or the store is being closed, but at least one day."""
-        with psycopg.connect(self._conninfo, autocommit=True, prepare_threshold=None) as connection:
+        with WatchedConnection.connect(self._conninfo, autocommit=True, prepare_threshold=None) as connection:
+            connection.deadline = NO_LIMIT
             self._connection = connection
             try:
                 if not value(connection, SELECT_MAY_RETAIN):

@@ -12,7 +12,7 @@ import psycopg
 from psycopg import sql
 from sqlalchemy.exc import DBAPIError
 
-from timeseries.database.connections import Connection, conninfo, libpq_options
+from timeseries.database.connections import NO_LIMIT, Connection, connect, libpq_options
 from timeseries.database.failures import (
     BUSY,
     CANCELLED,
@@ -51,7 +51,7 @@ def migration_lock(url: str) -> Iterator[None]:
     lock would leak to another client behind PgBouncer in transaction mode. A waiting migration polls and does not
     block, because a blocked statement holds a snapshot.
     """
-    with IN_THIS_PROCESS, psycopg.connect(conninfo(url)) as connection:
+    with IN_THIS_PROCESS, connect(url, deadline=NO_LIMIT) as connection:
         connection.execute(LIFT_LIMITS)
         waited = False
         while not value(connection, TRY_LOCK):

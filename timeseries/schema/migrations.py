@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import psycopg
 from alembic import command
 from alembic.config import Config
 from alembic.operations import Operations
@@ -11,7 +10,7 @@ from alembic.script import ScriptDirectory
 from alembic.util import load_python_file
 from sqlalchemy import Connection, pool
 
-from timeseries.database.connections import conninfo, create_engine
+from timeseries.database.connections import NO_LIMIT, connect, create_engine
 from timeseries.database.server import inspect_server
 from timeseries.errors import ConfigurationError, InvalidInputError
 from timeseries.maintenance import pg_cron
@@ -48,16 +47,16 @@ def migrate(url: str, revision: str = "head", *, discard_data: bool = False) -> 
             f"there is no revision {revision!r}; there are head, {', '.join(known)} and base (no schema)"
         )
     with translated_migration_errors(url):
-        with psycopg.connect(conninfo(url)) as probe:
+        with connect(url, deadline=NO_LIMIT) as probe:
             inspect_server(probe)
         with migration_lock(url):
             undone = _revisions_to_undo(current(url), revision, known)
             if undone and not discard_data:
-                with psycopg.connect(conninfo(url)) as connection:
+                with connect(url, deadline=NO_LIMIT) as connection:
                     require_nothing_lost(connection, removed_by(script, undone), revision)
             _run(url, config, revision, downwards=revision == "base" or bool(undone))
             if revision == "head":
-                with psycopg.connect(conninfo(url)) as operator:
+                with connect(url, deadline=NO_LIMIT) as operator:
                     bound_lock_waits(operator)
             pg_cron.settle(url)
     return current(url)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import psycopg
 
-from timeseries.database.connections import Connection, conninfo, translated_errors
+from timeseries.database.connections import NO_LIMIT, Connection, connect, translated_errors
 from timeseries.database.rows import value
 from timeseries.database.server import ServerKind, inspect_server
 from timeseries.errors import NotMigratedError
@@ -30,7 +30,7 @@ def head() -> str:
 
 def current(url: str) -> str | None:
     """The revision of the database, None where there is no schema."""
-    with translated_errors(), psycopg.connect(conninfo(url)) as connection:
+    with translated_errors(), connect(url, deadline=NO_LIMIT) as connection:
         return revision_of(connection)
 
 

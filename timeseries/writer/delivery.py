@@ -6,7 +6,9 @@ import logging
 import threading
 from collections.abc import Callable, Iterator, Sequence
 
+from timeseries.deadline import Deadline
 from timeseries.model.events import Event, RecordResult, Rejection
+from timeseries.settings import BATCH_DEADLINE_VARIABLE
 from timeseries.writer.backoff import delays
 
 log = logging.getLogger(__name__)
@@ -16,9 +18,10 @@ Record = Callable[[Sequence[Event]], RecordResult]
 class Delivery:
     """Stores batches of events by `record`, retries them, isolates the events that are refused for good, and counts."""
 
-    def __init__(self, record: Record, on_rejected: Callable[[Rejection], None] | None) -> None:
+    def __init__(self, record: Record, on_rejected: Callable[[Rejection], None] | None, deadline: float) -> None:
         self.stored = self.duplicates = self.rejected = self.retries = 0
         self.last_error: str | None = None
+        self._deadline = Deadline(deadline, BATCH_DEADLINE_VARIABLE, self._waiting)
         self._record, self._on_rejected = record, on_rejected
         self._counting = threading.Lock()
         self._stop = threading.Event()
@@ -27,16 +30,23 @@ class Delivery:
     def stopped(self) -> bool:
         return self._stop.is_set()
 
+    @property
+    def silent_seconds(self) -> float | None:
+        """How long the call under way has waited for a byte of the server; None where there is none."""
+        return self._deadline.silence
+
     def stop(self) -> None:
-        """End the retries; a call under way ends by itself."""
+        """End the retries; a call under way goes on, unless it is silent."""
         self._stop.set()
+        self._deadline.hurry()
 
     def deliver(self, events: list[Event]) -> bool:
         """Store events; False where it was stopped before."""
         pauses = delays()
         while True:
             try:
-                result = self._record(events)
+                with self._deadline.running():
+                    result = self._record(events)
             except ValueError as error:  # a retry cannot succeed; the store's own `record` isolates and raises none
                 self._remember(error)
                 return self._isolate(events, error)
@@ -57,6 +67,9 @@ class Delivery:
         pause = next(pauses)
         log.warning("%d events wait, next try in %.1f s: %s", number, pause, self.last_error)
         return not self._stop.wait(pause)
+
+    def _waiting(self, text: str) -> None:
+        self.last_error = text
 
     def _remember(self, error: Exception) -> None:
         self.last_error = f"{type(error).__name__}: {error}".splitlines()[0]

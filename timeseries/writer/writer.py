@@ -17,6 +17,7 @@ from typing import Literal, Self
 
 from timeseries.errors import ConfigurationError, NotStoredError, SpoolError, WriterFullError
 from timeseries.model.events import Event, Rejection
+from timeseries.settings import BATCH_DEADLINE
 from timeseries.writer.backoff import delays
 from timeseries.writer.delivery import Delivery, Record
 from timeseries.writer.spool import Spool
@@ -25,18 +26,20 @@ log = logging.getLogger(__name__)
 OnFull = Literal["block", "raise"]
 AGE_RESOLUTION = 0.01  # seconds
 LAST_WAIT = 0.5  # seconds for a thread that was told to stop
-EXIT_TIMEOUT = 10.0  # seconds, at most, for a writer that nobody closed
+EXIT_TIMEOUT = 10.0  # seconds, at most, for a writer that nobody closed, or that Ctrl-C closes
 
 
 @dataclass(frozen=True, slots=True)
 class WriterState:
     """What a writer has done and what is left: `pending` events are accepted and not stored yet, `oldest_seconds` is
-    how long the oldest of them waits (None: nothing waits), `damaged` counts records of the spool that are unreadable
-    or missing. A retry after a lost answer finds its events stored, and counts them as duplicates.
+    how long the oldest of them waits (None: nothing waits), `silent_seconds` how long the call to the server has waited
+    for a byte (None: there is no call), `damaged` counts records of the spool that are unreadable or missing. A retry
+    after a lost answer finds its events stored, and counts them as duplicates.
     """
 
     pending: int
     oldest_seconds: float | None
+    silent_seconds: float | None
     stored: int
     duplicates: int
     rejected: int
@@ -51,7 +54,8 @@ class Writer:
     `record` accepts an event: into memory, or with a spool onto disk. A thread stores what was accepted when
     `batch_size` events wait or the oldest has waited for `flush_interval` seconds. A failed batch is retried with
     exponential backoff, without end; an event that is refused for good goes to `on_rejected`, and the rest of its batch
-    is stored. When `max_pending` events wait, `record` blocks or raises WriterFullError.
+    is stored. A call to the server over which no byte moves for `deadline` seconds is given up, and its batch sent by
+    another connection. When `max_pending` events wait, `record` blocks or raises WriterFullError.
     """
 
     def __init__(
@@ -65,12 +69,14 @@ class Writer:
         on_rejected: Callable[[Rejection], None] | None = None,
         spool: Path | str | None = None,
         close_timeout: float = 60.0,
+        deadline: float = BATCH_DEADLINE.total_seconds(),
     ) -> None:
         """Raises ConfigurationError for settings that contradict each other, or a spool that cannot be used."""
-        if not 0 < batch_size <= max_pending or flush_interval <= 0 or on_full not in ("block", "raise"):
+        if not 0 < batch_size <= max_pending or min(flush_interval, deadline) <= 0 or on_full not in ("block", "raise"):
             raise ConfigurationError(
                 f"writer settings: batch_size {batch_size} must lie between 1 and max_pending {max_pending},"
-                f" flush_interval {flush_interval} must be above 0, on_full {on_full!r} must be 'block' or 'raise'"
+                f" flush_interval {flush_interval} and deadline {deadline} must be above 0,"
+                f" on_full {on_full!r} must be 'block' or 'raise'"
             )
         self._batch_size, self._flush_interval = batch_size, flush_interval
         self._max_pending, self._on_full = max_pending, on_full
@@ -86,7 +92,7 @@ class Writer:
         self._changed = threading.Condition()
         self._flushing = self._accepted
         self._closing = self._ended = False
-        self._delivery = Delivery(record, on_rejected)
+        self._delivery = Delivery(record, on_rejected, deadline)
         self._thread = threading.Thread(target=self._run, name="timeseries-writer", daemon=True)
         self._thread.start()
         self._process = os.getpid()
@@ -99,6 +105,7 @@ class Writer:
             return WriterState(
                 pending=self._accepted - self._settled,
                 oldest_seconds=time.monotonic() - self._ages[0][1] if self._ages else None,
+                silent_seconds=self._delivery.silent_seconds,
                 stored=self._delivery.stored,
                 duplicates=self._delivery.duplicates,
                 rejected=self._delivery.rejected,
@@ -194,9 +201,9 @@ class Writer:
         """Accept nothing more, store what waits, and stop.
 
         Raises NotStoredError where that takes longer than `timeout` seconds (`close_timeout` by default): what waits
-        is lost then, or stays in the spool for the next writer on its path. A call to the server that is under way
-        cannot be ended: it is left alone half a second later, may still store its batch, and only then gives the spool
-        back.
+        is lost then, or stays in the spool for the next writer on its path. A call to the server that is under way is
+        left alone half a second later, may still store its batch, and only then gives the spool back: ten seconds of
+        silence later at most.
         """
         with self._changed:
             self._closing = True
@@ -228,8 +235,9 @@ class Writer:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self.close()
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        interrupted = kind is not None and not issubclass(kind, Exception)
+        self.close(min(self._close_timeout, EXIT_TIMEOUT) if interrupted else None)
 
     def _run(self) -> None:
         try:
