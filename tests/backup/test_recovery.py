@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
+import threading
 import time
 from collections.abc import Iterator
 from datetime import datetime, timedelta
+from pathlib import Path
 
 import psycopg
 import pytest
 
 from tests.support.backups import MIDNIGHT, everything, fill
 from tests.support.clusters import Cluster
-from tests.support.faults import opened, own_cluster
-from tests.support.recovery import ARCHIVES, Archive, back_to, wait_until_archived
+from tests.support.faults import assert_exactly, opened, own_cluster, produce, series
+from tests.support.recovery import ARCHIVES, Archive, BaseBackups, back_to, wait_until_archived
 from tests.support.servers import RunningServer
 from timeseries import OccupancyEvent, ServerKind, ServerUnavailableError, Store
 from timeseries.backup.recovered import recovered
@@ -55,6 +58,34 @@ def old_rows(cluster: Cluster) -> int:
     query = "SELECT timestamp FROM occupancy_events WHERE timestamp < %s"
     with psycopg.connect(cluster.url()) as connection:
         return len(connection.execute(query, [MIDNIGHT - timedelta(days=91)]).fetchall())
+
+
+@pytest.mark.parametrize("keep", [3600.0, 0.0])
+def test_writers_store_again_what_a_recovered_database_forgot(
+    server: RunningServer, tmp_path: Path, keep: float
+) -> None:
+    """What neither has is named: here all but the last event, where nothing is kept."""
+    with own_cluster(server) as cluster, contextlib.ExitStack() as open_until_the_end:
+        archive = BaseBackups(cluster)
+        archive.backup()
+        store = open_until_the_end.enter_context(opened(cluster.url()))
+        events = series(store.cameras.add("lot").id, 1500)
+        writer = open_until_the_end.enter_context(store.writer(spool=tmp_path / "spool", keep_delivered=keep))
+        produce(writer, events[:500])
+        writer.flush(60)
+        before = clock(cluster.url())
+        produce(writer, events[500:1000])
+        writer.flush(60)
+        wait_until_archived(cluster.url())
+        producer = threading.Thread(target=produce, args=(writer, events[1000:], 0.2))
+        producer.start()
+        back_to(archive, before)
+        recovered(cluster.url())
+        producer.join()
+        writer.flush(60)
+        forgotten = [] if keep else events[500:999]
+        assert_exactly(cluster.url(), [event for event in events if event not in forgotten], 1, "recovered")
+        assert (writer.state.lost_before is None) == bool(keep)
 
 
 def test_a_dropped_table_is_brought_back_and_no_job_runs_by_itself(archive: Archive) -> None:
