@@ -15,7 +15,7 @@ import pytest
 from tests.support.backups import MIDNIGHT, everything, fill
 from tests.support.clusters import Cluster
 from tests.support.faults import assert_exactly, opened, own_cluster, produce, series
-from tests.support.recovery import ARCHIVES, Archive, BaseBackups, back_to, wait_until_archived
+from tests.support.recovery import ARCHIVES, Archive, BaseBackups, PgBackRest, back_to, wait_until_archived
 from tests.support.servers import RunningServer
 from timeseries import OccupancyEvent, ServerKind, ServerUnavailableError, Store
 from timeseries.backup.recovered import recovered
@@ -120,6 +120,8 @@ def test_a_dropped_table_is_brought_back_and_no_job_runs_by_itself(archive: Arch
         assert not any(job.scheduled for job in store.jobs.list())
         assert len(found.paused) == len(store.jobs.list())
         assert "paused" in " ".join(store.status().problems)
+        assert (store.status().backups.kind == "pgBackRest") == isinstance(archive, PgBackRest)
+        assert store.status().backups.archived is not None
         assert everything(cluster.url()) == wanted
         store.record([OccupancyEvent(store.cameras.get("new").id, OLD, 7)])
         assert recovered(cluster.url()).paused == ()

@@ -13,6 +13,7 @@ import psycopg
 from tests.soak.life import SpoolingProcess
 from tests.support.bouncer import Bouncer
 from tests.support.clusters import Cluster, is_root
+from tests.support.network import frozen, lost_packets
 
 TERMINATE = """
     SELECT pg_terminate_backend(pid) FROM pg_stat_activity
@@ -35,7 +36,7 @@ class Faults:
             "writer killed": self.kill_writer,
         }
         if bouncer is not None:
-            self._kinds["PgBouncer killed"] = self.kill_bouncer
+            self._kinds["PgBouncer restarted"] = self.restart_bouncer
         if may_drop_packets():
             self._kinds["packets dropped"] = self.drop_packets
         self.done = dict.fromkeys(self._kinds, 0)
@@ -58,16 +59,16 @@ class Faults:
             connection.execute(TERMINATE)
 
     def freeze(self) -> None:
-        with self._cluster.frozen():
+        with frozen(self._cluster):
             time.sleep(self._chance.uniform(0.5, 3))
 
     def drop_packets(self) -> None:
-        with dropped_packets(self._cluster.port):
+        with lost_packets(self._cluster.port):
             time.sleep(self._chance.uniform(0.5, 3))
 
-    def kill_bouncer(self) -> None:
+    def restart_bouncer(self) -> None:
         assert self._bouncer is not None
-        self._bouncer.kill()
+        self._bouncer.stop()
         self._bouncer.start()
 
     def kill_writer(self) -> None:
@@ -76,10 +77,7 @@ class Faults:
         process.begin()
 
 
-def iptables(*words: str) -> int:
-    """Not reached by a Ctrl-C of the terminal."""
-    return subprocess.run(["iptables", "-w", *words], capture_output=True, start_new_session=True).returncode
-
-
 def may_drop_packets() -> bool:
-    return is_root() and shutil.which("iptables") is not None and iptables("-S", "INPUT") == 0
+    if not is_root() or shutil.which("iptables") is None:
+        return False
+    return subprocess.run(["iptables", "-w", "-S", "INPUT"], capture_output=True).returncode == 0

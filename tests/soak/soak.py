@@ -14,6 +14,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import UUID
 
+import pytest
+
 from tests.soak import life as living
 from tests.soak.faults import Faults
 from tests.soak.life import Life, SpoolingProcess
@@ -84,15 +86,16 @@ def everybody(life: Life, cluster: Cluster, cameras: list[UUID]) -> Iterator[Fau
     with contextlib.ExitStack() as cleaning:
         cleaning.callback(shutil.rmtree, folder)
         bouncer = None
-        with contextlib.suppress(FileNotFoundError):
-            bouncer = Bouncer(url)
-            cleaning.callback(bouncer.remove)
+        with contextlib.suppress(pytest.skip.Exception):  # it is not installed
+            bouncer = cleaning.enter_context(Bouncer(port_of(url)))
         proxy = cleaning.enter_context(Proxy(port_of(url), lambda data: b"COMMIT" in data and chance.random() < 0.02))
         cleaning.callback(give_up, life, processes)
         life.begin(living.record, through(url, proxy.port), cameras[0])
         life.begin(living.write, url, cameras[1])
         processes.append(SpoolingProcess(life, url, cameras[2], folder / "one"))
-        processes.append(SpoolingProcess(life, bouncer.url if bouncer else url, cameras[3], folder / "two"))
+        processes.append(
+            SpoolingProcess(life, through(url, bouncer.port) if bouncer else url, cameras[3], folder / "two")
+        )
         life.begin(living.read, url)
         life.begin(living.run_jobs, url)
         yield Faults(cluster, bouncer, processes, chance)

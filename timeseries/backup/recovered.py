@@ -7,7 +7,7 @@ from datetime import datetime
 
 import psycopg
 
-from timeseries.database.connections import Connection, conninfo, translated_errors
+from timeseries.database.connections import Connection, connect, translated_errors
 from timeseries.database.rows import row, value
 from timeseries.errors import ConfigurationError, NotAllowedError
 from timeseries.maintenance.jobs import Job, pause
@@ -43,7 +43,7 @@ def recovered(url: str) -> RecoveredResult:
         NotAllowedError: the role may not pause the jobs, or may not change the server's settings.
         ServerUnavailableError: the server is away.
     """
-    with translated_errors(), psycopg.connect(conninfo(url)) as connection:
+    with translated_errors(), connect(url) as connection:
         recovering, shows = row(connection, SELECT_RECOVERY)
         if recovering:
             raise ConfigurationError(
