@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test quick lint format docs commands bench images fresh picture clean
+.PHONY: help demo test quick lint format docs commands bench soak images fresh picture clean
 
 help:  ## what there is to make
 	@sed -nE 's/^([a-z.]+):[^#]*## (.*)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -41,6 +41,9 @@ commands: $(READY)  ## write the reference of the command line again
 
 bench: $(READY)  ## ratios, measured side by side; BENCH="--help"
 	$(BIN)/python -m tests.bench $(BENCH)
+
+soak: $(READY)  ## ten minutes of everything at once and every fault; SOAK="--seconds 3600 --seed 7"
+	$(BIN)/python -m tests.soak $(SOAK)
 
 images: $(READY)  ## the images of compose and tests: pulled, or stand-ins from Debian's packages
 	$(BIN)/python -m tests.machines.images

@@ -17,6 +17,6 @@ echo "deb [signed-by=/usr/share/keyrings/timescaledb.gpg] $source" |
     sudo tee /etc/apt/sources.list.d/timescaledb.list >/dev/null
 sudo apt-get update -qq
 version=2.29.*
-sudo apt-get install -y -qq --no-install-recommends pgbouncer libfaketime "postgresql-$community" "postgresql-$apache" \
+sudo apt-get install -y -qq --no-install-recommends pgbouncer libfaketime pgbackrest "postgresql-$community" "postgresql-$apache" \
     "timescaledb-2-postgresql-$community=$version" "timescaledb-2-loader-postgresql-$community=$version" \
     "timescaledb-2-oss-postgresql-$apache=$version" "timescaledb-2-loader-postgresql-$apache=$version" >/dev/null

@@ -18,7 +18,7 @@ from timeseries.access.rotation import Keys
 from timeseries.cameras import Camera, Cameras
 from timeseries.database import embedded
 from timeseries.database.connections import Pool, connected, open_pool
-from timeseries.database.server import Server, inspect_server
+from timeseries.database.server import Server, identify_database, inspect_server
 from timeseries.maintenance import refresh, retention
 from timeseries.maintenance.jobs import Jobs
 from timeseries.maintenance.policies import Policies
@@ -134,6 +134,7 @@ class Store:
         on_full: OnFull = "block",
         on_rejected: Callable[[Rejection], None] | None = None,
         spool: Path | str | None = None,
+        keep_delivered: float = 0.0,
         close_timeout: float = 60.0,
         deadline: float | None = None,
     ) -> Writer:
@@ -148,8 +149,13 @@ class Store:
         return Writer(
             partial(record.record, self.pool), batch_size=batch_size, flush_interval=flush_interval,
             max_pending=max_pending, on_full=on_full, on_rejected=on_rejected, spool=spool, close_timeout=close_timeout,
+            keep_delivered=keep_delivered, identify=self._identify,
             deadline=self.settings.batch_deadline.total_seconds() if deadline is None else deadline,
         )  # fmt: skip
+
+    def _identify(self) -> str | None:
+        with connected(self.pool) as connection:
+            return identify_database(connection)
 
     def import_file(
         self,

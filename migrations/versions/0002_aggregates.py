@@ -89,7 +89,7 @@ def upgrade() -> None:
     else:
         create_views()
         sql.run(f"{HERE}/views/late_events.sql")
-    for name in ("chunks", "camera_history_guard", "retention", "monitoring"):
+    for name in ("chunks", "camera_history_guard", "retention", "backups", "monitoring"):
         sql.run(f"{HERE}/{name}.sql")
 
 

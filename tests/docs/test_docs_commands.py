@@ -29,6 +29,7 @@ WRITTEN_OUT = {
         ["export health_hourly h.csv --camera 'East Lot' --start 2026-01-01T00:00:00Z --end 2026-02-01T00:00:00Z"],
     "import EVENTS [--cameras CAMERAS]": ["import events.parquet --cameras cameras.csv"],
     "backup FILE": ["backup store.backup"],
+    "recovered": ["recovered"],
     "restore FILE": ["--database-url EMPTY restore store.backup"],
     "jobs list / pause / resume": ["jobs list", "jobs pause", "jobs resume"],
     "policy show / set": ["policy show", "policy set occupancy_events --drop-after '180 days'"],

@@ -179,10 +179,10 @@ def test_an_interrupted_commit_keeps_the_events_of_other_threads(tmp_path: Path,
             time.sleep(0.001)
         commit()
 
-    def interrupted(statement: str, rows: Any) -> None:
+    def interrupted(*changes: Any) -> None:
         spool._write = write  # type: ignore[method-assign]
         if late:
-            write(statement, rows)
+            write(*changes)
         raise KeyboardInterrupt
 
     spool._commit, spool._write = commit_of_five, interrupted  # type: ignore[method-assign]

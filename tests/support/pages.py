@@ -17,6 +17,11 @@ EVERY_PAGE = ["README.md", "CONTRIBUTING.md", *sorted(str(p.relative_to(ROOT)) f
 DOCUMENTED_ROLES = ("docs_owner", "docs_ingest", "docs_reader")  # of commands within a line
 
 
+def blocks(page: str, language: str) -> list[str]:
+    """The code of a page in one language."""
+    return re.findall(rf"^```{language}\n(.*?)^```", (ROOT / page).read_text(), re.MULTILINE | re.DOTALL)
+
+
 @pytest.fixture
 def roles_go(server: RunningServer, database: str) -> Iterator[None]:
     """Roles that a page makes are dropped again, and no others."""

@@ -57,8 +57,13 @@ class Proxy:
                 if self.refusing:
                     client.close()
                     continue
+                try:
+                    server = socket.create_connection(("127.0.0.1", self._target), timeout=10)
+                except OSError:  # the server is away
+                    client.close()
+                    continue
+                server.settimeout(None)
                 self.connections += 1
-                server = socket.create_connection(("127.0.0.1", self._target))
                 self._open |= {client, server}
                 threading.Thread(target=self._upstream, args=(client, server), daemon=True).start()
                 threading.Thread(target=self._downstream, args=(client, server), daemon=True).start()

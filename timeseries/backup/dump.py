@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -19,6 +20,7 @@ from timeseries.atomic_file import atomic_write
 from timeseries.backup.archive import Manifest, write_dump, write_manifest
 from timeseries.backup.programs import find_program, running, target
 from timeseries.database.connections import NO_LIMIT, Connection, connect, translated_errors
+from timeseries.database.failures import said
 from timeseries.database.rows import row, value
 from timeseries.database.server import Server, inspect_server
 from timeseries.database.silence import same_server
@@ -27,6 +29,7 @@ from timeseries.maintenance.jobs import list_jobs, postpone_retention
 from timeseries.progress import Progress
 from timeseries.settings import Settings
 
+log = logging.getLogger(__name__)
 # Taken before the snapshot, because retention and compression cannot drop or rewrite chunks of a locked hypertable.
 LOCK_TABLES = "LOCK TABLE public.cameras, public.occupancy_events, public.health_logs IN ACCESS SHARE MODE"
 SET_SNAPSHOT_LIMITS = """
@@ -39,14 +42,14 @@ POSTPONED = timedelta(hours=1)
 POSTPONE_EVERY = timedelta(minutes=10)
 
 # Tables by their public names, hypertables as a whole. `retention_run` is in no backup, because retention is paused
-# where its row is missing.
+# where its row is missing, and `backups` is not, because they are of the original.
 SELECT_RELATIONS = """
     SELECT CASE n.nspname WHEN 'public' THEN c.relname::text ELSE n.nspname || '.' || c.relname END,
            n.nspname::text, c.relname::text
     FROM pg_catalog.pg_class AS c
     JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
     WHERE c.relkind IN ('r', 'p') AND n.nspname IN ('public', 'timeseries')
-      AND (n.nspname, c.relname) <> ('timeseries', 'retention_run')
+      AND (n.nspname, c.relname) NOT IN (('timeseries', 'retention_run'), ('timeseries', 'backups'))
     ORDER BY 1
 """
 MATERIALIZATIONS = """
@@ -57,6 +60,7 @@ COUNT_DUMPED_TABLES = """
     JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
     WHERE c.relkind = 'r' AND n.nspname <> 'information_schema' AND n.nspname NOT LIKE 'pg\\_%'
 """
+RECORD_BACKUP = "SELECT timeseries.record_backup('timeseries backup')"
 SELECT_ROLES = """
     SELECT DISTINCT r.rolname::text
     FROM (SELECT nspacl FROM pg_catalog.pg_namespace WHERE nspname IN ('public', 'timeseries')
@@ -119,7 +123,17 @@ def backup(url: str, path: Path, *, settings: Settings | None = None, progress: 
                 version,
             )  # fmt: skip
             write_manifest(file, manifest)
+    _record(url)
     return BackupResult(path, path.stat().st_size, created_at, manifest.server, manifest.counts)
+
+
+def _record(url: str) -> None:
+    """Let `timeseries status` know. A backup is one also where the role has not the right, or this is a standby."""
+    try:
+        with connect(url) as connection:
+            connection.execute(RECORD_BACKUP)
+    except psycopg.Error as error:
+        log.warning("the backup was taken, and is not recorded for timeseries status: %s", said(error))
 
 
 def count_rows(connection: Connection) -> dict[str, int]:
@@ -137,7 +151,8 @@ def _left_out(connection: Connection) -> tuple[list[str], int]:
     """The exclusions for pg_dump, and the lowest major version that knows them. pg_cron is excluded, because a server
     has it in one database only: a copy could not be restored, and its jobs belong to the original.
     """
-    options, major = ["--exclude-table-data=timeseries.retention_run"], connection.info.server_version // 10_000
+    options = [f"--exclude-table-data=timeseries.{table}" for table in ("retention_run", "backups")]
+    major = connection.info.server_version // 10_000
     if value(connection, "SELECT EXISTS (SELECT FROM pg_catalog.pg_extension WHERE extname = 'pg_cron')"):
         return [*options, "--exclude-extension=pg_cron"], max(major, 17)
     return options, major

@@ -1,7 +1,8 @@
-"""`backup`, `restore` and `jobs`."""
+"""`backup`, `restore`, `recovered` and `jobs`."""
 
 from __future__ import annotations
 
+from datetime import UTC
 from pathlib import Path
 
 import click
@@ -48,6 +49,29 @@ def restore(url: str | None, file: Path, as_json: bool) -> None:
     if result.paused:
         ids = " ".join(str(job.job_id) for job in result.paused)
         click.echo(f"Background jobs are paused. When all is as it should be: timeseries jobs resume {ids}", err=True)
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@click.pass_obj
+def recovered(url: str | None, as_json: bool) -> None:
+    """After a recovery to an earlier moment: pause the background jobs, then let the server take changes again.
+
+    The jobs stay paused until `timeseries jobs resume`: retention would remove old raw rows at once.
+    """
+    from timeseries.backup.recovered import recovered
+
+    result = recovered(resolve_url(url))
+    if as_json:
+        print_json(result)
+        return
+    if result.shows is not None:
+        click.echo(
+            f"The database is as of {result.shows.astimezone(UTC):%F %T} UTC. What was stored later is not in it, but"
+            " for what the spools of writers keep and store again by themselves (keep_delivered)."
+        )
+    click.echo(f"Paused {len(result.paused)} jobs{named(result.paused)}.")
+    click.echo("The server takes changes. When all is as it should be: timeseries jobs resume", err=True)
 
 
 @click.group()

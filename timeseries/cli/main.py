@@ -47,6 +47,10 @@ COMMANDS = {
         "timeseries.cli.data:prune",
         "Remove raw rows that are older than retention keeps them; the averages stay.",
     ),
+    "recovered": (
+        "timeseries.cli.backup:recovered",
+        "After a recovery to an earlier moment: pause the background jobs, then let the server take changes again.",
+    ),
     "refresh": (
         "timeseries.cli.policies:refresh",
         "Compute the aggregates of a range again, from the raw rows that are left; nothing is ever erased.",

@@ -15,6 +15,7 @@ from timeseries.model.parsing import interval_text
 
 if TYPE_CHECKING:
     from timeseries import Status
+    from timeseries.monitoring.backups import BackupStatus
     from timeseries.monitoring.status import RetentionStatus
 
 
@@ -75,6 +76,7 @@ def print_status(found: Status) -> None:
         [[f"{count.table}, {count.day}", count.rows, count.samples] for count in found.counts],
     )
     click.echo(retention_line(found.retention))
+    click.echo(backup_line(found.backups))
     if found.policies:
         show_policies(found.policies, as_json=False)
     print_problems(found.problems)
@@ -94,3 +96,9 @@ def retention_line(found: RetentionStatus) -> str:
     last = f"{found.last:%Y-%m-%d %H:%M} UTC" if found.last else "not yet"
     by = f", {found.removed or 0:,} rows by {found.done_by}" if found.last and found.done_by else ""
     return f"Retention: {WHO[found.by]}{kept}; last done: {last}{by}"
+
+
+def backup_line(found: BackupStatus) -> str:
+    last = f"last {found.last:%Y-%m-%d %H:%M} UTC ({found.kind})" if found.last else "none recorded"
+    archived = f"last archived {found.archived:%Y-%m-%d %H:%M} UTC" if found.archived else "not archived yet"
+    return f"Backups: {last}; WAL: {archived if found.archiving else 'not archived'}"

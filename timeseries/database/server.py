@@ -17,6 +17,13 @@ SELECT_SERVER = """
            current_setting('timescaledb.license', true)
 """
 
+# A timeline is new with each recovery and each promotion of a standby; a restored dump is another database.
+SELECT_IDENTITY = """
+    SELECT s.system_identifier || '/' || d.oid || '/' || left(pg_walfile_name(pg_current_wal_lsn()), 8)
+    FROM pg_control_system() AS s
+    JOIN pg_database AS d ON d.datname = current_database()
+"""
+
 
 class ServerKind(StrEnum):
     """Decides how aggregates are kept: as continuous aggregates on Community, as views elsewhere."""
@@ -64,6 +71,20 @@ def inspect_server(connection: psycopg.Connection[Any]) -> Server:
             " every insert would fail; set timescaledb.license = 'timescale' and restart the server"
         )
     return Server(kind, version.split()[0], extension)
+
+
+def identify_database(connection: psycopg.Connection[Any]) -> str | None:
+    """What changes when the database is recovered to an earlier moment, restored from a dump, or failed over: server,
+    database and timeline. None where the server does not say, as some clouds'.
+    """
+    try:
+        identity: str = value(connection, SELECT_IDENTITY)
+    except psycopg.errors.DatabaseError as error:
+        if error.sqlstate is None or error.sqlstate.startswith(("08", "57")):
+            raise
+        connection.rollback()
+        return None
+    return identity
 
 
 def _has_continuous_aggregates(connection: psycopg.Connection[Any]) -> bool:

@@ -17,6 +17,7 @@ from timeseries.maintenance.policy_rules import RelationPolicies
 from timeseries.maintenance.retention_record import Record, read_record
 from timeseries.model.relations import FAMILIES, RAW_TABLES, Family
 from timeseries.monitoring import checks
+from timeseries.monitoring.backups import BackupStatus, backup_problems, read_backups
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +97,7 @@ class Status:
     counts: tuple[DayCount, ...]
     policies: tuple[RelationPolicies, ...]
     retention: RetentionStatus
+    backups: BackupStatus
     problems: tuple[str, ...]
 
 
@@ -114,6 +116,7 @@ def read_status(pool: Pool, keep: timedelta | None = None) -> Status:
         counts = tuple(_count(connection, family) for family in FAMILIES)
         silent = tuple(SilentCamera(*row) for row in connection.execute(SELECT_SILENT))
         jobs = checks.read_jobs(connection)
+        backups = read_backups(connection)
         return Status(
             server,
             value(connection, "SELECT version_num FROM public.alembic_version"),
@@ -124,6 +127,7 @@ def read_status(pool: Pool, keep: timedelta | None = None) -> Status:
             counts,
             tuple(live.relations.values()) if live else (),
             _policy_retention(connection, jobs, record) if live else _store_retention(record),
+            backups,
             (
                 *checks.server_problems(connection, server),
                 *(live.problems() if live else ()),
@@ -135,6 +139,7 @@ def read_status(pool: Pool, keep: timedelta | None = None) -> Status:
                 *(checks.stale(connection, a.name, a.watermark, jobs) for a in aggregates if a.stale),
                 *checks.archive_problems(connection),
                 *roles.find_deviations(connection),
+                *backup_problems(backups),
                 *(
                     f"{count.table}: {count.rows:,} rows on {count.day}, but the quarters have {count.samples:,}"
                     for count in counts

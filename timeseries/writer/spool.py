@@ -13,10 +13,12 @@ import os
 import secrets
 import sqlite3
 import threading
+import time
 import zlib
-from datetime import datetime
+from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from timeseries.errors import ConfigurationError, SpoolError
@@ -24,8 +26,11 @@ from timeseries.model.events import Event, HealthLog, OccupancyEvent
 from timeseries.writer.checkpoint import SpoolCheckpoint
 
 log = logging.getLogger(__name__)
-CREATE_EVENTS = (
-    "CREATE TABLE IF NOT EXISTS events (position INTEGER PRIMARY KEY AUTOINCREMENT, checksum INTEGER, event BLOB)"
+# Beside the events: up to which position was delivered when, and to which database.
+CREATE_TABLES = (
+    "CREATE TABLE IF NOT EXISTS events (position INTEGER PRIMARY KEY AUTOINCREMENT, checksum INTEGER, event BLOB)",
+    "CREATE TABLE IF NOT EXISTS deliveries (position INTEGER PRIMARY KEY, at REAL)",
+    "CREATE TABLE IF NOT EXISTS receiver (only_row INTEGER PRIMARY KEY, identity TEXT)",
 )
 # A row beyond the last accepted position is left from an interrupted commit, and is overwritten.
 INSERT_EVENT = "INSERT OR REPLACE INTO events (position, checksum, event) VALUES (?, ?, ?)"
@@ -35,15 +40,37 @@ SELECT_WAITING = """
 COUNT_EVENTS = """
     SELECT count(*), count(*) FILTER (WHERE position <= ?), coalesce(max(position), 0) FROM events WHERE position > ?
 """
+INSERT_DELIVERY = "INSERT OR REPLACE INTO deliveries (position, at) VALUES (?, ?)"
+# The last delivered event always stays, because whether a recovered database has it tells whether events are lost.
+DELETE_DELIVERED = """
+    DELETE FROM events
+    WHERE position < ? AND position <= (SELECT coalesce(max(position), 0) FROM deliveries WHERE at <= ?)
+"""
+DELETE_DELIVERIES = "DELETE FROM deliveries WHERE position < (SELECT max(position) FROM deliveries WHERE at <= ?)"
+SELECT_KEPT = """
+    SELECT number, first, (SELECT min(at) FROM deliveries WHERE position >= first)
+    FROM (SELECT count(*) AS number, min(position) AS first FROM events WHERE position <= ?)
+"""
+SELECT_RECEIVER = "SELECT identity FROM receiver"
+SET_RECEIVER = "INSERT OR REPLACE INTO receiver (only_row, identity) VALUES (1, ?)"
 Row = tuple[int, int, bytes]
+Change = tuple[str, list[Any]]
+
+
+class Kept(NamedTuple):
+    """Delivered events that wait again: how many, and when the oldest was delivered (None: it is not known)."""
+
+    number: int
+    since: datetime | None
 
 
 class Spool:
-    """A queue of events in one file; one writer at a time."""
+    """A queue of events in one file; one writer at a time. What was delivered stays for `keep_delivered` seconds."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, keep_delivered: float = 0.0) -> None:
         """Raises ConfigurationError where the file is no spool, cannot be written, or another writer has it."""
         self.path = path
+        self._keep_delivered = keep_delivered
         self._checkpoint = SpoolCheckpoint(path.with_name(path.name + ".mark"))
         self._tickets = count(1)
         self._buffer: dict[int, tuple[int, bytes]] = {}  # records on their way to disk, by ticket
@@ -54,6 +81,7 @@ class Spool:
             self._file = connect(path)
             self._identity, marked, self._delivered = self._identify()
             rows, known, last = self._file.execute(COUNT_EVENTS, [marked, self._delivered]).fetchone()
+            self._receiver: str | None = (self._file.execute(SELECT_RECEIVER).fetchone() or [None])[0]
         except sqlite3.Error as error:
             raise ConfigurationError(
                 f"cannot use the spool {path}: {error}; if another writer has it, give each writer its own file"
@@ -110,12 +138,12 @@ class Spool:
             records = list(self._buffer.items())
         rows = [(self._top + i, *record) for i, (_, record) in enumerate(records, 1)]
         try:
-            self._write(INSERT_EVENT, rows)
+            self._write((INSERT_EVENT, rows))
         except sqlite3.Error:
             if len(self) or self._closed:
                 raise
             self._renew()
-            self._write(INSERT_EVENT, rows)
+            self._write((INSERT_EVENT, rows))
         top = self._top + len(rows)
         self._checkpoint.write(self._identity, top, self._delivered)
         self._top = top
@@ -152,23 +180,57 @@ class Spool:
         return None
 
     def remove(self) -> None:
-        """Delete the records that were taken last, because they are stored. Where the disk refuses, they stay below the
-        delivered position of the checkpoint, and the next call deletes them.
+        """Delete the records that were taken last, because they are stored, when they were kept for long enough. Where
+        the disk refuses, they stay below the delivered position of the checkpoint, and the next call deletes them.
         """
+        now = time.time()
+        cut = now - self._keep_delivered
         with self._using:
             self._delivered, number = self._taken
             self._settled += number
             self._taken = self._delivered, 0
             self._checkpoint.write(self._identity, self._top, self._delivered, sync=True)
             try:
-                self._write("DELETE FROM events WHERE position <= ?", [(self._delivered,)])
+                self._write(
+                    (INSERT_DELIVERY, [(self._delivered, now)]),
+                    (DELETE_DELIVERED, [(self._delivered, cut)]),
+                    (DELETE_DELIVERIES, [(cut,)]),
+                )
             except sqlite3.Error as error:
                 log.warning("the spool %s keeps events that are stored, for now: %s", self.path, error)
 
-    def _write(self, statement: str, rows: list[Row] | list[tuple[int]]) -> None:
+    def delivered_to(self, identity: str) -> Kept | None:
+        """Note which database was delivered to, before `remove`. Where it is another than before, what is kept waits
+        again, and what was taken last as well. Raises SpoolError where the disk refuses.
+        """
+        if identity == self._receiver:
+            return None
+        kept = None
+        try:
+            with self._using:
+                if self._receiver is not None:
+                    kept = self._rewind()
+                self._write((SET_RECEIVER, [(identity,)]))
+        except sqlite3.Error as error:
+            raise SpoolError(f"the spool {self.path} cannot be read: {error}") from error
+        self._receiver = identity
+        return kept
+
+    def _rewind(self) -> Kept:
+        """The checkpoint goes back first, because a crash then repeats events and forgets none."""
+        number, first, since = self._file.execute(SELECT_KEPT, [self._delivered]).fetchone()
+        if number:
+            self._delivered = first - 1
+            self._settled -= number
+            self._taken = self._delivered, 0
+            self._checkpoint.write(self._identity, self._top, self._delivered, sync=True)
+        return Kept(number, datetime.fromtimestamp(since, UTC) if since is not None else None)
+
+    def _write(self, *changes: Change) -> None:
         self._file.execute("BEGIN IMMEDIATE")
         try:
-            self._file.executemany(statement, rows)
+            for statement, rows in changes:
+                self._file.executemany(statement, rows)
             self._file.execute("COMMIT")
         except BaseException:
             if self._file.in_transaction:
@@ -177,7 +239,7 @@ class Spool:
 
     def _renew(self) -> None:
         """Begin with an empty file, which is safe because nothing waits: on a full disk SQLite has no room for a
-        DELETE.
+        DELETE. What was kept of the delivered goes.
 
         The file is truncated before its log, and both under the lock, so that SQLite finds an empty spool at any
         moment.
@@ -187,6 +249,8 @@ class Spool:
         self._file.close()
         self._file = connect(self.path)
         self._file.execute(f"PRAGMA user_version = {self._identity}")
+        if self._receiver is not None:
+            self._write((SET_RECEIVER, [(self._receiver,)]))
 
     def close(self) -> None:
         """Close the file and release its lock."""
@@ -202,7 +266,8 @@ def connect(path: Path) -> sqlite3.Connection:
         for setting in ("locking_mode = EXCLUSIVE", "journal_mode = WAL", "synchronous = FULL"):
             file.execute(f"PRAGMA {setting}")
         file.execute("BEGIN IMMEDIATE")
-        file.execute(CREATE_EVENTS)
+        for statement in CREATE_TABLES:
+            file.execute(statement)
         file.execute("COMMIT")
     except BaseException:
         file.close()

@@ -11,6 +11,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 from itertools import islice
 from pathlib import Path
 from typing import Literal, Self
@@ -20,6 +21,7 @@ from timeseries.model.events import Event, Rejection
 from timeseries.settings import BATCH_DEADLINE
 from timeseries.writer.backoff import delays
 from timeseries.writer.delivery import Delivery, Record
+from timeseries.writer.replay import Replay
 from timeseries.writer.spool import Spool
 
 log = logging.getLogger(__name__)
@@ -34,7 +36,8 @@ class WriterState:
     """What a writer has done and what is left: `pending` events are accepted and not stored yet, `oldest_seconds` is
     how long the oldest of them waits (None: nothing waits), `silent_seconds` how long the call to the server has waited
     for a byte (None: there is no call), `damaged` counts records of the spool that are unreadable or missing. A retry
-    after a lost answer finds its events stored, and counts them as duplicates.
+    after a lost answer finds its events stored, and counts them as duplicates. After a recovery of the database
+    `replayed` events were sent again; what was delivered before `lost_before` (UTC) may be lost.
     """
 
     pending: int
@@ -46,6 +49,8 @@ class WriterState:
     retries: int
     damaged: int
     last_error: str | None
+    replayed: int
+    lost_before: datetime | None
 
 
 class Writer:
@@ -68,6 +73,8 @@ class Writer:
         on_full: OnFull = "block",
         on_rejected: Callable[[Rejection], None] | None = None,
         spool: Path | str | None = None,
+        keep_delivered: float = 0.0,
+        identify: Callable[[], str | None] = lambda: None,
         close_timeout: float = 60.0,
         deadline: float = BATCH_DEADLINE.total_seconds(),
     ) -> None:
@@ -81,7 +88,7 @@ class Writer:
         self._batch_size, self._flush_interval = batch_size, flush_interval
         self._max_pending, self._on_full = max_pending, on_full
         self._close_timeout = close_timeout
-        self._spool = Spool(Path(spool)) if spool is not None else None
+        self._spool = Spool(Path(spool), keep_delivered) if spool is not None else None
         self._memory: deque[Event] = deque()
         self._ages: deque[tuple[int, float]] = deque()  # events accepted in all, and when
         self._accepted = len(self._spool) if self._spool is not None else 0
@@ -92,6 +99,7 @@ class Writer:
         self._changed = threading.Condition()
         self._flushing = self._accepted
         self._closing = self._ended = False
+        self._replay = Replay(identify)
         self._delivery = Delivery(record, on_rejected, deadline)
         self._thread = threading.Thread(target=self._run, name="timeseries-writer", daemon=True)
         self._thread.start()
@@ -112,6 +120,8 @@ class Writer:
                 retries=self._delivery.retries,
                 damaged=self._spool.damaged if self._spool is not None else 0,
                 last_error=self._delivery.last_error,
+                replayed=self._replay.replayed,
+                lost_before=self._replay.lost_before,
             )
 
     def record(self, event: Event) -> None:
@@ -242,7 +252,7 @@ class Writer:
     def _run(self) -> None:
         try:
             while wanted := self._wait_for_work():
-                taken = self._take(wanted)
+                taken = self._take(self._replay.limit(wanted))
                 if taken is None or (taken[1] and not self._delivery.deliver(taken[1])):
                     return
                 self._settle(taken[0])
@@ -288,6 +298,10 @@ class Writer:
 
     def _settle(self, number: int) -> None:
         if self._spool is not None:
+            if again := self._replay.begin(self._spool, self._delivery):
+                with self._changed:
+                    self._settled -= again
+                return
             self._spool.remove()
         with self._changed:
             if self._spool is None:

@@ -1,6 +1,8 @@
 DROP FUNCTION
     public.store_tables, public.store_lag, public.store_jobs, public.store_archive, timeseries.read_span,
     timeseries.has_events;
+DROP FUNCTION timeseries.record_backup;
+DROP TABLE timeseries.backups;
 DROP ROUTINE timeseries.retain_all, timeseries.retain;
 DROP FUNCTION timeseries.note_change, timeseries.is_archived, timeseries.let_go, timeseries.days_to_archive;
 DROP TABLE timeseries.archived_days, timeseries.archive;
