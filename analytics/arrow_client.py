@@ -81,7 +81,9 @@ class ArrowClient:
         if self.connection is None:
             self.connection = self._connect()
         names = ["timezone", "jit", *(f"timeseries.{name}" for name in parameters)]
-        texts = ["UTC", "off", *(None if value is None else str(value) for value in parameters.values())]
+        # NULL is sent as an empty text, because set_config() takes NULL for a reset, and parallel workers do not get a
+        # setting that has its default.
+        texts = ["UTC", "off", *("" if value is None else str(value) for value in parameters.values())]
         settings = pa.RecordBatch.from_pydict({"names": pa.array([names]), "texts": pa.array([texts])})
         read = {name: f"nullif(current_setting('timeseries.{name}'), '')" for name in parameters}
         try:

@@ -9,6 +9,7 @@ from typing import Any
 import psycopg
 import pytest
 
+import analytics
 from timeseries import HealthLog, OccupancyEvent, ServerKind, Store
 
 FUNCTIONS = (
@@ -88,3 +89,12 @@ def test_an_answer_of_materialized_days_reads_no_raw_row(store: Store) -> None:
         connection.execute("TRUNCATE public.occupancy_events")
         assert connection.execute(query, ask).fetchall() == before
         assert len(before) == 7
+
+
+def test_parallel_workers_know_the_parameters_of_a_query(store: Store) -> None:
+    record(store, range(3), END - timedelta(days=20), END)
+    with psycopg.connect(store.url, autocommit=True) as connection:
+        forced = "debug_parallel_query" if connection.info.server_version >= 160000 else "force_parallel_mode"
+        connection.execute(f"ALTER ROLE CURRENT_USER IN DATABASE {connection.info.dbname} SET {forced} = on")
+    pages = analytics.events("lot 1", start=END - timedelta(days=10), end=END, url=store.url)
+    assert sum(len(page) for page in pages) == 240
