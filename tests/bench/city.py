@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-import multiprocessing
+import json
 import os
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
+from subprocess import PIPE
 from typing import Any
 
 import numpy as np
@@ -19,7 +23,6 @@ import psycopg
 
 import analytics
 from tests.bench.history import add_cameras, made_up_feed, midnight
-from tests.bench.ingest_process import Ingest, store_events
 from tests.bench.life import JOBS, seconds
 from tests.support.grafana_queries import DASHBOARDS, expand
 from tests.support.servers import RunningServer
@@ -44,26 +47,36 @@ SIZES = """
 """
 
 
+@dataclass(frozen=True)
+class Ingest:
+    """What a process did: the seconds of each event from the moment it was due to its commit, and its peak memory."""
+
+    latencies: list[float]
+    peak_bytes: int
+
+
 def ingest(store: Store, span: float, rate: float) -> tuple[list[Ingest], float]:
     """What the processes did, each with cameras of its own, and the seconds from the first event to the last."""
-    cameras = [camera.id for camera in store.cameras.list()]
-    context = multiprocessing.get_context("spawn")
-    found, ready = context.Queue(), context.Barrier(PROCESSES + 1)
-    workers = [
-        context.Process(
-            target=store_events, args=(store.url, cameras[i::PROCESSES], span, rate / PROCESSES, ready, found)
-        )
-        for i in range(PROCESSES)
-    ]
+    cameras = [str(camera.id) for camera in store.cameras.list()]
+    command = [sys.executable, "-m", "tests.bench.ingest_process"]
+    workers = [subprocess.Popen(command, stdin=PIPE, stdout=PIPE, text=True) for _ in range(PROCESSES)]
+    for i, worker in enumerate(workers):
+        orders = {"url": store.url, "cameras": cameras[i::PROCESSES], "span": span, "rate": rate / PROCESSES}
+        tell(worker, json.dumps(orders))
     for worker in workers:
-        worker.start()
-    ready.wait()
+        assert worker.stdout is not None
+        assert worker.stdout.readline() == "ready\n"
     begin = time.perf_counter()
-    done = [found.get() for _ in workers]
-    taken = time.perf_counter() - begin
     for worker in workers:
-        worker.join()
-    return done, taken
+        tell(worker, "begin")
+    done = [Ingest(**json.loads(worker.communicate()[0])) for worker in workers]
+    return done, time.perf_counter() - begin
+
+
+def tell(worker: subprocess.Popen[str], line: str) -> None:
+    assert worker.stdin is not None
+    worker.stdin.write(line + "\n")
+    worker.stdin.flush()
 
 
 @contextmanager
