@@ -24,7 +24,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from sqlalchemy.orm import Session
 
-from tests.bench import answers, history
+from tests.bench import answers, city, history
 from tests.bench import start as bench_start
 from tests.bench.life import life
 from tests.support.servers import URL, RunningServer, discover, refused_by_docker, start, start_cluster
@@ -222,8 +222,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--events", type=int, default=500_000)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--only", choices=["ingest", "history", "answers", "life", "start"], help="one of the tables")
+    parser.add_argument(
+        "--only", choices=["ingest", "history", "answers", "life", "city", "start"], help="one of the tables"
+    )
     parser.add_argument("--kind", choices=[kind.value for kind in ServerKind], default="community")
+    parser.add_argument("--cameras", type=int, default=10_000, help="of the city")
+    parser.add_argument(
+        "--hours", type=int, default=3, help="of the city's minutes, twice, before anything is measured"
+    )
+    parser.add_argument("--seconds", type=float, default=60, help="of each way in which the city stores events")
     parser.add_argument("--feed", type=Path, help="history: a file of events as `timeseries import` takes it, as CSV")
     parser.add_argument("--feed-cameras", type=Path, help="its cameras: CSV with camera and timezone")
     given = parser.parse_args()
@@ -257,6 +264,9 @@ def of_server(given: argparse.Namespace) -> dict[str, Any]:
             for row in history.rows(server, given.rounds, given.events, given.feed, given.feed_cameras):
                 results["history"].append(row)
                 print_table(["history", *RATIOS], [[row["what"], *(f"{row[key]:.2f}" for key in RATIOS)]])
+        if given.only in (None, "city"):
+            results["city"] = found = list(city.rows(server, given.cameras, given.hours, given.seconds))
+            print_table(["city", "value", "unit"], [[row["what"], f"{row['value']:,}", row["unit"]] for row in found])
         if given.only in (None, "answers"):
             results["answers"] = asked = answers.rows(server, given.rounds)
             shown = [[row["what"], f"{row['seconds']:.4f}", f"{row['ratio']:.2f}"] for row in asked]
