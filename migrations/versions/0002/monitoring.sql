@@ -161,7 +161,7 @@ BEGIN
             CASE WHEN NOT j.scheduled OR s.job_status = 'Running' OR d.due_at > now() THEN 0
                 WHEN isfinite(d.due_at) THEN date_part('epoch', now() - d.due_at) END,
             j.scheduled,
-            s.last_run_started_at
+            CASE WHEN isfinite(s.last_run_started_at) THEN s.last_run_started_at END
         FROM timescaledb_information.jobs AS j
         LEFT JOIN timescaledb_information.job_stats AS s ON s.job_id = j.job_id
         CROSS JOIN LATERAL (SELECT coalesce(s.next_start, j.initial_start)) AS d (due_at)
