@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -30,8 +30,10 @@ LATE = 0.02  # so many of the events come after the others
 
 
 @pytest.fixture(params=places(), ids=str)
-def place(request: pytest.FixtureRequest) -> Place:
+def place(request: pytest.FixtureRequest, record_property: Callable[[str, object], None]) -> Place:
     found: Place = request.param
+    record_property("postgresql", found.postgresql)
+    record_property("timescaledb", found.release)
     return found
 
 
@@ -122,7 +124,9 @@ def test_a_database_of_the_apache_edition_moves_up(place: Place, cluster: Cluste
         assert_averages(store, [*in_time, *late], START, NOW)
 
 
-def test_scheduled_jobs_run_where_the_releases_go_together(place: Place, cluster: Cluster) -> None:
+def test_scheduled_jobs_run_where_the_releases_go_together(
+    place: Place, cluster: Cluster, record_property: Callable[[str, object], None]
+) -> None:
     """And nowhere else, so that the table of pairs is neither too short nor too long."""
     cluster.stop()
     cluster.configure(**AWAKE)
@@ -142,3 +146,4 @@ def test_scheduled_jobs_run_where_the_releases_go_together(place: Place, cluster
                 break
             time.sleep(0.1)
         assert found == (expected,)
+        record_property("jobs", "run" if expected == "Success" else "fail")

@@ -52,13 +52,6 @@ def community_installations() -> list[Path]:
     return list(dict.fromkeys(folder for folder in there if has_community(folder)))
 
 
-def major(bin_folder: Path) -> int:
-    said = subprocess.run([bin_folder / "postgres", "--version"], capture_output=True, text=True, check=True).stdout
-    found = re.search(r"(\d+)\.", said)
-    assert found is not None, said
-    return int(found[1])
-
-
 @cache
 def with_default(bin_folder: Path, release: str) -> Path:
     """The `bin` folder of an installation like this one that creates this release where none is named, as the image of
@@ -92,6 +85,12 @@ def mirror(original: Path, copy: Path, programs: Path, control: Path) -> None:
             (copy / entry.name).symlink_to(entry)
 
 
+@cache
+def postgresql(bin_folder: Path) -> str:
+    said = subprocess.run([bin_folder / "postgres", "--version"], capture_output=True, text=True, check=True).stdout
+    return said.split()[2]
+
+
 @dataclass(frozen=True)
 class Place:
     """One release of TimescaleDB on one installed PostgreSQL."""
@@ -100,7 +99,19 @@ class Place:
     release: str
 
     def __str__(self) -> str:
-        return f"{self.release}-pg{major(self.bin_folder)}"
+        return f"{self.release}-pg{self.major}"
+
+    @property
+    def postgresql(self) -> str:
+        return postgresql(self.bin_folder)
+
+    @property
+    def major(self) -> int:
+        return number(self.postgresql)[0]
+
+    @property
+    def names(self) -> str:
+        return f"TimescaleDB {self.release} on PostgreSQL {self.postgresql}"
 
     def cluster(self, **settings: str) -> Cluster:
         """A server. Where no release is named, it creates its own newest one."""
@@ -111,12 +122,22 @@ class Place:
         with psycopg.connect(cluster.url(), autocommit=True) as admin:
             admin.execute(f"CREATE DATABASE {name}")
         if extension:
-            with psycopg.connect(cluster.url(name)) as connection:
-                try:
-                    connection.execute(f"CREATE EXTENSION timescaledb SCHEMA public VERSION '{self.release}'")
-                except psycopg.errors.FeatureNotSupported as error:  # its loader is older than the release
-                    pytest.skip(f"{self} cannot be made here: {error.diag.message_primary}")
+            self._execute(cluster.url(name), f"CREATE EXTENSION timescaledb SCHEMA public VERSION '{self.release}'")
         return cluster.url(name)
+
+    def update(self, url: str) -> None:
+        """Bring a database to this release."""
+        self._execute(url, f"ALTER EXTENSION timescaledb UPDATE TO '{self.release}'")
+
+    def _execute(self, url: str, statement: str) -> None:
+        """In a new session, as the extension asks. Skip the test where its loader is older than the release."""
+        with psycopg.connect(url, autocommit=True) as connection:
+            try:
+                connection.execute(statement)
+            except psycopg.errors.FeatureNotSupported as error:
+                if "loader" not in str(error):
+                    raise
+                pytest.skip(f"{self} cannot be made here: {error.diag.message_primary}")
 
 
 def places() -> list[Any]:
@@ -129,7 +150,7 @@ def places() -> list[Any]:
         if number(release) >= oldest
     ]
     if len(found) > 1:
-        return list(found)
+        return list({str(place): place for place in reversed(found)}.values())[::-1]
     return [pytest.param(None, marks=pytest.mark.skip("no releases of TimescaleDB are installed side by side here"))]
 
 
