@@ -14,6 +14,7 @@ from sqlalchemy import Connection, pool
 
 from timeseries.database import connections, releases
 from timeseries.database.connections import NO_LIMIT, connect, create_engine
+from timeseries.database.internals import find_wrong_internals
 from timeseries.database.rows import value
 from timeseries.database.server import ServerKind, inspect_server
 from timeseries.errors import ConfigurationError, InvalidInputError
@@ -60,7 +61,10 @@ def migrate(url: str, revision: str = "head", *, discard_data: bool = False) -> 
         with connect(url, deadline=NO_LIMIT) as probe:
             _require_new_enough(probe)
         with migration_lock(url):
-            undone = _revisions_to_undo(current(url), revision, known)
+            found = current(url)
+            if found == known[0]:
+                _require_known_internals(url)
+            undone = _revisions_to_undo(found, revision, known)
             if undone and not discard_data:
                 with connect(url, deadline=NO_LIMIT) as connection:
                     require_nothing_lost(connection, removed_by(script, undone), revision)
@@ -81,6 +85,13 @@ def _require_new_enough(connection: connections.Connection) -> None:
         server = replace(server, timescaledb=value(connection, SELECT_TO_BE_MADE), kind=ServerKind.APACHE)
     if refused := releases.why_refused(server):
         raise ConfigurationError(refused)
+
+
+def _require_known_internals(url: str) -> None:
+    """Raises ConfigurationError where TimescaleDB's private catalog is not what the schema knows."""
+    with connect(url, deadline=NO_LIMIT) as connection:
+        if wrong := find_wrong_internals(connection, inspect_server(connection)):
+            raise ConfigurationError(wrong)
 
 
 def _revisions_to_undo(found: str | None, wanted: str, known: list[str]) -> list[str]:
