@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test quick lint format docs commands bench soak images fresh picture clean
+.PHONY: help demo test quick lint format docs commands releases bench soak images fresh picture clean
 
 help:  ## what there is to make
 	@sed -nE 's/^([a-z.]+):[^#]*## (.*)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -38,6 +38,11 @@ docs: $(VENV)/.docs  ## the pages and the reference as a site in build/site, wit
 
 commands: $(READY)  ## write the reference of the command line again
 	$(BIN)/python docs/commands.py
+
+# Also those beside it: /usr/local/pgsql-15, say, beside /usr/local/pgsql
+releases: $(READY)  ## run every release of TimescaleDB that is installed; docs/releases.md has the results
+	-$(BIN)/python -m pytest --numprocesses 2 --dist loadgroup --junitxml build/releases.xml tests/releases $(PYTEST)
+	$(BIN)/python docs/releases.py build/releases.xml
 
 bench: $(READY)  ## ratios, measured side by side; BENCH="--help"
 	$(BIN)/python -m tests.bench $(BENCH)

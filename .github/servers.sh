@@ -16,7 +16,10 @@ source="https://packagecloud.io/timescale/timescaledb/$ID/ $VERSION_CODENAME mai
 echo "deb [signed-by=/usr/share/keyrings/timescaledb.gpg] $source" |
     sudo tee /etc/apt/sources.list.d/timescaledb.list >/dev/null
 sudo apt-get update -qq
-version=2.29.*
+# The minor releases of PostgreSQL that apt has go together with these alone: see docs/releases.md.
+release() { if [ "$1" = 15 ]; then echo '2.28.*'; else echo '2.31.*'; fi; }
 sudo apt-get install -y -qq --no-install-recommends pgbouncer libfaketime pgbackrest "postgresql-$community" "postgresql-$apache" \
-    "timescaledb-2-postgresql-$community=$version" "timescaledb-2-loader-postgresql-$community=$version" \
-    "timescaledb-2-oss-postgresql-$apache=$version" "timescaledb-2-loader-postgresql-$apache=$version" >/dev/null
+    "timescaledb-2-postgresql-$community=$(release "$community")" \
+    "timescaledb-2-loader-postgresql-$community=$(release "$community")" \
+    "timescaledb-2-oss-postgresql-$apache=$(release "$apache")" \
+    "timescaledb-2-loader-postgresql-$apache=$(release "$apache")" >/dev/null

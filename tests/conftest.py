@@ -13,7 +13,7 @@ import pytest
 
 from tests.support.keys import SECRET_KEY
 from tests.support.report import FAILURES, FOUND, ORIGINS, closing_lines, note
-from tests.support.servers import URL, RunningServer, discover, refused_by_docker, start
+from tests.support.servers import URL, Found, RunningServer, discover, refused_by_docker, start
 from timeseries import ServerKind, Store
 from timeseries.settings import Settings
 
@@ -23,15 +23,18 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--require", action="append", default=[], choices=kinds, help="fail where this kind is missing")
     parser.addoption("--own", action="store_true", help="fail where a required kind has no servers of a test's own")
     parser.addoption("--servers", choices=["docker", "local"], help="only from there, but for those given by a URL")
+    parser.addoption("--timescaledb", metavar="RELEASE", help="of Community alone, and this release of it")
 
 
 def pytest_configure(config: pytest.Config) -> None:
     worker: dict[str, Any] | None = getattr(config, "workerinput", None)
-    only = config.getoption("--servers")
+    release = config.getoption("--timescaledb")
+    only = "local" if release else config.getoption("--servers")
     refused = worker["refused"] if worker else refused_by_docker(only_local=only == "local")
     config.stash[REFUSED] = refused
     for kind in ServerKind:
-        FOUND[kind] = discover(kind, refused, local=only != "docker")
+        found = discover(kind, refused, local=only != "docker", release=release)
+        FOUND[kind] = Found(kind, (), ("--timescaledb is of Community",)) if release and kind != "community" else found
     for kind in config.getoption("--require"):
         if not FOUND[kind].origins:
             raise pytest.UsageError(f"no server of kind {kind} can be had: {'; '.join(FOUND[kind].refused)}")

@@ -126,7 +126,7 @@ def test_the_table_itself_refuses_infinity_and_the_future(store: Store) -> None:
 def test_one_call_may_touch_more_chunks_than_the_server_has_locks(
     server: RunningServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    few = {"max_locks_per_transaction": "10", "max_connections": "10"}
+    few = {"max_locks_per_transaction": "40", "max_connections": "10"}
     with own_cluster(server, **few) as cluster, opened(cluster.url()) as store:
         camera = store.cameras.add("lot").id
         events = [OccupancyEvent(camera, AT - timedelta(days=15 * i), 1) for i in range(600)]  # 9,000 days

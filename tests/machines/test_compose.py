@@ -12,9 +12,11 @@ import sys
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
+import yaml
 
 from tests.support.compose import GIVEN, REQUIRED, ROOT, compose, project
 from tests.support.containers import IMAGES
@@ -24,7 +26,8 @@ from tests.support.servers import RunningServer
 from timeseries import ServerKind
 from timeseries.access.keyring import Keyring
 from timeseries.access.roles import find_deviations
-from timeseries.monitoring.checks import KNOWN_BAD
+from timeseries.database.releases import KNOWN_BAD, OLDEST, find_faults, number
+from timeseries.database.server import Server
 
 __all__ = ["make_role"]
 
@@ -55,8 +58,9 @@ def test_every_image_is_pinned_and_the_database_is_what_the_tests_run_on() -> No
     images = [service["image"] for service in services.values()]
     images += [services["migrate"]["build"]["args"]["BASE"]]
     images += re.findall(r"^ARG BASE=(\S+)", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
-    images += [image.replace("${{ matrix.postgresql }}", "18").replace("${{ matrix.plain }}", "18.6") for image in
-               re.findall(r"_IMAGE: (.+)$", (ROOT / ".github/workflows/ci.yml").read_text(), re.MULTILINE)]  # fmt: skip
+    for job in workflow()["jobs"].values():
+        for row in job.get("strategy", {}).get("matrix", {}).get("include", ()):
+            images += [filled(image, row) for name, image in job.get("env", {}).items() if name.endswith("_IMAGE")]
     for image in images:
         assert re.fullmatch(r"[a-z/-]+:\d+\.\d+(\.\d+)?(-[a-z0-9-]+)?", image), image
     versions = [found[1] for image in images if (found := re.match(r"timescale/timescaledb:([\d.]+)", image))]
@@ -64,6 +68,23 @@ def test_every_image_is_pinned_and_the_database_is_what_the_tests_run_on() -> No
     assert not set(versions) & KNOWN_BAD
     if "TIMESERIES_TEST_COMMUNITY_IMAGE" not in os.environ:
         assert services["database"]["image"] == IMAGES[ServerKind.COMMUNITY]
+
+
+def workflow() -> dict[str, Any]:
+    found: dict[str, Any] = yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text())
+    return found
+
+
+def filled(image: str, row: dict[str, str]) -> str:
+    return re.sub(r"\$\{\{ matrix\.(\w+) \}\}", lambda found: row[found[1]], image)
+
+
+def test_the_workflow_runs_the_oldest_release_that_is_supported_and_only_pairs_that_go_together() -> None:
+    rows = workflow()["jobs"]["servers"]["strategy"]["matrix"]["include"]
+    servers = [Server(ServerKind.COMMUNITY, row["plain"], row["timescaledb"]) for row in rows]
+    assert [problem for server in servers for problem in find_faults(server)] == []
+    assert {number(server.postgresql)[0] for server in servers} == {15, 16, 17, 18}
+    assert any(row["timescaledb"].startswith(f"{OLDEST[ServerKind.COMMUNITY]}.") for row in rows)
 
 
 def test_the_image_is_built_on_one_base_alone_which_compose_names_too() -> None:

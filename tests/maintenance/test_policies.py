@@ -147,10 +147,13 @@ def test_two_refresh_policies_of_one_aggregate_are_reported(store: Store) -> Non
                                                end_offset => interval '20 days', schedule_interval => interval '1 hour')
     """
     with psycopg.connect(store.url, autocommit=True) as connection:
-        with pytest.raises(psycopg.errors.InvalidParameterValue, match="overlaps"):
+        try:
+            with pytest.raises(psycopg.errors.InvalidParameterValue, match="overlaps"):
+                connection.execute(add)
+            store.policies.set("occupancy_hourly", start_offset="10 days")
             connection.execute(add)
-        store.policies.set("occupancy_hourly", start_offset="10 days")
-        connection.execute(add)
+        except psycopg.errors.FeatureNotSupported:
+            pytest.skip("this release refuses a second one itself")
     assert any("occupancy_hourly has two refresh policies" in line for line in read_status(store.pool).problems)
 
 

@@ -56,7 +56,8 @@ def test_one_file_alone_reads_the_private_catalog_of_timescaledb() -> None:
         for path in (ROOT / folder).rglob("*")
         if path.suffix in (".py", ".sql", ".json", ".yml") and "_timescaledb_" in path.read_text()
     ]
-    known = [ROOT / "timeseries/backup/restore.py"]  # names schemas that a new database has
+    # The one names schemas that a new database has, the other a table of releases that change no more.
+    known = [ROOT / "timeseries/backup/restore.py", ROOT / "timeseries/access/roles.sql"]
     assert [path for path in files if path not in known] == [ROOT / "migrations/versions/0002/continuous/catalog.sql"]
 
 

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from datetime import datetime, timedelta
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
 import psycopg
+import pytest
 
-from timeseries import HealthLog, OccupancyEvent, Store
+from tests.support import brute_force
+from timeseries import Camera, HealthLog, OccupancyEvent, Store
 from timeseries.model.events import Event
 
 ZONES = ("America/New_York", "Europe/Berlin", "Asia/Kathmandu", "Australia/Lord_Howe")
@@ -75,3 +78,40 @@ def answers(url: str, start: datetime, end: datetime) -> dict[str, Rows]:
                 f"SELECT * FROM {name}(NULL, %s, %s) ORDER BY 1, 2", [start, end]
             ).fetchall()
         return rows
+
+
+HOURS = "SELECT bucket, occupied_avg, coverage, samples FROM occupancy_hours(%s, %s, %s)"
+WEEKDAYS = "SELECT weekday, occupied_avg, coverage, samples FROM occupancy_weekdays(%s, %s, %s)"
+
+
+def assert_averages(store: Store, events: Iterable[Event], start: datetime, end: datetime) -> None:
+    """The averages by hour and by weekday, in a range of whole hours that is over, against brute force."""
+    seen: dict[UUID | str, dict[datetime, int]] = {camera.id: {} for camera in store.cameras.list()}
+    for event in events:
+        if isinstance(event, OccupancyEvent):
+            seen[event.camera_id][event.timestamp] = event.occupied_count
+    with psycopg.connect(store.url) as connection:
+        for camera in store.cameras.list():
+            ask = ([camera.id], start, end)
+            hours = connection.execute(HOURS, ask).fetchall()
+            found = {brute_force.hour_label(max(bucket, start), camera.zone): row for bucket, *row in hours}
+            assert found == _wanted(camera, seen[camera.id], start, end, brute_force.hour_label), camera.name
+            found = {weekday: row for weekday, *row in connection.execute(WEEKDAYS, ask).fetchall()}
+            assert found == _wanted(camera, seen[camera.id], start, end, brute_force.weekday_label), camera.name
+
+
+def _wanted(
+    camera: Camera,
+    counts: dict[datetime, int],
+    start: datetime,
+    end: datetime,
+    label: Callable[[datetime, ZoneInfo], Hashable],
+) -> dict[Hashable, list[object]]:
+    labels = [label(quarter, camera.zone) for quarter in brute_force.quarters(start, end)]
+    known = brute_force.answer(counts, counts.values(), start=start, end=end, labels=labels, hold=camera.hold)
+    return {key: _approximately(one) for key, one in known.items()}
+
+
+def _approximately(known: brute_force.Known) -> list[object]:
+    average = None if known.average is None else pytest.approx(known.average, rel=1e-9, abs=1e-12)
+    return [average, pytest.approx(known.coverage, rel=1e-9, abs=1e-12), known.samples]

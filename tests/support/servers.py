@@ -18,6 +18,7 @@ from psycopg import sql
 from analytics import arrow_client
 from tests.support.clusters import SETTINGS, TIMESCALE_SETTINGS, Cluster, is_root
 from tests.support.containers import IMAGES, do_without_ryuk, missing_images, start_container, why_no_engine
+from tests.support.releases import with_default
 from tests.support.urls import parse_url
 from timeseries import ServerKind
 from timeseries.database.connections import conninfo
@@ -60,9 +61,13 @@ def refused_by_docker(*, only_local: bool = False) -> dict[ServerKind, str]:
     return {kind: f"{image}: {missing[image]}" for kind, image in IMAGES.items() if image in missing}
 
 
-def discover(kind: ServerKind, refused: Mapping[ServerKind, str], *, local: bool = True) -> Found:
-    """The URL of the environment alone where there is one; else Docker, unless it `refused`, then what is installed."""
-    place = local_place(kind)
+def discover(
+    kind: ServerKind, refused: Mapping[ServerKind, str], *, local: bool = True, release: str | None = None
+) -> Found:
+    """The URL of the environment alone where there is one; else Docker, unless it `refused`, then what is installed.
+    A `release` of TimescaleDB is that of the installed Community server.
+    """
+    place = local_place(kind, release)
     own = None if place is None else str(place[1]).rstrip("/") + str(place[0])
     cluster = None if place is None else partial(make_cluster, kind, *place)
     url = os.environ.get(f"TIMESERIES_TEST_{kind.name}_URL")
@@ -100,7 +105,7 @@ def start_cluster(cluster: Callable[[], Cluster]) -> tuple[str, Callable[[], Non
     return started.url(), started.remove
 
 
-def local_place(kind: ServerKind) -> tuple[Path, Path] | None:
+def local_place(kind: ServerKind, release: str | None = None) -> tuple[Path, Path] | None:
     """`bin` folder and root folder of a local server of this kind."""
     folders = [f for f in installations(Settings.from_environment().postgres) if (f / "postgres").exists()]
     wheel = None
@@ -111,7 +116,9 @@ def local_place(kind: ServerKind) -> tuple[Path, Path] | None:
         return (wheel, Path("/")) if wheel else next(((folder, Path("/")) for folder in folders), None)
     candidates = [*folders, *([wheel] if wheel else [])]
     if kind is ServerKind.COMMUNITY:
-        return next(((folder, Path("/")) for folder in candidates if has_community(folder)), None)
+        for folder in filter(has_community, candidates):
+            return with_default(folder, release) if release else folder, Path("/")
+        return None
     for folder in candidates:
         if timescaledb_libraries(folder) and not has_community(folder):
             return folder, Path("/")

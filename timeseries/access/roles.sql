@@ -85,7 +85,7 @@ GRANT CONNECT, CREATE, TEMPORARY ON DATABASE {database} TO {role};
 GRANT USAGE, CREATE ON SCHEMA public TO {role};
 
 -- block: belongings
--- Existing objects are given to the owner; TimescaleDB gives their jobs to the same role.
+-- Existing objects are given to the owner, and their jobs with them.
 DO $$
 DECLARE
     owner text := current_setting('timeseries.owner');
@@ -125,6 +125,14 @@ BEGIN
     LOOP
         EXECUTE format('ALTER %s %s OWNER TO %I', belonging.kind, belonging.name, owner);
     END LOOP;
+    -- Releases before 2.25 leave a job to the role that made it. They change no more, so their private table is safe to
+    -- name; newer ones have it elsewhere.
+    IF to_regclass('_timescaledb_config.bgw_job') IS NOT NULL THEN
+        EXECUTE 'UPDATE _timescaledb_config.bgw_job AS j SET owner = $1::regrole
+                 FROM timescaledb_information.jobs AS named
+                 WHERE named.job_id = j.id AND j.owner <> $1::regrole AND named.hypertable_name IS NOT NULL'
+        USING quote_ident(owner);
+    END IF;
 END
 $$;
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -185,15 +185,24 @@ def connected(pool: Pool) -> Iterator[Connection]:
 
 
 def _alive(pool: Pool, connection: Connection) -> bool:
-    """Whether a connection of the pool still has its server. Where that is silent the others are replaced, too."""
+    """Whether a connection of the pool still has its server. Where that is silent the others are replaced, too. The
+    pool's own check sends an empty statement, which does not tell that the session ends with its next one, because the
+    extension was updated meanwhile.
+    """
+    connection.autocommit = True
     try:
         with at_most(CHECK_WITHIN, "check of a connection"):
-            ConnectionPool.check_connection(connection)
+            connection.execute("SELECT 1")
     except SilentServerError:
         pool.drain()
         return False
-    except psycopg.OperationalError:
+    except psycopg.Error:
+        if not connection.closed:
+            raise
         return False
+    finally:
+        with suppress(psycopg.Error):  # of a session that is gone
+            connection.autocommit = False
     return True
 
 

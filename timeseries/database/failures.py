@@ -71,7 +71,8 @@ def meaning_of(sqlstate: str) -> Meaning | None:
 
 def meaning(error: psycopg.Error) -> Meaning | None:
     """The meaning of a psycopg error, which has no SQLSTATE where the driver itself raised it."""
-    operational = isinstance(error, psycopg.OperationalError)
+    # FATAL: the server ended the session, as it does after an update of the extension, whatever the SQLSTATE.
+    operational = isinstance(error, psycopg.OperationalError) or error.diag.severity_nonlocalized == "FATAL"
     if error.sqlstate is not None:
         return meaning_of(error.sqlstate) or (BUSY if operational else None)
     if isinstance(error, psycopg.DataError):  # before anything was sent

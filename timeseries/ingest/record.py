@@ -14,8 +14,11 @@ import psycopg
 from psycopg import sql
 
 from timeseries.database.connections import Connection, Pool, connected, transaction
+from timeseries.database.internals import find_wrong_internals
 from timeseries.database.retries import LOCKED, Result, retried
-from timeseries.errors import InvalidInputError
+from timeseries.database.rows import value
+from timeseries.database.server import inspect_server
+from timeseries.errors import InvalidInputError, NotMigratedError
 from timeseries.ingest.batches import DAY_MICROSECONDS, QUARTER_MICROSECONDS, Batch, from_events
 from timeseries.ingest.staging import copy, merge_staged
 from timeseries.model.events import MICROSECOND, POSTGRES_EPOCH, RecordResult, Rejection, microseconds
@@ -27,10 +30,17 @@ ATTEMPTS, PAUSE, PATIENCE = 25, 0.05, 15.0  # where locks are held: a late event
 
 MATERIALIZE = "SELECT timeseries.materialize(%(family)s, %(cameras)s, %(quarters)s, %(added)s)"
 MATERIALIZE_AND_NOTE = f"{MATERIALIZE}, timeseries.note_change(%(family)s, %(quarters)s)"
+NOTE = "SELECT timeseries.note_change(%s, %s)"
 TOO_OLD = (
     "the raw rows of this quarter of an hour were removed by retention and only its average is kept;"
     " an event cannot be added to it"
 )
+# A refresh policy has read back to here by the time that retention removes rows; into the far future without any.
+SELECT_REFRESHED_FROM = """
+    SELECT coalesce(now() - min((config ->> 'start_offset')::interval), '2100-01-01')
+    FROM timescaledb_information.jobs
+    WHERE proc_name = 'policy_refresh_continuous_aggregate' AND scheduled
+"""
 
 OnConflict = Literal["ignore", "replace"]
 StoreRows = Callable[[Connection, Batch, datetime], RecordResult]
@@ -85,6 +95,8 @@ def store_isolating(pool: Pool, batch: Batch, on_conflict: OnConflict) -> Record
             if len(batch) > MANY:
                 patiently(partial(make_chunks, connection, batch), on=LOCKED)
             return store_slice(connection, batch, on_conflict)
+    except (NotMigratedError, psycopg.ProgrammingError) as error:
+        return leave_to_refresh(pool, batch, on_conflict, error)
     except InvalidInputError as error:
         if len(batch) == 1:
             return rejections(batch, np.array([True]), str(error))
@@ -92,6 +104,32 @@ def store_isolating(pool: Pool, batch: Batch, on_conflict: OnConflict) -> Record
         return store_isolating(pool, batch.take(first), on_conflict) + store_isolating(
             pool, batch.take(~first), on_conflict
         )
+
+
+def leave_to_refresh(pool: Pool, batch: Batch, on_conflict: OnConflict, error: Exception) -> RecordResult:
+    """Store a slice where TimescaleDB's internals are not as expected: the refresh policies materialize it. Events that
+    are older than their windows come back, because no refresh would read them before retention removes them.
+    """
+    with connected(pool) as connection:
+        wrong = find_wrong_internals(connection, inspect_server(connection))
+        if wrong is None:
+            raise error
+        refreshed_from = microseconds(value(connection, SELECT_REFRESHED_FROM))
+        connection.commit()
+        old = batch.times < refreshed_from
+        store_rest = partial(store_unmaterialized, connection, batch.take(~old), on_conflict)
+        refused = *LOCKED, psycopg.IntegrityError
+        reason = f"too old for the refresh policies, and {wrong}"
+        return rejections(batch, old, reason) + patiently(store_rest, on=refused)
+
+
+def store_unmaterialized(connection: Connection, batch: Batch, on_conflict: OnConflict) -> RecordResult:
+    with transaction(connection) as now:
+        live, rejected = reject_finalized(connection, batch, now)
+        stored = merge_staged(connection, live, replace=on_conflict == "replace")
+        if reaches_back_a_day(live, now):
+            connection.execute(NOTE, [batch.family.name, live.quarters()[1]])
+        return rejected + stored
 
 
 def account_for_duplicates(repeated: Batch, batch: Batch, stored: RecordResult) -> RecordResult:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import NamedTuple, TypeAlias
 
+from timeseries.database import releases
 from timeseries.database.connections import Connection
 from timeseries.database.rows import value
 from timeseries.database.server import Server, ServerKind
@@ -15,8 +16,6 @@ from timeseries.model.parsing import interval_text
 from timeseries.model.relations import RAW_TABLES
 
 GRACE = timedelta(days=2)
-# Continuous aggregates of these releases lose, repeat or cannot refresh rows; the release after each fixed it.
-KNOWN_BAD = {"2.22.0", "2.28.0", "2.28.1", "2.28.2", "2.28.3"}
 
 SELECT_VERSIONS = """
     SELECT e.extversion, a.default_version
@@ -80,11 +79,12 @@ def read_jobs(connection: Connection) -> Jobs:
 
 
 def server_problems(connection: Connection, server: Server) -> Iterator[str]:
-    """A TimescaleDB release with known faults, an unfinished update of the extension, jobs without lock_timeout."""
+    """Releases that are too old, have known faults or do not go together, an unfinished update of the extension, jobs
+    without lock_timeout.
+    """
     if server.timescaledb is None:
         return
-    if server.timescaledb in KNOWN_BAD:
-        yield f"TimescaleDB {server.timescaledb} has known faults in continuous aggregates; update to 2.29.2 or newer"
+    yield from releases.find_faults(server)
     for installed, available in connection.execute(SELECT_VERSIONS).fetchall():
         if installed != available:
             yield (

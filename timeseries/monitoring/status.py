@@ -10,6 +10,7 @@ from psycopg import sql
 
 from timeseries.access import roles
 from timeseries.database.connections import Connection, Pool, connected
+from timeseries.database.internals import find_wrong_internals
 from timeseries.database.rows import row, value
 from timeseries.database.server import Server, ServerKind, inspect_server
 from timeseries.maintenance.policies import read_policies
@@ -110,6 +111,8 @@ def read_status(pool: Pool, keep: timedelta | None = None) -> Status:
     with connected(pool) as connection:
         connection.execute("SET LOCAL timezone = 'UTC'")
         server = inspect_server(connection)
+        if wrong := find_wrong_internals(connection, server):
+            return _what_can_be_told(connection, server, wrong)
         live = read_policies(connection) if server.kind is ServerKind.COMMUNITY else None
         record = read_record(connection)
         aggregates = tuple(AggregateStatus(*row) for row in connection.execute(SELECT_AGGREGATES))
@@ -148,6 +151,22 @@ def read_status(pool: Pool, keep: timedelta | None = None) -> Status:
                 *_silence(silent),
             ),
         )
+
+
+def _what_can_be_told(connection: Connection, server: Server, wrong: str) -> Status:
+    """Where TimescaleDB's internals are not as expected: nothing about aggregates and what depends on them."""
+    return Status(
+        server,
+        value(connection, "SELECT version_num FROM public.alembic_version"),
+        value(connection, "SELECT count(*) FROM public.cameras"),
+        (),
+        (),
+        (),
+        (),
+        (),
+        RetentionStatus("policy", None),
+        (wrong, *checks.server_problems(connection, server)),
+    )
 
 
 def _silence(silent: tuple[SilentCamera, ...]) -> Iterator[str]:

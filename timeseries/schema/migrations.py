@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from alembic import command
 from alembic.config import Config
 from alembic.operations import Operations
@@ -10,13 +12,22 @@ from alembic.script import ScriptDirectory
 from alembic.util import load_python_file
 from sqlalchemy import Connection, pool
 
+from timeseries.database import connections, releases
 from timeseries.database.connections import NO_LIMIT, connect, create_engine
-from timeseries.database.server import inspect_server
+from timeseries.database.internals import find_wrong_internals
+from timeseries.database.rows import value
+from timeseries.database.server import ServerKind, inspect_server
 from timeseries.errors import ConfigurationError, InvalidInputError
 from timeseries.maintenance import pg_cron
 from timeseries.maintenance.jobs import bound_lock_waits
 from timeseries.schema.guard import migration_lock, require_nothing_lost, translated_migration_errors
 from timeseries.schema.revisions import current, migrations_folder
+
+# No edition is known until the extension is made, so the older of the two limits rules.
+SELECT_TO_BE_MADE = """
+    SELECT (SELECT default_version FROM pg_available_extensions WHERE name = 'timescaledb')
+    FROM pg_settings WHERE name = 'timescaledb.max_background_workers'
+"""
 
 
 def alembic_config() -> Config:
@@ -48,9 +59,12 @@ def migrate(url: str, revision: str = "head", *, discard_data: bool = False) -> 
         )
     with translated_migration_errors(url):
         with connect(url, deadline=NO_LIMIT) as probe:
-            inspect_server(probe)
+            _require_new_enough(probe)
         with migration_lock(url):
-            undone = _revisions_to_undo(current(url), revision, known)
+            found = current(url)
+            if found == known[0]:
+                _require_known_internals(url)
+            undone = _revisions_to_undo(found, revision, known)
             if undone and not discard_data:
                 with connect(url, deadline=NO_LIMIT) as connection:
                     require_nothing_lost(connection, removed_by(script, undone), revision)
@@ -60,6 +74,24 @@ def migrate(url: str, revision: str = "head", *, discard_data: bool = False) -> 
                     bound_lock_waits(operator)
             pg_cron.settle(url)
     return current(url)
+
+
+def _require_new_enough(connection: connections.Connection) -> None:
+    """Raises ConfigurationError where PostgreSQL, or the extension that is or would be made, is older than the tests
+    have seen.
+    """
+    server = inspect_server(connection)
+    if server.timescaledb is None:
+        server = replace(server, timescaledb=value(connection, SELECT_TO_BE_MADE), kind=ServerKind.APACHE)
+    if refused := releases.why_refused(server):
+        raise ConfigurationError(refused)
+
+
+def _require_known_internals(url: str) -> None:
+    """Raises ConfigurationError where TimescaleDB's private catalog is not what the schema knows."""
+    with connect(url, deadline=NO_LIMIT) as connection:
+        if wrong := find_wrong_internals(connection, inspect_server(connection)):
+            raise ConfigurationError(wrong)
 
 
 def _revisions_to_undo(found: str | None, wanted: str, known: list[str]) -> list[str]:

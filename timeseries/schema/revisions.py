@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 import psycopg
 
 from timeseries.database.connections import NO_LIMIT, Connection, connect, translated_errors
+from timeseries.database.internals import find_wrong_internals
 from timeseries.database.rows import value
 from timeseries.database.server import ServerKind, inspect_server
 from timeseries.errors import NotMigratedError
 
+log = logging.getLogger(__name__)
 # A schema that was built for one kind of server works on a lesser one too.
 LESSER_FIRST = (ServerKind.POSTGRESQL, ServerKind.APACHE, ServerKind.COMMUNITY)
 
@@ -46,7 +49,8 @@ def revision_of(connection: Connection) -> str | None:
 
 def require_current(connection: Connection) -> None:
     """Raises NotMigratedError where the database has another version of the schema than this package, or was made on a
-    lesser kind of server than it has now; ConfigurationError where the server's licence forbids what it holds.
+    lesser kind of server than it has now; ConfigurationError where the server's licence forbids what it holds. Logs a
+    warning where TimescaleDB's internals are not as expected, because events can be stored nevertheless.
     """
     server = inspect_server(connection)
     found, wanted = revision_of(connection), head()
@@ -60,3 +64,5 @@ def require_current(connection: Connection) -> None:
         raise NotMigratedError(
             f"the database was made on a lesser server than {server}; to move it up, run: timeseries migrate"
         )
+    if wrong := find_wrong_internals(connection, server):
+        log.warning("%s", wrong)

@@ -9,6 +9,7 @@ DROP TABLE timeseries.archived_days, timeseries.archive;
 DROP TRIGGER guard_history ON public.cameras;
 DROP FUNCTION timeseries.guard_history, timeseries.make_chunks;
 DROP VIEW timeseries.materializations;
+DROP FUNCTION timeseries.wrong_internals;
 DROP FUNCTION timeseries.read_catalog;
 DROP FUNCTION timeseries.midnight;
 DROP AGGREGATE timeseries.summarize_occupancy(timestamptz, integer);

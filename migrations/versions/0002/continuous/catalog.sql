@@ -25,3 +25,30 @@ RETURNS TABLE (
     JOIN _timescaledb_catalog.hypertable AS h ON h.id = a.mat_hypertable_id
     LEFT JOIN _timescaledb_catalog.continuous_aggs_watermark AS w ON w.mat_hypertable_id = a.mat_hypertable_id
 $$;
+
+-- What of all that is not as it was when this was written, after an update of the extension say; NULL where all is well.
+-- Asked whenever the store is opened. Where it is not NULL nothing may be written into a materialization, because the
+-- rows could go to a wrong place.
+CREATE OR REPLACE FUNCTION timeseries.wrong_internals() RETURNS text
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    RETURN (
+        SELECT string_agg(n.name || ' has ' || CASE
+                   WHEN m.relation IS NULL THEN 'no materialization'
+                   WHEN m.watermark IS NULL THEN 'no watermark'
+                   ELSE 'other columns than what computes it' END, '; ')
+        FROM unnest(ARRAY['occupancy_quarter_hourly', 'occupancy_hourly', 'occupancy_weekday',
+                          'health_quarter_hourly', 'health_hourly', 'health_weekday']) AS n (name)
+        LEFT JOIN timeseries.materializations AS m ON m.name = n.name AND m.family IS NOT NULL
+        WHERE m.relation IS NULL OR m.watermark IS NULL OR (
+            SELECT array_agg((a.attname, a.atttypid) ORDER BY a.attnum) FROM pg_attribute AS a
+            WHERE a.attrelid = m.relation AND a.attnum > 0 AND NOT a.attisdropped
+        ) IS DISTINCT FROM (
+            SELECT array_agg((a.attname, a.atttypid) ORDER BY a.attnum) FROM pg_attribute AS a
+            WHERE a.attrelid = m.definition AND a.attnum > 0 AND NOT a.attisdropped
+        )
+    );
+EXCEPTION WHEN syntax_error_or_access_rule_violation OR invalid_schema_name THEN
+    RETURN SQLERRM;  -- a table, a column or a function is not there
+END
+$$;

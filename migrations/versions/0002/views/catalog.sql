@@ -7,3 +7,5 @@ RETURNS TABLE (
     SELECT NULL::text, NULL::text, NULL::text, NULL::text, NULL::text, NULL::text, NULL::timestamptz
     WHERE false
 $$;
+
+CREATE FUNCTION timeseries.wrong_internals() RETURNS text LANGUAGE sql STABLE AS 'SELECT NULL::text';
