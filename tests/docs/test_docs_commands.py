@@ -32,7 +32,7 @@ WRITTEN_OUT = {
     "recovered": ["recovered"],
     "restore FILE": ["--database-url EMPTY restore store.backup"],
     "jobs list / pause / resume": ["jobs list", "jobs pause", "jobs resume"],
-    "archive DESTINATION [--check]": ["archive raw-rows", "archive --check", "archive", "archive --stop"],
+    "archive DESTINATION [--check]": ["archive raw-rows", "archive raw-rows --check", "jobs resume 0", "archive --stop"],
     "policy show / set": ["policy show", "policy set occupancy_events --drop-after '180 days'"],
     "refresh [--start …] [--end …]": ["refresh --start 2026-01-01T00:00:00Z --end 2026-02-01T00:00:00Z", "refresh"],
     "prune [--keep \"90 days\"]": ["prune --keep '90 days'", "prune"],

@@ -165,6 +165,7 @@ def _what_can_be_told(connection: Connection, server: Server, wrong: str) -> Sta
         (),
         (),
         RetentionStatus("policy", None),
+        read_backups(connection),
         (wrong, *checks.server_problems(connection, server)),
     )
 
