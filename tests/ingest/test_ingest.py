@@ -281,8 +281,11 @@ def test_chunks_are_made_before_a_long_transaction_and_hold_no_event(store: Stor
     store.record([OccupancyEvent(camera, midnight, 3)])
     days = [midnight - timedelta(days=i) for i in range(3)]
     with psycopg.connect(store.url, autocommit=True) as connection:
-        for _ in range(2):
-            connection.execute("SELECT timeseries.make_chunks('occupancy', %s)", [days])
-        chunks = connection.execute("SELECT count(*) FROM show_chunks('occupancy_events')").fetchone()
+        numbers = []
+        for made in ([], days, days):
+            connection.execute("SELECT timeseries.make_chunks('occupancy', %s)", [made])
+            numbers += connection.execute("SELECT count(*) FROM show_chunks('occupancy_events')").fetchall()
         events = connection.execute("SELECT count(*), sum(occupied_count) FROM occupancy_events").fetchone()
-    assert (chunks, events) == ((3,), (1, 3))
+    ((before,), (after,), (again,)) = numbers
+    assert (after, again) == (before + 2, after)
+    assert events == (1, 3)
