@@ -19,7 +19,7 @@ import analytics
 from analytics import averages, health, weekdays
 from analytics.query import FilledAnswer, RangeAnswer
 
-ANSWERS = [getattr(analytics, name) for name in analytics.__all__]
+ANSWERS = [getattr(analytics, name) for name in analytics.__all__ if name != "set_pool_size"]
 PROTOCOLS: dict[Any, type] = {
     averages.quarter_hourly_averages: FilledAnswer, averages.hourly_averages: FilledAnswer,
     averages.daily_averages: FilledAnswer, weekdays.weekday_profile: FilledAnswer,
