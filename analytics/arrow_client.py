@@ -296,6 +296,12 @@ def set_pool_size(connections: int, url: str | None = None) -> None:
         _sizes[client.url] = connections
 
 
+def largest_pool_size() -> int:
+    """How many connections answers may have to one database, of all that this process asks."""
+    with _lock:
+        return max(_sizes.values(), default=0) or Settings.from_environment().read_pool_size
+
+
 def _renew_lock() -> None:
     """In a forked process, because another thread of its parent may have held it."""
     global _lock

@@ -30,6 +30,7 @@ from timeseries.errors import (
 if TYPE_CHECKING:
     from timeseries.access.keyring import generate_key
     from timeseries.access.roles import Limits, grant
+    from timeseries.async_store import AsyncStore
     from timeseries.backup.restore import RestoreResult, restore
     from timeseries.cameras import Camera
     from timeseries.database.server import Server, ServerKind
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ArchiveError",
+    "AsyncStore",
     "BackupError",
     "Camera",
     "CameraExistsError",
@@ -87,6 +89,7 @@ HOMES = {
     for module, names in {
         "access.keyring": ["generate_key"],
         "access.roles": ["Limits", "grant"],
+        "async_store": ["AsyncStore"],
         "backup.restore": ["RestoreResult", "restore"],
         "cameras": ["Camera"],
         "database.server": ["Server", "ServerKind"],
