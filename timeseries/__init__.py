@@ -38,6 +38,8 @@ if TYPE_CHECKING:
     from timeseries.maintenance.jobs import Job
     from timeseries.model.events import HealthLog, OccupancyEvent, RecordResult, Rejection
     from timeseries.monitoring.status import Status
+    from timeseries.monitoring.store_metrics import StoreCollector
+    from timeseries.monitoring.writer_metrics import WriterCollector
     from timeseries.schema.migrations import migrate
     from timeseries.store import Store, resolve_url
     from timeseries.writer.writer import Writer, WriterState
@@ -72,9 +74,11 @@ __all__ = [
     "SpoolError",
     "Status",
     "Store",
+    "StoreCollector",
     "TimeseriesError",
     "UnknownCameraError",
     "Writer",
+    "WriterCollector",
     "WriterFullError",
     "WriterState",
     "generate_key",
@@ -97,6 +101,8 @@ HOMES = {
         "maintenance.jobs": ["Job"],
         "model.events": ["HealthLog", "OccupancyEvent", "RecordResult", "Rejection"],
         "monitoring.status": ["Status"],
+        "monitoring.store_metrics": ["StoreCollector"],
+        "monitoring.writer_metrics": ["WriterCollector"],
         "schema.migrations": ["migrate"],
         "store": ["Store", "resolve_url"],
         "writer.writer": ["Writer", "WriterState"],

@@ -1,8 +1,9 @@
-"""The web rows of `make bench`: many answers at once in one process, against one after another."""
+"""The web rows of `make bench`: many answers at once in one process, and scrapes of its exporter."""
 
 from __future__ import annotations
 
 import asyncio
+import urllib.request
 from datetime import timedelta
 from typing import Any
 
@@ -12,7 +13,9 @@ from analytics.query import Ranged
 from tests.bench.answers import ZONE, alternate, feed, figure
 from tests.support.peak_memory import peak_memory
 from tests.support.servers import RunningServer
-from timeseries import Store
+from timeseries import Store, StoreCollector
+from timeseries.monitoring.exposition import served
+from timeseries.monitoring.store_metrics import read_metrics
 from timeseries.settings import Settings
 
 AT_ONCE = 64
@@ -61,9 +64,27 @@ def memory(store: Store) -> dict[str, Any]:
     return {"what": what, "seconds": peaks[1] / 1000, "ratio": round(peaks[1] / peaks[0], 2)}
 
 
+def scrapes(store: Store, rounds: int) -> list[dict[str, Any]]:
+    """A scrape of the exporter among 5,000 cameras, against reading the store for it; kilobytes, against 100."""
+    with store.pool.connection() as connection:
+        connection.execute("INSERT INTO cameras (name) SELECT 'many ' || i FROM generate_series(1, 5000) AS i")
+    with StoreCollector(store.url) as collector, served(collector, "127.0.0.1", 0) as port:
+
+        def scrape() -> bytes:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=60) as answer:
+                return bytes(answer.read())
+
+        size = len(scrape()) / 1000
+        own, reference = alternate(rounds, scrape, lambda: read_metrics(store.url))
+    return [
+        figure("a scrape, 5,000 cameras, against a reading of the store", own, reference),
+        {"what": "its kilobytes, of 100", "seconds": size, "ratio": round(size / 100, 2)},
+    ]
+
+
 def rows(server: RunningServer, rounds: int) -> list[dict[str, Any]]:
     url = server.copy()
     with Store.open(url, settings=Settings()) as store:
-        found = [*answers(store, rounds), memory(store)]
+        found = [*answers(store, rounds), memory(store), *scrapes(store, rounds)]
     server.drop()
     return found
