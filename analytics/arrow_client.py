@@ -160,6 +160,7 @@ class Session:
         self._url = url
         self._connection: dbapi.Connection | None = None
         self._closing = threading.Lock()
+        self._cancelling: threading.Thread | None = None
         # No other socket of this process has it, so that the driver's can be found.
         self._user_timeout = int(CONNECT["tcp_user_timeout"]) + next(_numbers)
 
@@ -169,7 +170,7 @@ class Session:
 
     def bounded(self, work: Callable[[], Result], limit: float, name: str) -> Result:
         """What `work` returns; given up where no byte moves for `limit` seconds, ended where its caller cancels it."""
-        with cancellable(self._cancel):
+        with cancellable(self._end):
             return watched(work, Watch(Deadline(limit, name), self._moved, self._answers), self._drop)
 
     def fetch(self, query: str, parameters: dict[str, object]) -> pa.Table:
@@ -234,21 +235,33 @@ class Session:
                 options |= {"host": host, "hostaddr": host, "port": port}
         return answers(make_conninfo(**options))
 
-    def _cancel(self) -> None:
-        """End the statement under way on the server, by a connection that the driver makes for it."""
-        with self._closing:  # the driver frees what it needs to cancel
+    def _end(self) -> None:
+        """End the statement under way, and the connection where the server does not even answer that."""
+        if not self._cancel():
+            self._drop()
+
+    def _cancel(self) -> bool:
+        """End the statement under way on the server, by another connection; whether it answered within two seconds. The
+        driver would wait for a frozen server without end.
+        """
+        if self._cancelling is None or not self._cancelling.is_alive():
+            self._cancelling = threading.Thread(target=self._request_cancel, name="timeseries-cancel", daemon=True)
+            self._cancelling.start()
+        self._cancelling.join(INTERRUPTED)
+        return not self._cancelling.is_alive()
+
+    def _request_cancel(self) -> None:
+        with self._closing:  # because the driver frees what it needs to cancel
             if self._connection is not None:
                 with suppress(adbc_driver_manager.Error):  # it has ended
                     self._connection.adbc_cancel()
 
     def _drop(self) -> None:
-        """End the call under way, on the server, too, where that answers within two seconds. Where its socket is not
-        known it is left alone, and closes the connection itself.
+        """End the call under way, on the server, too, where that answers. Where its socket is not known it is left
+        alone, and closes the connection itself.
         """
         self.dropped = True
-        cancelling = threading.Thread(target=self._cancel, name="timeseries-cancel", daemon=True)
-        cancelling.start()
-        cancelling.join(INTERRUPTED)
+        self._cancel()
         for found in sockets_with(self._user_timeout):
             with suppress(OSError):  # it has ended
                 found.shutdown(socket.SHUT_RDWR)

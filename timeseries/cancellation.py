@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -12,6 +13,7 @@ from typing import Any, TypeVar
 
 from timeseries.errors import QueryCancelledError
 
+log = logging.getLogger(__name__)
 Result = TypeVar("Result")
 AGAIN = 0.2  # seconds between two attempts to end a call, which may be between two statements
 LONGEST = 10.0  # seconds; then its connection has a deadline of its own
@@ -40,7 +42,7 @@ class Cancellation:
         while not call.done() and time.monotonic() < until:
             with self._lock:
                 for end in self._ends:
-                    end()
+                    _tried(end)
             wait([call], AGAIN)
 
     @contextmanager
@@ -52,6 +54,13 @@ class Cancellation:
         finally:
             with self._lock:  # no attempt is under way any more, which could hit the next statement of the connection
                 self._ends.remove(end)
+
+
+def _tried(end: Callable[[], object]) -> None:
+    try:
+        end()
+    except Exception as error:  # the server is away, and so is the statement soon
+        log.warning("a statement could not be cancelled: %s", error)
 
 
 _current: ContextVar[Cancellation | None] = ContextVar("cancellation", default=None)

@@ -18,6 +18,7 @@ from timeseries.monitoring.exposition import Collector, CounterMetricFamily, Gau
 
 log = logging.getLogger(__name__)
 PREFIX = "timeseries_"
+SILENT_FOR = 60.0  # seconds; then a reading is given up
 ABOUT = ("kind", "postgresql", "timescaledb", "revision")
 
 
@@ -48,6 +49,15 @@ SOURCES = (
         FROM public.store_lag()
         """,
         ("aggregate",),
+    ),
+    Source(
+        """
+        SELECT name AS table, days_missing AS archive_missing_days, lag_seconds AS archive_lag_seconds,
+               allowed_seconds AS archive_allowed_seconds, failed::integer AS archive_failed,
+               date_part('epoch', finished_at) AS archive_last_success_timestamp_seconds
+        FROM public.store_archive()
+        """,
+        ("table",),
     ),
     Source(
         """
@@ -84,6 +94,11 @@ HELP = {
     "aggregate_lag_seconds": "From the watermark to the newest event; 0 for a view.",
     "aggregate_allowed_seconds": "How old an event may become by the policy until it is materialized.",
     "aggregate_stale": "1 where an event above the watermark is older than that.",
+    "archive_missing_days": "Days that are over and not in the archive.",
+    "archive_lag_seconds": "How long the oldest of them should be there.",
+    "archive_allowed_seconds": "How long that may be.",
+    "archive_failed": "1 where a run failed since the last that ended well.",
+    "archive_last_success_timestamp_seconds": "The last run that ended well.",
     "job_scheduled": "0 for a job that is paused.",
     "job_failures_total": "Failed runs.",
     "job_failed": "1 where the last run failed.",
@@ -101,7 +116,7 @@ def read_metrics(url: str) -> list[Metric]:
 
     Raises ServerUnavailableError, NotMigratedError or NotAllowedError.
     """
-    with translated_errors(), connect(url, autocommit=True) as connection:
+    with translated_errors(), connect(url, deadline=SILENT_FOR, autocommit=True) as connection:
         server = inspect_server(connection)
         versions = (server.kind.value, server.postgresql, server.timescaledb or "", value(connection, SELECT_REVISION))
         about = GaugeMetricFamily(PREFIX + "store_info", "Always 1.", labels=ABOUT)
