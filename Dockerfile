@@ -11,7 +11,7 @@ RUN pip wheel --no-cache-dir --no-deps --wheel-dir /wheels .
 
 FROM ${BASE}
 COPY --from=build /wheels /wheels
-RUN pip install --no-cache-dir "$(ls /wheels/*.whl)[plot]" \
+RUN pip install --no-cache-dir "$(ls /wheels/*.whl)[metrics,plot]" \
     && useradd --system --uid 10001 --create-home timeseries
 USER 10001
 WORKDIR /home/timeseries

@@ -1,5 +1,6 @@
 """Questions about occupancy and health, answered with pandas DataFrames or Arrow tables."""
 
+from analytics.arrow_client import set_pool_size
 from analytics.averages import daily_averages, hourly_averages, quarter_hourly_averages
 from analytics.comparison import compare
 from analytics.health import latest, outages, states, uptime
@@ -16,6 +17,7 @@ __all__ = [
     "outages",
     "peaks",
     "quarter_hourly_averages",
+    "set_pool_size",
     "states",
     "uptime",
     "weekday_averages",

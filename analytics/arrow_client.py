@@ -1,4 +1,4 @@
-"""Where frames come from: one Arrow connection per database and process."""
+"""Where frames come from: a few Arrow connections per database and process."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import atexit
 import os
 import socket
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
@@ -20,11 +21,13 @@ from adbc_driver_postgresql import dbapi
 from psycopg.conninfo import make_conninfo
 
 import timeseries
+from analytics.places import Places
+from timeseries.cancellation import cancellable
 from timeseries.database.connections import CHECK_WITHIN, CONNECT, conninfo, libpq_options, reading_url, refusal
 from timeseries.database.failures import CANCELLED, UNREACHABLE, meaning_of
-from timeseries.database.silence import answers, bytes_moved, sockets_with
+from timeseries.database.silence import INTERRUPTED, answers, bytes_moved, sockets_with
 from timeseries.deadline import Deadline, GivenUpError, UnansweredError, Watch, watched
-from timeseries.errors import QueryCancelledError, ServerUnavailableError, TimeseriesError
+from timeseries.errors import InvalidInputError, QueryCancelledError, ServerUnavailableError, TimeseriesError
 from timeseries.settings import CALL_DEADLINE_VARIABLE, Settings
 
 # The server looks for its client while it works, where it can, because a query that was given up is of no more use.
@@ -34,9 +37,11 @@ BIND = """
     FROM unnest($1::text[], $2::text[]) AS s (name, text)
 """
 Result = TypeVar("Result")
+WAIT_FOR_PLACE = 60.0  # seconds
 _lock = threading.Lock()
 _numbers = count(1)
 _clients: dict[tuple[int, str], ArrowClient] = {}
+_sizes: dict[str, int] = {}
 _defaults: dict[tuple[Settings, Path], str] = {}
 
 
@@ -45,65 +50,53 @@ def fetch(query: str, parameters: dict[str, object], url: str | None = None) -> 
 
     A parameter stands in the query as `$name`, a text or NULL, to be cast. Parameters are bound by a statement of their
     own, as settings of the transaction: the rows of a query that binds none arrive by COPY, three times as fast. A
-    connection that went away, or whose server answers nobody, is opened again, once.
+    connection that went away, or whose server answers nobody, is replaced, once. Where the caller leaves, by Ctrl-C
+    or because its task was cancelled, the statement is ended on the server, too.
 
     Raises:
         ServerUnavailableError, also where no byte moved for `TIMESERIES_CALL_DEADLINE`; NotMigratedError;
         NotAllowedError where the role lacks a right, InvalidInputError where the server cannot use a value,
-        QueryCancelledError where it ended the query.
+        QueryCancelledError where it ended the query; PoolBusyError where all connections are busy for a minute.
     """
     return _client(url).fetch(query, parameters)
 
 
 class ArrowClient:
-    """A connection to one database. Questions to it wait for each other."""
+    """Connections to one database, `size` at most. A question takes one of its own, and waits where all are busy."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, size: int) -> None:
         self.url = url
-        self.lock = threading.Lock()
-        self.session: Session | None = None
+        self.places = Places(size, WAIT_FOR_PLACE)
+        self._free: deque[Session] = deque()  # the one used last comes next
+        self._closed = False
 
     def fetch(self, query: str, parameters: dict[str, object]) -> pa.Table:
-        with self.lock:
-            for attempt in (1, 2):
-                try:
-                    return self._fetch(query, parameters)
-                except GivenUpError as error:
-                    if attempt == 2 or not isinstance(error, UnansweredError):
-                        raise UNREACHABLE(str(error)) from error
-                except adbc_driver_manager.Error as error:
-                    refused = self._refusal(error)
-                    if refused is not None:
-                        raise refused from error
-                    if attempt == 2:
-                        raise ServerUnavailableError("the database server cannot be reached") from error
-                    self.close()
-            raise AssertionError("unreachable")
-
-    def _refusal(self, error: adbc_driver_manager.Error) -> TimeseriesError | None:
-        """Our error for what the driver says; None where the connection went away, so that another may do."""
-        meant = meaning_of(error.sqlstate or "08000")
-        if meant is UNREACHABLE:
-            return None
-        if meant is CANCELLED:
-            set_to = self.session.limit if self.session is not None else "0"
-            limit = "no statement_timeout" if set_to == "0" else f"a statement_timeout of {set_to}"
-            return QueryCancelledError(
-                f"the server, with {limit}, cancelled the query; ask for a shorter range or fewer cameras, or set a"
-                " higher statement_timeout for this role"
-            )
-        return TimeseriesError(f"the server refused the query: {error}") if meant is None else meant(said(error))
+        """The rows; asked a second time, by a new connection, where the first was lost or its server answers nobody."""
+        with self.places.taken():
+            try:
+                return self._fetch(query, parameters)
+            except LostConnectionError:
+                self._close_free()  # they have the same server
+            try:
+                return self._fetch(query, parameters)
+            except LostConnectionError as error:
+                raise UNREACHABLE(str(error)) from error.__cause__
 
     def _fetch(self, query: str, parameters: dict[str, object]) -> pa.Table:
-        session = self.session = self.session or Session(self.url)
+        session = self._take()
         limit = Settings.from_environment().call_deadline.total_seconds()
         try:
             if session.is_open:
                 self._check(session, limit)
             return session.bounded(partial(session.fetch, query, parameters), limit, CALL_DEADLINE_VARIABLE)
+        except UnansweredError as error:
+            raise LostConnectionError(str(error)) from error
+        except GivenUpError as error:
+            raise UNREACHABLE(str(error)) from error
+        except adbc_driver_manager.Error as error:
+            raise meaning(error, session.limit) from error
         finally:
-            if session.dropped:
-                self.session = None
+            self._give_back(session)
 
     def _check(self, session: Session, limit: float) -> None:
         """Begin the next transaction within seconds, because a connection that was idle may have died meanwhile."""
@@ -112,10 +105,50 @@ class ArrowClient:
         except GivenUpError as error:
             raise UnansweredError(str(error)) from error
 
+    def _take(self) -> Session:
+        try:
+            return self._free.pop()
+        except IndexError:
+            return Session(self.url)
+
+    def _give_back(self, session: Session) -> None:
+        """Keep a connection for the next question, unless it was lost or a thread that nobody waits for has it."""
+        if session.is_open and not session.dropped:
+            self._free.append(session)
+        self._close_free(0 if self._closed else self.places.number)
+
+    def _close_free(self, keep: int = 0) -> None:
+        """Close the connections that nobody has, but for the ones used last."""
+        with suppress(IndexError):  # another thread took it
+            while len(self._free) > keep:
+                self._free.popleft().close()
+
+    def resize(self, size: int) -> None:
+        self.places.number = size
+        self._close_free(size)
+
     def close(self) -> None:
-        session, self.session = self.session, None
-        if session is not None:
-            session.close()
+        """Close what is idle now, and what is busy when its answer is there."""
+        self._closed = True
+        self._close_free()
+
+
+class LostConnectionError(Exception):
+    """The connection is lost, so that another may do."""
+
+
+def meaning(error: adbc_driver_manager.Error, limit: str) -> Exception:
+    """Our error for what the driver says; `limit` is the statement_timeout of the session."""
+    meant = meaning_of(error.sqlstate or "08000")
+    if meant is UNREACHABLE:
+        return LostConnectionError("the connection was lost")
+    if meant is CANCELLED:
+        set_to = "no statement_timeout" if limit == "0" else f"a statement_timeout of {limit}"
+        return QueryCancelledError(
+            f"the server, with {set_to}, cancelled the query; ask for a shorter range or fewer cameras, or set a"
+            " higher statement_timeout for this role"
+        )
+    return TimeseriesError(f"the server refused the query: {error}") if meant is None else meant(said(error))
 
 
 class Session:
@@ -126,6 +159,8 @@ class Session:
         self.dropped = False
         self._url = url
         self._connection: dbapi.Connection | None = None
+        self._closing = threading.Lock()
+        self._cancelling: threading.Thread | None = None
         # No other socket of this process has it, so that the driver's can be found.
         self._user_timeout = int(CONNECT["tcp_user_timeout"]) + next(_numbers)
 
@@ -134,8 +169,9 @@ class Session:
         return self._connection is not None
 
     def bounded(self, work: Callable[[], Result], limit: float, name: str) -> Result:
-        """What `work` returns; given up where no byte moves for `limit` seconds."""
-        return watched(work, Watch(Deadline(limit, name), self._moved, self._answers), self._drop)
+        """What `work` returns; given up where no byte moves for `limit` seconds, ended where its caller cancels it."""
+        with cancellable(self._end):
+            return watched(work, Watch(Deadline(limit, name), self._moved, self._answers), self._drop)
 
     def fetch(self, query: str, parameters: dict[str, object]) -> pa.Table:
         """The rows of a query, in the transaction that was begun, else in one of its own."""
@@ -199,17 +235,42 @@ class Session:
                 options |= {"host": host, "hostaddr": host, "port": port}
         return answers(make_conninfo(**options))
 
+    def _end(self) -> None:
+        """End the statement under way, and the connection where the server does not even answer that."""
+        if not self._cancel():
+            self._drop()
+
+    def _cancel(self) -> bool:
+        """End the statement under way on the server, by another connection; whether it answered within two seconds. The
+        driver would wait for a frozen server without end.
+        """
+        if self._cancelling is None or not self._cancelling.is_alive():
+            self._cancelling = threading.Thread(target=self._request_cancel, name="timeseries-cancel", daemon=True)
+            self._cancelling.start()
+        self._cancelling.join(INTERRUPTED)
+        return not self._cancelling.is_alive()
+
+    def _request_cancel(self) -> None:
+        with self._closing:  # because the driver frees what it needs to cancel
+            if self._connection is not None:
+                with suppress(adbc_driver_manager.Error):  # it has ended
+                    self._connection.adbc_cancel()
+
     def _drop(self) -> None:
-        """End the call under way; where its socket is not known it is left alone, and closes the connection itself."""
+        """End the call under way, on the server, too, where that answers. Where its socket is not known it is left
+        alone, and closes the connection itself.
+        """
         self.dropped = True
+        self._cancel()
         for found in sockets_with(self._user_timeout):
             with suppress(OSError):  # it has ended
                 found.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            connection.close()
+        with self._closing:
+            connection, self._connection = self._connection, None
+            if connection is not None:
+                connection.close()
 
 
 def said(error: adbc_driver_manager.Error) -> str:
@@ -222,8 +283,42 @@ def said(error: adbc_driver_manager.Error) -> str:
 def _client(url: str | None) -> ArrowClient:
     with _lock:
         url = url or _default_url()
-        # A forked process must not talk on its parent's connection.
-        return _clients.setdefault((os.getpid(), url), ArrowClient(url))
+        # A forked process must not talk on its parent's connections.
+        key = (os.getpid(), url)
+        if key not in _clients:
+            _clients[key] = ArrowClient(url, _sizes.get(url) or Settings.from_environment().read_pool_size)
+        return _clients[key]
+
+
+def set_pool_size(connections: int, url: str | None = None) -> None:
+    """Let the answers of this process have so many connections to a database at once, in place of
+    `TIMESERIES_READ_POOL_SIZE`. A question that finds all of them busy waits for a minute at most.
+
+    Args:
+        connections: at least 1. Those beyond are closed when their answers are there.
+        url: the database; by default that of the environment.
+
+    Raises:
+        InvalidInputError: a number below 1.
+    """
+    if connections < 1:
+        raise InvalidInputError(f"connections {connections!r}: there must be at least 1")
+    client = _client(url)
+    client.resize(connections)
+    with _lock:
+        _sizes[client.url] = connections
+
+
+def largest_pool_size() -> int:
+    """How many connections answers may have to one database, of all that this process asks."""
+    with _lock:
+        return max(_sizes.values(), default=0) or Settings.from_environment().read_pool_size
+
+
+def _renew_lock() -> None:
+    """In a forked process, because another thread of its parent may have held it."""
+    global _lock
+    _lock = threading.Lock()
 
 
 def _default_url() -> str:
@@ -240,7 +335,7 @@ def _environment() -> tuple[Settings, Path]:
 
 
 def close(url: str | None = None) -> None:
-    """Close the connection to a database; the next request opens another."""
+    """Close the connections to a database; the next request opens another."""
     with _lock:
         client = _clients.pop((os.getpid(), url or _defaults.get(_environment(), "")), None)
     if client is not None:
@@ -252,3 +347,6 @@ def _close_all() -> None:
     for process, url in list(_clients):
         if process == os.getpid():
             close(url)
+
+
+os.register_at_fork(after_in_child=_renew_lock)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import pandas as pd
+import pyarrow as pa
+
 from analytics.query import FilledAnswer, Parameters, QuerySpec, answered_by
 
 MEASURES = ("occupied_avg", "occupied_share", "occupied_min", "occupied_max", "samples", "coverage")
@@ -17,7 +20,7 @@ def averages_by(function: str, *labels: str) -> QuerySpec:
     return QuerySpec(query, ("camera", "camera_id", "bucket", *labels, *MEASURES), ("camera", "bucket"))
 
 
-@answered_by(averages_by("occupancy_quarters"), FilledAnswer)
+@answered_by(averages_by("occupancy_quarters"), FilledAnswer[pa.Table, pd.DataFrame])
 def quarter_hourly_averages(*, fill: bool = False) -> Parameters:
     """Average occupancy per camera and quarter of an hour, aligned in UTC.
 
@@ -28,7 +31,7 @@ def quarter_hourly_averages(*, fill: bool = False) -> Parameters:
     return {"fill": fill}
 
 
-@answered_by(averages_by("occupancy_hours"), FilledAnswer)
+@answered_by(averages_by("occupancy_hours"), FilledAnswer[pa.Table, pd.DataFrame])
 def hourly_averages(*, fill: bool = False) -> Parameters:
     """Average occupancy per camera and local hour, in each camera's own time zone or in `timezone`.
 
@@ -39,7 +42,7 @@ def hourly_averages(*, fill: bool = False) -> Parameters:
     return {"fill": fill}
 
 
-@answered_by(averages_by("occupancy_days", "local_date"), FilledAnswer)
+@answered_by(averages_by("occupancy_days", "local_date"), FilledAnswer[pa.Table, pd.DataFrame])
 def daily_averages(*, fill: bool = False) -> Parameters:
     """Average occupancy per camera and local day, of 23 to 25 hours.
 

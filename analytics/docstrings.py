@@ -49,6 +49,7 @@ ERRORS = {
     "UnknownCameraError": "no camera has this name or id; the nearest names are in the message.",
     "InvalidInputError": "an argument that cannot be used, such as a naive or reversed range or an unknown time zone.",
     "ServerUnavailableError": "the server is away.",
+    "PoolBusyError": "all connections of this process are busy for a minute.",
     "QueryCancelledError": "the server cancelled the query, mostly at its `statement_timeout`.",
     "NotAllowedError": "the role lacks a right.",
     "NotMigratedError": "the database lacks the schema.",

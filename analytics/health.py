@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, overload
+from typing import Any, Literal, Protocol, overload
 
 import pandas as pd
 import pyarrow as pa
 
 from analytics.docstrings import documented
 from analytics.frames import DtypeBackend
-from analytics.query import Parameters, QuerySpec, RangeAnswer, answered_by, run
+from analytics.query import Frame_co, Parameters, QuerySpec, RangeAnswer, Table_co, answered_by, run, typed
 from analytics.ranges import TOTAL_AHEAD
 from analytics.request import Cameras, Request
 
@@ -44,7 +44,7 @@ LATEST = QuerySpec(
 )  # fmt: skip
 
 
-@answered_by(UPTIME, RangeAnswer)
+@answered_by(UPTIME, RangeAnswer[pa.Table, pd.DataFrame])
 def uptime() -> Parameters:
     """The share of time in each status, from health logs as states that hold until the next, at most for the camera's
     hold, never past now.
@@ -56,7 +56,7 @@ def uptime() -> Parameters:
     return {}
 
 
-@answered_by(STATES, RangeAnswer)
+@answered_by(STATES, RangeAnswer[pa.Table, pd.DataFrame])
 def states() -> Parameters:
     """Unbroken times in one status, inside the range and as far back as raw rows go.
 
@@ -67,7 +67,7 @@ def states() -> Parameters:
     return {"healthy": True}
 
 
-@answered_by(STATES, RangeAnswer)
+@answered_by(STATES, RangeAnswer[pa.Table, pd.DataFrame])
 def outages() -> Parameters:
     """Unbroken times in a status that is not healthy, inside the range and as far back as raw rows go.
 
@@ -78,16 +78,17 @@ def outages() -> Parameters:
     return {"healthy": False}
 
 
-@overload
-def latest(cameras: Cameras = None, *, as_arrow: Literal[True], url: str | None = None) -> pa.Table: ...
-@overload
-def latest(
-    cameras: Cameras = None,
-    *,
-    as_arrow: Literal[False] = False,
-    dtype_backend: DtypeBackend | None = None,
-    url: str | None = None,
-) -> pd.DataFrame: ...
+class LatestAnswer(Protocol[Table_co, Frame_co]):
+    @overload
+    def __call__(self, cameras: Cameras = None, *, as_arrow: Literal[True], url: str | None = None) -> Table_co: ...
+    @overload
+    def __call__(
+        self, cameras: Cameras = None, *, as_arrow: Literal[False] = False, dtype_backend: DtypeBackend | None = None,
+        url: str | None = None,
+    ) -> Frame_co: ...  # fmt: skip
+
+
+@typed(LatestAnswer[pa.Table, pd.DataFrame])
 @documented()
 def latest(
     cameras: Cameras = None,

@@ -19,6 +19,8 @@ from analytics.ranges import LOOKAHEAD, MAX_FILL_AHEAD, Moment, check_filled
 from analytics.request import Cameras, Request, ZoneSelection, by_zone
 
 A = TypeVar("A")
+Table_co = TypeVar("Table_co", covariant=True)
+Frame_co = TypeVar("Frame_co", covariant=True)
 Parameters = dict[str, object]
 
 
@@ -38,29 +40,35 @@ class Filled(Ranged, total=False):
     fill: bool
 
 
-class RangeAnswer(Protocol):
-    """A function that `answered_by` made, as type checkers see it: with `as_arrow` an Arrow table, else a DataFrame.
+class RangeAnswer(Protocol[Table_co, Frame_co]):
+    """A function that `answered_by` made, as type checkers see it: what it returns with `as_arrow`, and what without.
+    That is an Arrow table and a DataFrame; in `analytics.aio` they are awaited.
 
     An answer with an argument of its own has a Protocol of its own, because no keyword can stand beside a ParamSpec.
     """
 
     @overload
-    def __call__(self, cameras: Cameras = None, *, as_arrow: Literal[True], **asked: Unpack[Ranged]) -> pa.Table: ...
+    def __call__(self, cameras: Cameras = None, *, as_arrow: Literal[True], **asked: Unpack[Ranged]) -> Table_co: ...
     @overload
     def __call__(
         self, cameras: Cameras = None, *, as_arrow: Literal[False] = False, **asked: Unpack[Ranged]
-    ) -> pd.DataFrame: ...
+    ) -> Frame_co: ...
 
 
-class FilledAnswer(Protocol):
+class FilledAnswer(Protocol[Table_co, Frame_co]):
     """The same for an answer that takes `fill`."""
 
     @overload
-    def __call__(self, cameras: Cameras = None, *, as_arrow: Literal[True], **asked: Unpack[Filled]) -> pa.Table: ...
+    def __call__(self, cameras: Cameras = None, *, as_arrow: Literal[True], **asked: Unpack[Filled]) -> Table_co: ...
     @overload
     def __call__(
         self, cameras: Cameras = None, *, as_arrow: Literal[False] = False, **asked: Unpack[Filled]
-    ) -> pd.DataFrame: ...
+    ) -> Frame_co: ...
+
+
+def typed(takes: Callable[..., A]) -> Callable[[Callable[..., Any]], A]:
+    """Let type checkers see a function as this Protocol."""
+    return lambda function: cast(A, function)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import Any, Literal, Unpack, overload
+from typing import Any, Literal, Protocol, Unpack, overload
 from uuid import UUID
 
 import pandas as pd
@@ -15,7 +15,7 @@ import pyarrow as pa
 from analytics.arrow_client import fetch
 from analytics.docstrings import documented
 from analytics.frames import DtypeBackend, attributes, frame, table
-from analytics.query import QuerySpec, Ranged, run
+from analytics.query import Frame_co, QuerySpec, Ranged, Table_co, run, typed
 from analytics.ranges import EPOCH, Moment
 from analytics.request import Cameras, Request, ZoneSelection, by_zone
 from timeseries import InvalidInputError
@@ -97,15 +97,20 @@ def rows_of(name: str, request: Request, *, summary: bool) -> QuerySpec:
     )
 
 
-@overload
-def aggregate_rows(
-    name: str, cameras: Cameras = None, *, as_arrow: Literal[True], summary: bool = False, **asked: Unpack[Ranged]
-) -> pa.Table: ...
-@overload
-def aggregate_rows(
-    name: str, cameras: Cameras = None, *, as_arrow: Literal[False] = False, summary: bool = False,
-    **asked: Unpack[Ranged],
-) -> pd.DataFrame: ...  # fmt: skip
+class RowsAnswer(Protocol[Table_co, Frame_co]):
+    @overload
+    def __call__(
+        self, name: str, cameras: Cameras = None, *, as_arrow: Literal[True], summary: bool = False,
+        **asked: Unpack[Ranged],
+    ) -> Table_co: ...  # fmt: skip
+    @overload
+    def __call__(
+        self, name: str, cameras: Cameras = None, *, as_arrow: Literal[False] = False, summary: bool = False,
+        **asked: Unpack[Ranged],
+    ) -> Frame_co: ...  # fmt: skip
+
+
+@typed(RowsAnswer[pa.Table, pd.DataFrame])
 @documented(exact=True)
 def aggregate_rows(
     name: str,
@@ -137,16 +142,20 @@ def aggregate_rows(
     return run(spec, request, as_arrow=as_arrow, dtype_backend=dtype_backend)
 
 
-@overload
-def events(
-    cameras: Cameras = None, *, family: FamilyName = "occupancy", batch_size: int = 100_000, as_arrow: Literal[True],
-    **asked: Unpack[Ranged],
-) -> Iterator[pa.Table]: ...  # fmt: skip
-@overload
-def events(
-    cameras: Cameras = None, *, family: FamilyName = "occupancy", batch_size: int = 100_000,
-    as_arrow: Literal[False] = False, **asked: Unpack[Ranged],
-) -> Iterator[pd.DataFrame]: ...  # fmt: skip
+class EventsAnswer(Protocol[Table_co, Frame_co]):
+    @overload
+    def __call__(
+        self, cameras: Cameras = None, *, family: FamilyName = "occupancy", batch_size: int = 100_000,
+        as_arrow: Literal[True], **asked: Unpack[Ranged],
+    ) -> Table_co: ...  # fmt: skip
+    @overload
+    def __call__(
+        self, cameras: Cameras = None, *, family: FamilyName = "occupancy", batch_size: int = 100_000,
+        as_arrow: Literal[False] = False, **asked: Unpack[Ranged],
+    ) -> Frame_co: ...  # fmt: skip
+
+
+@typed(EventsAnswer[Iterator[pa.Table], Iterator[pd.DataFrame]])
 @documented(exact=True)
 def events(
     cameras: Cameras = None,

@@ -8,7 +8,7 @@ import pandas as pd
 import pyarrow as pa
 
 from analytics.averages import MEASURES
-from analytics.query import Filled, FilledAnswer, Parameters, QuerySpec, Ranged, answered_by
+from analytics.query import Filled, FilledAnswer, Frame_co, Parameters, QuerySpec, Ranged, Table_co, answered_by
 from analytics.ranges import TOTAL_AHEAD
 from analytics.request import Cameras, Weekdays, weekday_numbers
 from timeseries import InvalidInputError
@@ -52,19 +52,19 @@ PEAKS = QuerySpec(
 )
 
 
-class WeekdayAverages(Protocol):
+class WeekdayAnswer(Protocol[Table_co, Frame_co]):
     @overload
     def __call__(
         self, cameras: Cameras = None, *, as_arrow: Literal[True], weekdays: Weekdays = None, **asked: Unpack[Filled]
-    ) -> pa.Table: ...
+    ) -> Table_co: ...
     @overload
     def __call__(
         self, cameras: Cameras = None, *, as_arrow: Literal[False] = False, weekdays: Weekdays = None,
         **asked: Unpack[Filled],
-    ) -> pd.DataFrame: ...  # fmt: skip
+    ) -> Frame_co: ...  # fmt: skip
 
 
-@answered_by(WEEKDAYS, WeekdayAverages)
+@answered_by(WEEKDAYS, WeekdayAnswer[pa.Table, pd.DataFrame])
 def weekday_averages(*, weekdays: Weekdays = None, fill: bool = False) -> Parameters:
     """Average occupancy per camera and local weekday, over all such days of the range.
 
@@ -78,7 +78,7 @@ def weekday_averages(*, weekdays: Weekdays = None, fill: bool = False) -> Parame
     return {"fill": fill, "weekdays": "{" + ",".join(map(str, weekday_numbers(weekdays))) + "}"}
 
 
-@answered_by(PROFILE, FilledAnswer)
+@answered_by(PROFILE, FilledAnswer[pa.Table, pd.DataFrame])
 def weekday_profile(*, fill: bool = False) -> Parameters:
     """Average occupancy per camera, local weekday and hour of the day: a typical week.
 
@@ -91,18 +91,18 @@ def weekday_profile(*, fill: bool = False) -> Parameters:
     return {"fill": fill}
 
 
-class Peaks(Protocol):
+class PeaksAnswer(Protocol[Table_co, Frame_co]):
     @overload
     def __call__(
         self, cameras: Cameras = None, *, as_arrow: Literal[True], number: int = 10, **asked: Unpack[Ranged]
-    ) -> pa.Table: ...
+    ) -> Table_co: ...
     @overload
     def __call__(
         self, cameras: Cameras = None, *, as_arrow: Literal[False] = False, number: int = 10, **asked: Unpack[Ranged]
-    ) -> pd.DataFrame: ...
+    ) -> Frame_co: ...
 
 
-@answered_by(PEAKS, Peaks)
+@answered_by(PEAKS, PeaksAnswer[pa.Table, pd.DataFrame])
 def peaks(*, number: int = 10) -> Parameters:
     """The busiest local hours of each camera in the range.
 

@@ -17,6 +17,7 @@ from timeseries.errors import (
     NotAllowedError,
     NotMigratedError,
     NotStoredError,
+    PoolBusyError,
     QueryCancelledError,
     SecretError,
     ServerUnavailableError,
@@ -29,6 +30,7 @@ from timeseries.errors import (
 if TYPE_CHECKING:
     from timeseries.access.keyring import generate_key
     from timeseries.access.roles import Limits, grant
+    from timeseries.async_store import AsyncStore
     from timeseries.backup.restore import RestoreResult, restore
     from timeseries.cameras import Camera
     from timeseries.database.server import Server, ServerKind
@@ -36,12 +38,15 @@ if TYPE_CHECKING:
     from timeseries.maintenance.jobs import Job
     from timeseries.model.events import HealthLog, OccupancyEvent, RecordResult, Rejection
     from timeseries.monitoring.status import Status
+    from timeseries.monitoring.store_metrics import StoreCollector
+    from timeseries.monitoring.writer_metrics import WriterCollector
     from timeseries.schema.migrations import migrate
     from timeseries.store import Store, resolve_url
     from timeseries.writer.writer import Writer, WriterState
 
 __all__ = [
     "ArchiveError",
+    "AsyncStore",
     "BackupError",
     "Camera",
     "CameraExistsError",
@@ -57,6 +62,7 @@ __all__ = [
     "NotMigratedError",
     "NotStoredError",
     "OccupancyEvent",
+    "PoolBusyError",
     "QueryCancelledError",
     "RecordResult",
     "Rejection",
@@ -68,9 +74,11 @@ __all__ = [
     "SpoolError",
     "Status",
     "Store",
+    "StoreCollector",
     "TimeseriesError",
     "UnknownCameraError",
     "Writer",
+    "WriterCollector",
     "WriterFullError",
     "WriterState",
     "generate_key",
@@ -85,6 +93,7 @@ HOMES = {
     for module, names in {
         "access.keyring": ["generate_key"],
         "access.roles": ["Limits", "grant"],
+        "async_store": ["AsyncStore"],
         "backup.restore": ["RestoreResult", "restore"],
         "cameras": ["Camera"],
         "database.server": ["Server", "ServerKind"],
@@ -92,6 +101,8 @@ HOMES = {
         "maintenance.jobs": ["Job"],
         "model.events": ["HealthLog", "OccupancyEvent", "RecordResult", "Rejection"],
         "monitoring.status": ["Status"],
+        "monitoring.store_metrics": ["StoreCollector"],
+        "monitoring.writer_metrics": ["WriterCollector"],
         "schema.migrations": ["migrate"],
         "store": ["Store", "resolve_url"],
         "writer.writer": ["Writer", "WriterState"],

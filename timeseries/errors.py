@@ -19,6 +19,10 @@ class ServerUnavailableError(TimeseriesError):
     """The server cannot be reached or went away: try again later."""
 
 
+class PoolBusyError(TimeseriesError):
+    """All connections of this process are busy: use fewer at once, or allow more; the server is well."""
+
+
 class QueryCancelledError(TimeseriesError):
     """The server ended a query before its answer, mostly at its time limit: ask for less, or raise the limit."""
 

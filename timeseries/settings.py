@@ -19,8 +19,11 @@ POSTGRES_VARIABLE = "TIMESERIES_POSTGRES"
 KEEP_VARIABLE = "TIMESERIES_KEEP"
 CALL_DEADLINE_VARIABLE = "TIMESERIES_CALL_DEADLINE"
 BATCH_DEADLINE_VARIABLE = "TIMESERIES_BATCH_DEADLINE"
+POOL_SIZE_VARIABLE = "TIMESERIES_POOL_SIZE"
+READ_POOL_SIZE_VARIABLE = "TIMESERIES_READ_POOL_SIZE"
 CALL_DEADLINE = timedelta(minutes=15)
 BATCH_DEADLINE = timedelta(seconds=45)
+POOL_SIZE = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +33,7 @@ class Settings:
     `database_url` is empty when no variable is set: the embedded server in `home` is meant then. `keep` is how long raw
     rows stay where TimescaleDB runs no policies; None leaves what the database records, 90 days at first. A statement
     or an answer over which no byte moves for `call_deadline`, or a writer's batch for `batch_deadline`, is given up.
+    A store has `pool_size` connections at most, and the answers of a process `read_pool_size` to each database.
     """
 
     database_url: str = field(default="", repr=False)
@@ -40,6 +44,8 @@ class Settings:
     keep: timedelta | None = None
     call_deadline: timedelta = CALL_DEADLINE
     batch_deadline: timedelta = BATCH_DEADLINE
+    pool_size: int = POOL_SIZE
+    read_pool_size: int = POOL_SIZE
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> Settings:
@@ -47,9 +53,10 @@ class Settings:
         queries in place of that one; of several hosts a standby is preferred), `TIMESERIES_SECRET_KEY`,
         `TIMESERIES_HOME` (the embedded server's folder), `TIMESERIES_POSTGRES` (the prefix of a local PostgreSQL to
         prefer), `TIMESERIES_KEEP` (how long raw rows stay), `TIMESERIES_CALL_DEADLINE` and `TIMESERIES_BATCH_DEADLINE`
-        (how long a statement and a writer's batch may be silent).
+        (how long a statement and a writer's batch may be silent), `TIMESERIES_POOL_SIZE` and
+        `TIMESERIES_READ_POOL_SIZE` (how many connections a store and answers have).
 
-        Raises ConfigurationError where one of the last three is no length of time.
+        Raises ConfigurationError where one of these five is no length of time, or no number.
         """
         given = os.environ if environment is None else environment
         postgres = given.get(POSTGRES_VARIABLE, "")
@@ -62,6 +69,8 @@ class Settings:
             keep=_length(given, KEEP_VARIABLE),
             call_deadline=_length(given, CALL_DEADLINE_VARIABLE) or CALL_DEADLINE,
             batch_deadline=_length(given, BATCH_DEADLINE_VARIABLE) or BATCH_DEADLINE,
+            pool_size=_number(given, POOL_SIZE_VARIABLE, POOL_SIZE),
+            read_pool_size=_number(given, READ_POOL_SIZE_VARIABLE, POOL_SIZE),
         )
 
 
@@ -71,6 +80,13 @@ def _length(given: Mapping[str, str], name: str) -> timedelta | None:
         return parse_interval(given[name]) if given.get(name) else None
     except InvalidInputError as error:
         raise ConfigurationError(f"{name}: {error}") from error
+
+
+def _number(given: Mapping[str, str], name: str, default: int) -> int:
+    text = given.get(name) or str(default)
+    if not text.isdecimal() or int(text) < 1:
+        raise ConfigurationError(f"{name} is {text!r}; it must be a whole number of at least 1")
+    return int(text)
 
 
 def environment_with(**variables: str) -> dict[str, str]:

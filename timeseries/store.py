@@ -66,14 +66,15 @@ class Store:
         return "Store()"
 
     @classmethod
-    def open(cls, url: str | None = None, *, settings: Settings | None = None) -> Store:
+    def open(cls, url: str | None = None, *, settings: Settings | None = None, pool_size: int | None = None) -> Store:
         """Open a store by URL (`postgresql://`, `postgres://`, `postgresql+psycopg://`, `timescaledb://` or
         `timescaledb+psycopg://`), else by the environment, else on the embedded server, which is then also migrated,
         and pruned in the background once a day. `TIMESERIES_KEEP` is recorded in the database, unless a longer one was.
+        The store has `pool_size` connections at most, by default `TIMESERIES_POOL_SIZE`; they are opened when needed.
 
         Raises:
             ConfigurationError: a malformed URL or key, or a server that cannot work as it is set up.
-            InvalidInputError: `TIMESERIES_KEEP` is shorter than two days.
+            InvalidInputError: `TIMESERIES_KEEP` is shorter than two days, or `pool_size` is below 1.
             ServerUnavailableError: the server is away.
             NotMigratedError: the database has another version of the schema.
         """
@@ -81,7 +82,8 @@ class Store:
         embedded = not (url or settings.database_url)
         url = resolve_url(url, settings)
         keyring = Keyring(settings.secret_key)
-        pool = open_pool(url, deadline=settings.call_deadline.total_seconds())
+        size = settings.pool_size if pool_size is None else pool_size
+        pool = open_pool(url, max_size=size, deadline=settings.call_deadline.total_seconds())
         try:
             with connected(pool) as connection:
                 if embedded and revision_of(connection) is None:

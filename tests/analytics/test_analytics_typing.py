@@ -7,7 +7,7 @@ import re
 import subprocess
 import sys
 import typing
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, assert_type
 
@@ -16,18 +16,19 @@ import pyarrow as pa
 import pytest
 
 import analytics
-from analytics import averages, health, weekdays
+from analytics import aio, averages, health, weekdays
 from analytics.query import FilledAnswer, RangeAnswer
 
-ANSWERS = [getattr(analytics, name) for name in analytics.__all__]
+ANSWERS = [getattr(analytics, name) for name in analytics.__all__ if name != "set_pool_size"]
 PROTOCOLS: dict[Any, type] = {
     averages.quarter_hourly_averages: FilledAnswer, averages.hourly_averages: FilledAnswer,
     averages.daily_averages: FilledAnswer, weekdays.weekday_profile: FilledAnswer,
-    weekdays.weekday_averages: weekdays.WeekdayAverages, weekdays.peaks: weekdays.Peaks,
+    weekdays.weekday_averages: weekdays.WeekdayAnswer, weekdays.peaks: weekdays.PeaksAnswer,
     health.uptime: RangeAnswer, health.states: RangeAnswer, health.outages: RangeAnswer,
 }  # fmt: skip
 WRONG = """
 import analytics
+from analytics import aio
 
 analytics.hourly_averages("North Lot", as_arrow=True, fill="yes")
 analytics.uptime(fill=True)
@@ -36,6 +37,8 @@ analytics.weekday_averages(number=3)
 analytics.peaks(number="three", as_arrow=True)
 analytics.latest(start="2026-11-01")
 analytics.states(starts="2026-11-01")
+_ = aio.states(starts="2026-11-01")
+_ = aio.uptime(fill=True, as_arrow=True)
 """
 
 if TYPE_CHECKING:
@@ -59,6 +62,27 @@ if TYPE_CHECKING:
     assert_type(analytics.events(family="health"), Iterator[pd.DataFrame])
     assert_type(analytics.events(as_arrow=True), Iterator[pa.Table])
     assert_type(analytics.compare(before=(None, None), after=(None, None)), pd.DataFrame)
+
+
+if TYPE_CHECKING:
+
+    async def awaited() -> None:
+        assert_type(await aio.hourly_averages("North Lot", start="2026-11-01", fill=True), pd.DataFrame)
+        assert_type(await aio.weekday_averages(weekdays=1, as_arrow=True), pa.Table)
+        assert_type(await aio.peaks(number=3), pd.DataFrame)
+        assert_type(await aio.uptime(as_arrow=False), pd.DataFrame)
+        assert_type(await aio.latest(as_arrow=True), pa.Table)
+        assert_type(await aio.aggregate_rows("occupancy_hourly", summary=True), pd.DataFrame)
+        assert_type(await aio.compare(before=(None, None), after=(None, None)), pd.DataFrame)
+        assert_type(aio.events(family="health"), AsyncIterator[pd.DataFrame])
+
+
+@pytest.mark.parametrize("answer", ANSWERS, ids=lambda answer: answer.__name__)
+def test_an_answer_is_there_for_asyncio_with_its_arguments_and_its_help(answer: Any) -> None:
+    later = getattr(aio, answer.__name__)
+    assert inspect.iscoroutinefunction(later) or inspect.isasyncgenfunction(later)
+    assert inspect.signature(later) == inspect.signature(answer)
+    assert inspect.getdoc(later) == inspect.getdoc(answer)
 
 
 def test_a_type_checker_refuses_what_an_answer_does_not_take(tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from sqlalchemy.orm import Session
 
-from tests.bench import answers, city, history
+from tests.bench import answers, city, history, web
 from tests.bench import start as bench_start
 from tests.bench.life import life
 from tests.support.servers import URL, RunningServer, discover, refused_by_docker, start, start_cluster
@@ -222,9 +222,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--events", type=int, default=500_000)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument(
-        "--only", choices=["ingest", "history", "answers", "life", "city", "start"], help="one of the tables"
-    )
+    tables = ["ingest", "history", "answers", "life", "city", "start", "web"]
+    parser.add_argument("--only", choices=tables, help="one of the tables")
     parser.add_argument("--kind", choices=[kind.value for kind in ServerKind], default="community")
     parser.add_argument("--cameras", type=int, default=10_000, help="of the city")
     parser.add_argument(
@@ -271,6 +270,10 @@ def of_server(given: argparse.Namespace) -> dict[str, Any]:
             results["answers"] = asked = answers.rows(server, given.rounds)
             shown = [[row["what"], f"{row['seconds']:.4f}", f"{row['ratio']:.2f}"] for row in asked]
             print_table(["answer", "seconds", "times as fast"], shown)
+        if given.only in (None, "web"):
+            results["web"] = at_once = web.rows(server, given.rounds)
+            shown = [[row["what"], f"{row['seconds']:.4f}", f"{row['ratio']:.2f}"] for row in at_once]
+            print_table(["web", "seconds", "ratio"], shown)
         if given.only in (None, "life"):
             bench.empty()
             results["life"] = found_costs = life(bench.store, given.rounds)

@@ -21,6 +21,7 @@ from timeseries import (
     InvalidInputError,
     NotMigratedError,
     OccupancyEvent,
+    PoolBusyError,
     Rejection,
     ServerUnavailableError,
     Store,
@@ -142,9 +143,17 @@ def test_a_store_whose_connections_are_all_busy_says_so(store: Store) -> None:
     with contextlib.ExitStack() as stack:
         for _ in range(4):
             stack.enter_context(store.pool.connection())
-        with pytest.raises(ServerUnavailableError, match="all 4 connections of this store are busy"):
+        with pytest.raises(PoolBusyError, match=r"all 4 connections of this store are busy.*TIMESERIES_POOL_SIZE"):
             store.cameras.list()
     assert store.cameras.list() == []
+
+
+@pytest.mark.parametrize("settings", [{"settings": Settings(pool_size=2)}, {"pool_size": 2}])
+def test_a_store_has_as_many_connections_as_it_is_given(database: str, settings: dict[str, Any]) -> None:
+    with Store.open(database, **{"settings": Settings(), **settings}) as store:
+        assert store.pool.max_size == 2
+    with pytest.raises(InvalidInputError, match="pool_size 0: it must be at least 1"):
+        Store.open(database, settings=Settings(), pool_size=0)
 
 
 def test_a_store_whose_server_went_away_says_that(server: RunningServer) -> None:

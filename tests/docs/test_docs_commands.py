@@ -24,6 +24,7 @@ WRITTEN_OUT = {
         ["camera add Gate", "camera list", "camera update Gate --capacity 9", "camera remove Gate"],
     "camera update NAME --timezone …": ["camera update 'East Lot' --timezone Europe/Berlin"],
     "status [--json]": ["status --json", "status"],
+    "metrics [--listen HOST:PORT]": ["metrics"],
     "export WHAT FILE": ["export occupancy_events events.parquet", "export cameras cameras.csv"],
     "export WHAT FILE [--camera NAME]… [--start TIME] [--end TIME]":
         ["export health_hourly h.csv --camera 'East Lot' --start 2026-01-01T00:00:00Z --end 2026-02-01T00:00:00Z"],
@@ -32,7 +33,8 @@ WRITTEN_OUT = {
     "recovered": ["recovered"],
     "restore FILE": ["--database-url EMPTY restore store.backup"],
     "jobs list / pause / resume": ["jobs list", "jobs pause", "jobs resume"],
-    "archive DESTINATION [--check]": ["archive raw-rows", "archive raw-rows --check", "jobs resume 0", "archive --stop"],
+    "archive DESTINATION [--check]":
+        ["archive raw-rows", "archive raw-rows --check", "jobs resume 0", "archive --stop"],
     "policy show / set": ["policy show", "policy set occupancy_events --drop-after '180 days'"],
     "refresh [--start …] [--end …]": ["refresh --start 2026-01-01T00:00:00Z --end 2026-02-01T00:00:00Z", "refresh"],
     "prune [--keep \"90 days\"]": ["prune --keep '90 days'", "prune"],

@@ -21,7 +21,7 @@ from timeseries.maintenance.policies import Policies
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = (timeseries, analytics)
-CLASSES = (timeseries.Store, timeseries.Writer, Cameras, Policies)
+CLASSES = (timeseries.Store, timeseries.AsyncStore, timeseries.Writer, Cameras, Policies)
 REFERENCE = {package.__name__: ROOT / "docs/reference" / f"{package.__name__}.md" for package in PACKAGES}
 
 

@@ -35,7 +35,7 @@ __all__ = ["make_role"]
 def test_compose_reads_the_file_and_warns_of_nothing() -> None:
     done = compose(GIVEN, "config", "--quiet")
     assert (done.returncode, done.stderr) == (0, "")
-    assert set(project()["services"]) == {"database", "migrate", "demo", "cli", "grafana"}
+    assert set(project()["services"]) == {"database", "migrate", "demo", "cli", "metrics", "grafana"}
 
 
 @pytest.mark.parametrize("missing", REQUIRED)
@@ -107,7 +107,7 @@ def test_each_image_can_be_named_by_the_environment() -> None:
     assert {name: service["image"] for name, service in services.items()} == {
         "database": named["TIMESERIES_DATABASE_IMAGE"],
         "grafana": named["TIMESERIES_GRAFANA_IMAGE"],
-        **dict.fromkeys(("migrate", "demo", "cli"), named["TIMESERIES_IMAGE"]),
+        **dict.fromkeys(("migrate", "demo", "cli", "metrics"), named["TIMESERIES_IMAGE"]),
     }
 
 
@@ -122,7 +122,7 @@ def test_one_service_builds_the_image_and_the_others_only_use_it() -> None:
     services = project()["services"]
     assert [name for name, service in services.items() if "build" in service] == ["migrate"]
     ours = {name for name, service in services.items() if service["image"] == services["migrate"]["image"]}
-    assert ours == {"migrate", "demo", "cli"}
+    assert ours == {"migrate", "demo", "cli", "metrics"}
     assert {services[name]["pull_policy"] for name in ours} == {"never"}
 
 

@@ -35,6 +35,10 @@ COMMANDS = {
         "Background jobs: refreshes, compression, retention; job 0 is retention where TimescaleDB runs no policies.",
     ),
     "key": ("timeseries.cli.keys:key", "Keys that encrypt connection strings."),
+    "metrics": (
+        "timeseries.cli.metrics:metrics",
+        "Print how the store is in the text format of Prometheus, or be an exporter.",
+    ),
     "migrate": (
         "timeseries.cli.schema:migrate",
         "Bring the schema to REVISION: head (the default), an older one, or base for none.",

@@ -14,11 +14,18 @@ import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg_pool import ConnectionPool, PoolTimeout
 
+from timeseries.cancellation import cancellable
 from timeseries.database.failures import UNREACHABLE, translated
 from timeseries.database.silence import SilentServerError, WatchedConnection
 from timeseries.deadline import at_most
-from timeseries.errors import ConfigurationError, ServerUnavailableError, TimeseriesError
-from timeseries.settings import CALL_DEADLINE
+from timeseries.errors import (
+    ConfigurationError,
+    InvalidInputError,
+    PoolBusyError,
+    ServerUnavailableError,
+    TimeseriesError,
+)
+from timeseries.settings import CALL_DEADLINE, POOL_SIZE, POOL_SIZE_VARIABLE
 
 if TYPE_CHECKING:
     import sqlalchemy
@@ -138,13 +145,16 @@ def create_engine(url: str, **options: Any) -> sqlalchemy.Engine:
     return engine
 
 
-def open_pool(url: str, *, max_size: int = 4, deadline: float = CALL_DEADLINE.total_seconds()) -> Pool:
+def open_pool(url: str, *, max_size: int = POOL_SIZE, deadline: float = CALL_DEADLINE.total_seconds()) -> Pool:
     """A pool of connections to a server that takes writes; `connected` gives them out. Waiting for one is bounded, and
     a call over which no byte moves for `deadline` seconds is given up.
 
     Of several hosts the primary is taken. PgBouncer in transaction mode may stand in between, because no statement is
     prepared and no setting outlives its transaction.
     """
+
+    if max_size < 1:
+        raise InvalidInputError(f"pool_size {max_size!r}: it must be at least 1")
 
     def configure(connection: WatchedConnection) -> None:
         connection.prepare_threshold = None
@@ -177,7 +187,8 @@ def connected(pool: Pool) -> Iterator[Connection]:
                 with pool.connection() as connection:
                     if not _alive(pool, connection):
                         continue
-                    yield connection
+                    with cancellable(connection.cancel_safe):
+                        yield connection
                     return
         except PoolTimeout as error:
             raise _why_none_came(pool, error) from error
@@ -212,10 +223,10 @@ def _why_none_came(pool: Pool, error: PoolTimeout) -> TimeseriesError:
     if refused is not None:
         return refused
     stats = pool.get_stats()
-    if stats["pool_size"] == pool.max_size and not stats["pool_available"]:
-        return ServerUnavailableError(
+    if stats["pool_size"] == pool.max_size:
+        return PoolBusyError(
             f"all {pool.max_size} connections of this store are busy, and none came free within {pool.timeout:g}"
-            " seconds; use it from fewer threads at once, or open another store"
+            f" seconds; use it from fewer threads at once, or raise {POOL_SIZE_VARIABLE} (pool_size of Store.open)"
         )
     return UNREACHABLE(str(error))
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 
 from timeseries.deadline import Deadline
 from timeseries.model.events import Event, RecordResult, Rejection
 from timeseries.settings import BATCH_DEADLINE_VARIABLE
 from timeseries.writer.backoff import delays
+from timeseries.writer.tally import Tally, kind_of
 
 log = logging.getLogger(__name__)
 Record = Callable[[Sequence[Event]], RecordResult]
@@ -20,6 +22,7 @@ class Delivery:
 
     def __init__(self, record: Record, on_rejected: Callable[[Rejection], None] | None, deadline: float) -> None:
         self.stored = self.duplicates = self.rejected = self.retries = 0
+        self.tally = Tally()
         self.last_error: str | None = None
         self._deadline = Deadline(deadline, BATCH_DEADLINE_VARIABLE, self._waiting)
         self._record, self._on_rejected = record, on_rejected
@@ -45,8 +48,10 @@ class Delivery:
         pauses = delays()
         while True:
             try:
+                begun = time.monotonic()
                 with self._deadline.running():
                     result = self._record(events)
+                self.tally.batch(time.monotonic() - begun)
             except ValueError as error:  # a retry cannot succeed; the store's own `record` isolates and raises none
                 self._remember(error)
                 return self._isolate(events, error)
@@ -86,6 +91,7 @@ class Delivery:
         """Count an event that cannot be stored, and pass it to `on_rejected`."""
         with self._counting:
             self.rejected += 1
+            self.tally.rejected[kind_of(rejection.reason)] += 1
         log.warning("rejected: %s", rejection.reason)
         if self._on_rejected is not None:
             try:

@@ -7,6 +7,7 @@ end of SQLite's log beyond the checkpoint was never accepted.
 
 from __future__ import annotations
 
+import glob
 import json
 import logging
 import os
@@ -109,6 +110,11 @@ class Spool:
     def accepted(self) -> int:
         """Events found at the opening and accepted since."""
         return self._top - self._skipped
+
+    @property
+    def bytes(self) -> int:
+        """On disk, with what SQLite keeps beside the file."""
+        return sum(file.stat().st_size for file in self.path.parent.glob(f"{glob.escape(self.path.name)}*"))
 
     def __len__(self) -> int:
         return self.accepted - self._settled

@@ -9,7 +9,7 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
@@ -35,11 +35,15 @@ EXIT_TIMEOUT = 10.0  # seconds, at most, for a writer that nobody closed, or tha
 class WriterState:
     """What a writer has done and what is left: `pending` events are accepted and not stored yet, `oldest_seconds` is
     how long the oldest of them waits (None: nothing waits), `silent_seconds` how long the call to the server has waited
-    for a byte (None: there is no call), `damaged` counts records of the spool that are unreadable or missing. A retry
-    after a lost answer finds its events stored, and counts them as duplicates. After a recovery of the database
-    `replayed` events were sent again; what was delivered before `lost_before` (UTC) may be lost.
+    for a byte (None: there is no call), `damaged` counts records of the spool that are unreadable or missing,
+    `spool_bytes` is its size on disk. A retry after a lost answer finds its events stored, and counts them as
+    duplicates. After a recovery of the database `replayed` events were sent again; what was delivered before
+    `lost_before` (UTC) may be lost. `rejected_by` has the rejections by kind (`timeseries.writer.tally.KINDS`),
+    `batches` the stored batches by the seconds that they took, up to each of `timeseries.writer.tally.BOUNDS`, and
+    `batch_seconds` their sum.
     """
 
+    accepted: int
     pending: int
     oldest_seconds: float | None
     silent_seconds: float | None
@@ -51,6 +55,10 @@ class WriterState:
     last_error: str | None
     replayed: int
     lost_before: datetime | None
+    spool_bytes: int
+    rejected_by: Mapping[str, int]
+    batches: tuple[int, ...]
+    batch_seconds: float
 
 
 class Writer:
@@ -111,6 +119,7 @@ class Writer:
         """A snapshot."""
         with self._changed:
             return WriterState(
+                accepted=self._accepted,
                 pending=self._accepted - self._settled,
                 oldest_seconds=time.monotonic() - self._ages[0][1] if self._ages else None,
                 silent_seconds=self._delivery.silent_seconds,
@@ -122,6 +131,10 @@ class Writer:
                 last_error=self._delivery.last_error,
                 replayed=self._replay.replayed,
                 lost_before=self._replay.lost_before,
+                spool_bytes=self._spool.bytes if self._spool is not None else 0,
+                rejected_by=dict(self._delivery.tally.rejected),
+                batches=tuple(self._delivery.tally.batches),
+                batch_seconds=self._delivery.tally.seconds,
             )
 
     def record(self, event: Event) -> None:

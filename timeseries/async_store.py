@@ -1,0 +1,86 @@
+"""The store for asyncio: the methods of `Store` and `Cameras` themselves, run in threads of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from functools import partial, wraps
+from typing import Any, Concatenate, ParamSpec, Self, TypeVar, cast
+
+from timeseries.calls import Calls
+from timeseries.cameras import Cameras
+from timeseries.settings import Settings
+from timeseries.store import Store
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def asynchronous(
+    method: Callable[Concatenate[Any, P], R],
+) -> Callable[Concatenate[Any, P], Coroutine[Any, Any, R]]:
+    """A method with the name, arguments and docstring of another, which it calls in a thread."""
+
+    @wraps(method)
+    async def call(self: AsyncStore | AsyncCameras, *given: P.args, **options: P.kwargs) -> R:
+        return await self._calls.run(partial(method, self._called, *given, **options))
+
+    return cast(Callable[Concatenate[Any, P], Coroutine[Any, Any, R]], call)
+
+
+class AsyncCameras:
+    """`Cameras` for asyncio."""
+
+    def __init__(self, cameras: Cameras, calls: Calls) -> None:
+        self._called, self._calls = cameras, calls
+
+    add = asynchronous(Cameras.add)
+    update = asynchronous(Cameras.update)  # type: ignore[arg-type]  # to a ParamSpec `self` could be a change
+    get = asynchronous(Cameras.get)
+    list = asynchronous(Cameras.list)
+    ids = asynchronous(Cameras.ids)
+    remove = asynchronous(Cameras.remove)
+    connection_string = asynchronous(Cameras.connection_string)
+
+
+class AsyncStore:
+    """`Store` for asyncio, as a web process needs it: `cameras`, events and the status. Close it, or use `async with`.
+
+    When a task is cancelled its statement is cancelled on the server, before the task ends: nothing of it is stored,
+    unless it was committed already. A call that comes when all connections are busy waits for one, as long as it takes.
+    `store` is the `Store` itself, with all that blocks; its writer has `arecord`.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self.store = self._called = store
+        self._calls = Calls(store.pool.max_size, "timeseries-store")
+        self.cameras = AsyncCameras(store.cameras, self._calls)
+
+    def __repr__(self) -> str:
+        return "AsyncStore()"
+
+    @classmethod
+    async def open(
+        cls, url: str | None = None, *, settings: Settings | None = None, pool_size: int | None = None
+    ) -> AsyncStore:
+        """`Store.open` in a thread, with its arguments and errors: `async with await AsyncStore.open() as store`."""
+        opening = Calls(1, "timeseries-open")
+        try:
+            return cls(await opening.run(partial(Store.open, url, settings=settings, pool_size=pool_size)))
+        finally:
+            opening.close()
+
+    record = asynchronous(Store.record)
+    record_frame = asynchronous(Store.record_frame)
+    status = asynchronous(Store.status)
+    server = asynchronous(Store.server)
+
+    async def close(self) -> None:
+        """Give the connections back, when the calls under way have ended."""
+        await self._calls.run(self.store.close)
+        self._calls.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
