@@ -249,7 +249,8 @@ def check_hours(store: Store, camera: UUID, events: list[OccupancyEvent], now: d
     with psycopg.connect(store.url) as connection:
         connection.execute("SET timezone = 'UTC'")
         found = connection.execute(
-            "SELECT bucket, occupied_avg, samples FROM occupancy_hours(%s, %s, %s)", [[camera], start, end]
+            "SELECT bucket, occupied_avg, samples FROM occupancy_hours(%s, %s, %s) ORDER BY bucket",
+            [[camera], start, end],
         ).fetchall()
     assert [(bucket, samples) for bucket, _, samples in found] == [
         (key, known.samples) for key, known in wanted.items()

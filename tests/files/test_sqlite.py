@@ -138,6 +138,7 @@ def test_a_bad_row_goes_to_a_file_with_its_table_and_number_and_the_others_come_
 
 def test_an_import_that_was_broken_off_goes_on(store: Store, old: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("timeseries.files.sqlite_reader.BLOCK_ROWS", 300)
+    monkeypatch.setattr("timeseries.ingest.record.TRANSACTION_SIZE", 300)
 
     def stop(done: int, _: int) -> None:
         if done >= 1500:

@@ -69,7 +69,7 @@ class Proxy:
                 threading.Thread(target=self._downstream, args=(client, server), daemon=True).start()
 
     def _upstream(self, client: socket.socket, server: socket.socket) -> None:
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, ValueError):  # ValueError: closed by the other direction
             while data := self._receive(client):
                 cut = self._cut(data)
                 if cut:
@@ -82,7 +82,7 @@ class Proxy:
         self._close(client, server)
 
     def _downstream(self, client: socket.socket, server: socket.socket) -> None:
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, ValueError):
             while data := self._receive(server):
                 self.received += len(data)
                 client.sendall(data)
