@@ -8,12 +8,14 @@ import pyarrow as pa
 from analytics.query import FilledAnswer, Parameters, QuerySpec, answered_by
 
 MEASURES = ("occupied_avg", "occupied_share", "occupied_min", "occupied_max", "samples", "coverage")
+MEASURED = tuple(name for name in MEASURES if name != "occupied_share")  # that is made of the camera's capacity
 
 
 def averages_by(function: str, *labels: str) -> QuerySpec:
     """The rows of a function of the database that takes cameras, a range and a zone, and has a row per bucket."""
+    columns = ("camera_id", "bucket", *labels, *MEASURED)
     query = f"""
-        SELECT a.*
+        SELECT {", ".join(f"a.{column}" for column in columns)}
         FROM public.{function}($camera_ids::uuid[], $start_at::timestamptz, $end_at::timestamptz, $time_zone) AS a
         WHERE a.coverage > 0 OR $fill::boolean
     """  # noqa: S608 - names of our own

@@ -91,6 +91,20 @@ def test_an_answer_of_materialized_days_reads_no_raw_row(store: Store) -> None:
         assert len(before) == 7
 
 
+def test_local_midnights_are_found_once_for_all_cameras_of_a_zone(store: Store) -> None:
+    query = "SELECT count(*) FROM public.occupancy_weekdays(NULL, %s, %s)"
+    calls = "SELECT calls FROM pg_stat_xact_user_functions WHERE schemaname = 'timeseries' AND funcname = 'midnight'"
+    found = []
+    for numbers in (range(3), range(3, 30)):
+        record(store, numbers, END - timedelta(days=9), END - timedelta(days=8))
+        with psycopg.connect(store.url) as connection:
+            connection.execute("SET track_functions = 'pl'")
+            connection.execute(query, [END - timedelta(days=9), END])
+            found.append(connection.execute(calls).fetchone())
+    assert found[0] is not None
+    assert found[0] == found[1]
+
+
 def test_parallel_workers_know_the_parameters_of_a_query(store: Store) -> None:
     record(store, range(3), END - timedelta(days=20), END)
     with psycopg.connect(store.url, autocommit=True) as connection:

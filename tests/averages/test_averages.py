@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 import uuid
 from collections.abc import Iterable
@@ -26,6 +27,7 @@ DAYS = [
     for year, month, day in ((2026, 3, 8), (2026, 3, 28), (2026, 4, 4), (2025, 10, 4), (2025, 10, 25), (2025, 11, 1))
 ]
 HOURS = "SELECT bucket, occupied_avg, coverage, samples, occupied_min, occupied_max FROM occupancy_hours(%s, %s, %s)"
+FUNCTIONS = ("occupancy_quarters", "occupancy_hours", "occupancy_days", "occupancy_weekdays", "occupancy_profile")
 WEEKDAYS = "SELECT weekday, occupied_avg, coverage, samples FROM occupancy_weekdays(%s, %s, %s)"
 PROPERTY = settings(
     max_examples=20,
@@ -168,8 +170,11 @@ def test_hundreds_of_cameras_at_once_answer_as_each_alone(store: Store) -> None:
     moments = [(camera, start + timedelta(hours=96 * chance.random())) for camera in ids for _ in range(5)]
     now = datetime.now(UTC)
     store.record([OccupancyEvent(camera, at, chance.randrange(90)) for camera, at in moments if at < now])
-    ask = [start + timedelta(minutes=40), start + timedelta(days=2, hours=7)]
-    for function in ("occupancy_hours", "occupancy_days", "occupancy_weekdays", "occupancy_profile"):
+    asks = (  # across quarters, hours and days, and of whole days alone
+        [start + timedelta(minutes=40), start + timedelta(days=2, hours=7)],
+        [start, start + timedelta(days=2)],
+    )
+    for ask, function in itertools.product(asks, FUNCTIONS):
         query = f"SELECT * FROM {function}(%s, %s, %s) ORDER BY 1, 2, 3"
         with store.pool.connection() as connection:
             together = connection.execute(query, [None, *ask]).fetchall()

@@ -10,10 +10,13 @@
 --
 -- Both run with the owner's rights, because a role that reads averages may not read what they are made of.
 --
--- How the integral is taken: the summaries of each camera are sorted by time. The last state of each stands until the
--- first observation of the next, at most for the hold and never past now: to the end of its own bucket (for p.stood
--- seconds), through buckets without a summary, and at the beginning of the next one's bucket (there p.carried_state
--- stands for p.carried seconds). A summary that is alone in its bucket is a row of the answer; others are added up.
+-- How the integral is taken: the summaries are sorted by time, those of one camera after those of another, because
+-- the index gives them by camera and a sort of all is several times as slow. The last state of each stands until the
+-- first observation of the next, at most for the hold and never past now: to the end of its own bucket (for t.stood
+-- seconds), through buckets without a summary, and at the beginning of the next one's bucket (there t.carried_state
+-- stands for t.carried seconds). A piece that is its whole bucket is a row of the answer; others are added up.
+--
+-- The memory is for rows of thousands of cameras, which would else go through temporary files; it is taken as needed.
 --
 -- With `per` the buckets are added up by weekday (1 to 7), by weekday and hour (weekday * 24 + hour) or all of them
 -- together (0), and there is a label in place of a bucket.
@@ -23,10 +26,12 @@ CREATE FUNCTION timeseries.@{family}_of_cameras(
     camera_id uuid, bucket timestamptz, local_start timestamp, label integer, samples bigint, @results,
     span_seconds double precision
 ) LANGUAGE plpgsql STABLE PARALLEL SAFE SECURITY DEFINER COST 10000000 ROWS 1000
-SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_custom_plan SET jit = off AS $$
+SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_custom_plan SET jit = off
+SET work_mem = '64MB' AS $$
 #variable_conflict use_column
 DECLARE
     epoch      CONSTANT timestamptz := 'epoch';
+    now_at     CONSTANT timestamptz := now();
     marks      CONSTANT record := timeseries.watermarks('@family');
     asked_from CONSTANT timestamptz := date_bin('15 minutes', nullif(range_start, '-infinity'), epoch);
     until_at   CONSTANT timestamptz :=
@@ -37,13 +42,13 @@ DECLARE
     raw_from       CONSTANT timestamptz := marks.raw_from;
     scopes     timeseries.camera_scope[];
     zones      timeseries.zone_buckets[];
-    ids        uuid[];  -- NULL where so many are asked for that a scan of all is shorter
     from_at    timestamptz;
     days       timestamptz[];  -- from and until, NULL where no camera is read that way
     hours      timestamptz[];
     head_until timestamptz;
     tail_from  timestamptz;
     carry_from timestamptz;
+    is_simple  boolean;  -- where no bucket has several summaries, so that the pieces need not be looked at twice
 BEGIN
     -- The cameras and the range of each: without a start it begins with the first observation.
     SELECT array_agg(ROW(s.id, s.zone, NULL, s.hold, NULL, s.start_at, NULL, NULL)::timeseries.camera_scope),
@@ -86,27 +91,30 @@ BEGIN
     -- Whole days come from summaries of days in the camera's own zone, whole hours where local time allows it.
     SELECT array_agg(ROW(l.camera_id, l.zone, l.zone_number, l.hold, l.level, l.range_start, l.coarse_from,
                          greatest(l.coarse_from, l.coarse_until))::timeseries.camera_scope),
-           CASE WHEN count(*) < (SELECT count(*) / 4 FROM public.cameras) THEN array_agg(l.camera_id) END,
            CASE WHEN bool_or(l.level = 'day') THEN ARRAY[min(l.coarse_from), max(l.coarse_until)] END,
            CASE WHEN bool_or(l.level = 'hour') THEN ARRAY[min(l.coarse_from), max(l.coarse_until)] END,
            coalesce(max(l.coarse_from), from_at),
            min(greatest(l.coarse_from, l.coarse_until)),
-           asked_from - max(l.hold) - interval '15 minutes'
-    INTO scopes, ids, days, hours, head_until, tail_from, carry_from
+           asked_from - max(l.hold) - interval '15 minutes',
+           until_at <= raw_from AND bool_and(l.level = width AND CASE l.level
+               WHEN 'hour' THEN l.range_start >= l.coarse_from AND until_at <= l.coarse_until
+               ELSE l.level = 'quarter' END)
+    INTO scopes, days, hours, head_until, tail_from, carry_from, is_simple
     FROM (
         SELECT s.camera_id, s.zone, z.number AS zone_number, s.hold, s.range_start, d.level,
                CASE WHEN asked_from IS NULL OR d.level = 'quarter' THEN s.range_start
                     WHEN d.level = 'hour'
-                        THEN least(until_at, date_bin('1 hour', s.range_start + interval '45 minutes', epoch))
-                    ELSE least(until_at, timeseries.next_midnight(s.range_start, s.zone)) END AS coarse_from,
-               CASE d.level
-                    WHEN 'day' THEN least(days_until, timeseries.midnight((until_at AT TIME ZONE s.zone)::date, s.zone))
-                    WHEN 'hour' THEN least(hours_until, date_bin('1 hour', until_at, epoch))
-                    ELSE s.range_start END AS coarse_until
+                        THEN least(until_at, date_bin('1 hour', asked_from + interval '45 minutes', epoch))
+                    ELSE least(until_at, z.first_midnight) END AS coarse_from,
+               CASE d.level WHEN 'day' THEN least(days_until, z.last_midnight)
+                            WHEN 'hour' THEN least(hours_until, date_bin('1 hour', until_at, epoch))
+                            ELSE s.range_start END AS coarse_until
         FROM unnest(scopes) AS s
         JOIN public.cameras AS c ON c.id = s.camera_id
         JOIN (
-            SELECT z.zone, z.number, bool_and(b = date_bin('1 hour', b, epoch)) AS on_the_hour
+            SELECT z.zone, z.number, bool_and(b = date_bin('1 hour', b, epoch)) AS on_the_hour,
+                   timeseries.next_midnight(asked_from, z.zone) AS first_midnight,
+                   timeseries.midnight((until_at AT TIME ZONE z.zone)::date, z.zone) AS last_midnight
             FROM unnest(zones) WITH ORDINALITY AS z (zone, edges, buckets, local_starts, labels, spans, number)
             CROSS JOIN LATERAL unnest(z.buckets) AS b
             GROUP BY z.zone, z.number
@@ -118,36 +126,28 @@ BEGIN
         ) AS d
     ) AS l;
 
-    IF per IS NULL THEN
+    IF per IS NULL AND is_simple THEN
         RETURN QUERY
 @pieces
-        SELECT t.camera_id, t.bucket, t.local_start, t.label, t.samples::bigint, @amounts, t.span_seconds
-        FROM timed AS t
-        WHERE t.samples IS NOT NULL AND t.is_first AND t.is_last
-        UNION ALL
-        SELECT t.camera_id, t.bucket, t.local_start, t.label, 0, @carried_amounts, t.span_seconds
-        FROM gaps AS t
+        SELECT p.camera_id, p.bucket, p.local_start, NULL::integer, p.samples::bigint, @columns, p.span_seconds
+        FROM pieces AS p;
+    ELSIF per IS NULL THEN
+        RETURN QUERY
+@pieces
+        SELECT p.camera_id, p.bucket, p.local_start, NULL::integer, p.samples::bigint, @columns, p.span_seconds
+        FROM pieces AS p
+        WHERE p.is_whole
         UNION ALL
         SELECT p.camera_id, p.bucket, p.local_start, NULL, sum(p.samples)::bigint, @totals, sum(p.span_seconds)
-        FROM (
-            SELECT t.camera_id, t.bucket, t.local_start, t.samples, @amounts, t.span_seconds
-            FROM timed AS t
-            WHERE t.samples IS NOT NULL AND NOT (t.is_first AND t.is_last)
-        ) AS p
+        FROM pieces AS p
+        WHERE NOT p.is_whole
         GROUP BY p.camera_id, p.bucket, p.local_start;
     ELSE
         RETURN QUERY
 @pieces
         SELECT p.camera_id, NULL::timestamptz, NULL::timestamp, p.label, sum(p.samples)::bigint, @totals,
                sum(p.span_seconds)
-        FROM (
-            SELECT t.camera_id, t.label, t.samples, @amounts, t.span_seconds
-            FROM timed AS t
-            WHERE t.samples IS NOT NULL
-            UNION ALL
-            SELECT t.camera_id, t.label, 0, @carried_amounts, t.span_seconds
-            FROM gaps AS t
-        ) AS p
+        FROM pieces AS p
         GROUP BY p.camera_id, p.label;
     END IF;
 END
@@ -161,7 +161,8 @@ CREATE FUNCTION timeseries.@{family}_buckets(
     camera_id uuid, bucket timestamptz, local_start timestamp, label integer, samples bigint, @results,
     span_seconds double precision
 ) LANGUAGE plpgsql STABLE PARALLEL SAFE SECURITY DEFINER ROWS 1000
-SET search_path = pg_catalog, pg_temp SET jit = off AS $$
+SET search_path = pg_catalog, pg_temp SET jit = off
+SET work_mem = '64MB' AS $$
 DECLARE
     every uuid[] := ARRAY(SELECT c.id FROM public.cameras AS c WHERE camera_ids IS NULL OR c.id = ANY (camera_ids));
     half  CONSTANT integer := cardinality(every) / 2;
