@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from timeseries.access.keyring import generate_key
     from timeseries.access.roles import Limits, grant
     from timeseries.backup.restore import RestoreResult, restore
-    from timeseries.cameras import Camera
+    from timeseries.cameras.camera import Camera
     from timeseries.database.server import Server, ServerKind
     from timeseries.files.importing import ImportResult
     from timeseries.maintenance.jobs import Job
@@ -86,7 +86,7 @@ HOMES = {
         "access.keyring": ["generate_key"],
         "access.roles": ["Limits", "grant"],
         "backup.restore": ["RestoreResult", "restore"],
-        "cameras": ["Camera"],
+        "cameras.camera": ["Camera"],
         "database.server": ["Server", "ServerKind"],
         "files.importing": ["ImportResult"],
         "maintenance.jobs": ["Job"],

@@ -46,9 +46,14 @@ def values(connection_string_stdin: bool, hold: str | None, zone_config: str | N
 def show(cameras: list[Camera]) -> None:
     print_table(
         ["name", "id", "time zone", "capacity", "hold", "state", "connection"],
-        [[c.name, c.id, c.timezone, c.capacity, c.hold, c.desired_state, c.connection_string and "encrypted"]
-         for c in cameras],
+        [[c.name, c.id, c.timezone, c.capacity, c.hold, c.desired_state, connection(c)] for c in cameras],
     )  # fmt: skip
+
+
+def connection(camera: Camera) -> str | None:
+    if camera.connection_string_hidden:
+        return "hidden"
+    return camera.connection_string and "encrypted"
 
 
 @camera.command()

@@ -1,78 +1,44 @@
-"""Cameras: what is configured, and the repository that keeps it."""
+"""The repository of cameras: it adds, changes, finds and removes them, and shows what the database role may see."""
 
 from __future__ import annotations
 
 import difflib
 import uuid
-from dataclasses import dataclass, field, fields
 from datetime import datetime, timedelta
-from typing import Any, Literal
+from typing import Any, LiteralString
 from uuid import UUID
-from zoneinfo import ZoneInfo, available_timezones
 
 import psycopg
 from psycopg import sql
-from psycopg.rows import class_row
+from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
 from timeseries.access.keyring import Keyring
-from timeseries.database.connections import Pool, connected
-from timeseries.errors import CameraExistsError, CameraInUseError, InvalidInputError, UnknownCameraError
-from timeseries.model.relations import DESIRED_STATES
+from timeseries.cameras.camera import CHANGEABLE, COLUMNS, Camera, DesiredState, camera_of, validate_camera
+from timeseries.database.connections import Connection, Pool, connected
+from timeseries.database.rows import value
+from timeseries.errors import (
+    CameraExistsError,
+    CameraInUseError,
+    InvalidInputError,
+    NotAllowedError,
+    UnknownCameraError,
+)
 
-DesiredState = Literal["running", "stopped", "maintenance"]
-MINIMAL_HOLD = timedelta(minutes=15)
-
-
-@dataclass(frozen=True, slots=True)
-class Camera:
-    """One camera. `timezone` is an IANA name; `hold` is how long an observation stands when none follows;
-    `connection_string` is ciphertext: ask `store.cameras.connection_string` for the plaintext.
-    """
-
-    id: UUID
-    name: str
-    connection_string: str | None = field(repr=False)
-    zone_config: Any
-    capacity: int | None
-    desired_state: DesiredState
-    timezone: str
-    hold: timedelta
-    created_at: datetime
-
-    @property
-    def zone(self) -> ZoneInfo:
-        return ZoneInfo(self.timezone)
-
-
-COLUMNS = sql.SQL(", ").join(sql.Identifier(column.name) for column in fields(Camera))
-CHANGEABLE = [column.name for column in fields(Camera) if column.name not in ("id", "created_at")]
-SELECT_CAMERA = sql.SQL("""
-    SELECT {} FROM public.cameras
+# Asked anew by each method, because a grant is to be seen by a store that is open.
+SELECT_VISIBLE = """
+    SELECT array_agg(attname::text) FROM pg_attribute
+    WHERE attrelid = 'public.cameras'::regclass AND attname = ANY (%s)
+      AND has_column_privilege(attrelid, attnum, 'SELECT')
+"""
+SELECT_CAMERA = """
+    SELECT {columns} FROM public.cameras
     WHERE id = %(id)s::uuid OR name = %(name)s
     ORDER BY id = %(id)s::uuid DESC NULLS LAST LIMIT 1
-""").format(COLUMNS)
-SELECT_CAMERAS = sql.SQL("SELECT {} FROM public.cameras ORDER BY name").format(COLUMNS)
-
-
-def validate_camera(values: dict[str, Any]) -> dict[str, Any]:
-    """The values, unless the constraints of the table would refuse one: the error names it and the remedy."""
-    name, zone, hold, capacity = (values.get(key) for key in ("name", "timezone", "hold", "capacity"))
-    if "name" in values and (not isinstance(name, str) or not name.strip() or len(name) > 200 or "\0" in name):
-        raise InvalidInputError(f"camera name {name!r}: it must be a text of 1 to 200 characters")
-    if "timezone" in values and zone not in available_timezones():
-        near = difflib.get_close_matches(str(zone), available_timezones(), n=3)
-        hint = f"; did you mean {' or '.join(near)}?" if near else ", like Europe/Berlin"
-        raise InvalidInputError(f"time zone {zone!r} of camera {name!r}: it must be an IANA name{hint}")
-    if "hold" in values and (not isinstance(hold, timedelta) or hold < MINIMAL_HOLD):
-        raise InvalidInputError(f"hold {hold!r}: it must be a timedelta of at least 15 minutes")
-    if capacity is not None and (not isinstance(capacity, int) or not 0 < capacity < 2**31):
-        raise InvalidInputError(f"capacity {capacity!r}: it must be a whole number of at least 1, or None")
-    if values.get("desired_state", "running") not in DESIRED_STATES:
-        raise InvalidInputError(
-            f"desired state {values['desired_state']!r}: it must be one of {', '.join(DESIRED_STATES)}"
-        )
-    return values
+"""
+SELECT_CAMERAS = "SELECT {columns} FROM public.cameras ORDER BY name"
+INSERT_CAMERA = "INSERT INTO public.cameras ({names}) VALUES ({placeholders}) RETURNING {columns}"
+UPDATE_CAMERA = "UPDATE public.cameras SET {changes} WHERE id = %(id)s RETURNING {columns}"
 
 
 class Cameras:
@@ -112,12 +78,11 @@ class Cameras:
             values["created_at"] = created_at
         if connection_string is not None:
             values["connection_string"] = self._keyring.encrypt(connection_string, camera_id)
-        query = sql.SQL("INSERT INTO public.cameras ({}) VALUES ({}) RETURNING {}").format(
-            sql.SQL(", ").join(map(sql.Identifier, values)),
-            sql.SQL(", ").join(map(sql.Placeholder, values)),
-            COLUMNS,
-        )
-        return self._write(query, values, name)
+        return self._write(
+            INSERT_CAMERA, values, name,
+            names=sql.SQL(", ").join(map(sql.Identifier, values)),
+            placeholders=sql.SQL(", ").join(map(sql.Placeholder, values)),
+        )  # fmt: skip
 
     def update(self, camera: Camera | UUID | str, **changes: Any) -> Camera:
         """Change any column but the id; a changed time zone or hold rebuilds this camera's hours and days.
@@ -136,11 +101,8 @@ class Cameras:
             values["connection_string"] = self._keyring.encrypt(values["connection_string"], found.id)
         if "zone_config" in values:
             values["zone_config"] = Jsonb(values["zone_config"])
-        query = sql.SQL("UPDATE public.cameras SET {} WHERE id = %(id)s RETURNING {}").format(
-            sql.SQL(", ").join(sql.SQL("{} = {}").format(sql.Identifier(c), sql.Placeholder(c)) for c in values),
-            COLUMNS,
-        )
-        return self._write(query, values | {"id": found.id}, values.get("name", found.name))
+        changed = sql.SQL(", ").join(sql.SQL("{} = {}").format(sql.Identifier(c), sql.Placeholder(c)) for c in values)
+        return self._write(UPDATE_CAMERA, values | {"id": found.id}, values.get("name", found.name), changes=changed)
 
     def get(self, camera: Camera | UUID | str) -> Camera:
         """The camera of this id (a UUID, or its text) or name; an id goes before a name that looks like it.
@@ -151,18 +113,17 @@ class Cameras:
         if can_be_a_name(name := str(wanted)):
             with connected(self._pool) as connection:
                 values = {"id": id_of(wanted), "name": name}
-                found = connection.cursor(row_factory=class_row(Camera)).execute(SELECT_CAMERA, values).fetchone()
-            if found is not None:
-                return found
+                if found := read_cameras(connection, SELECT_CAMERA, values):
+                    return found[0]
         raise unknown_camera(wanted, [*self.ids()])
 
     def list(self) -> list[Camera]:
-        """All cameras, by name."""
+        """All cameras, by name, with what the database role may see of them: `Camera.hidden` names the rest."""
         with connected(self._pool) as connection:
-            return connection.cursor(row_factory=class_row(Camera)).execute(SELECT_CAMERAS).fetchall()
+            return read_cameras(connection, SELECT_CAMERAS)
 
     def ids(self) -> dict[str, UUID]:
-        """The id of each camera by its name: all that a role which only stores events may read of them."""
+        """The id of each camera by its name, which every role of the store may read."""
         with connected(self._pool) as connection:
             return dict(connection.execute("SELECT name, id FROM public.cameras").fetchall())
 
@@ -186,24 +147,46 @@ class Cameras:
         return self._keyring.decrypt_if_encrypted(text, camera_id)
 
     def connection_string(self, camera: Camera | UUID | str) -> str | None:
-        """The connection string in plaintext. Raises SecretError where the key is missing or wrong."""
+        """The connection string in plaintext, None where there is none.
+
+        Raises:
+            NotAllowedError: the database role may not read it; an owner or a worker may.
+            SecretError: the key is missing or wrong.
+            UnknownCameraError: there is no such camera.
+        """
         found = self.get(camera)
+        if found.connection_string_hidden:
+            raise NotAllowedError(
+                f"the database role may not read the connection string of camera {found.name!r};"
+                " connect as the owner or as a role of the kind worker (timeseries grant --worker)"
+            )
         if found.connection_string is None:
             return None
         return self._keyring.decrypt(found.connection_string, found.id)
 
-    def _write(self, query: sql.Composed, values: dict[str, Any], name: str) -> Camera:
+    def _write(self, query: LiteralString, values: dict[str, Any], name: str, **parts: sql.Composable) -> Camera:
+        """Run the statement, and return the camera that it wrote."""
         try:
             with connected(self._pool) as connection:
                 try:
-                    row = connection.cursor(row_factory=class_row(Camera)).execute(query, values).fetchone()
+                    written = read_cameras(connection, query, values, **parts)
                 except psycopg.errors.UniqueViolation as error:
                     raise CameraExistsError(f"another camera has the name {name!r} or this id already") from error
         except InvalidInputError as error:
             raise InvalidInputError(f"camera {name!r}: {error}") from error
-        if row is None:
+        if not written:
             raise UnknownCameraError(f"camera {name!r} was removed meanwhile")
-        return row
+        return written[0]
+
+
+def read_cameras(
+    connection: Connection, query: LiteralString, values: dict[str, Any] | None = None, **parts: sql.Composable
+) -> list[Camera]:
+    """The cameras of a query, with the columns that the role may see in the place of `{columns}`."""
+    visible = value(connection, SELECT_VISIBLE, [list(COLUMNS)]) or COLUMNS  # of none, the server says what it refuses
+    columns = sql.SQL(", ").join(map(sql.Identifier, visible))
+    cursor = connection.cursor(row_factory=dict_row)
+    return [camera_of(row) for row in cursor.execute(sql.SQL(query).format(columns=columns, **parts), values)]
 
 
 def id_of(camera: UUID | str) -> UUID | None:
