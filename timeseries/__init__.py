@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from timeseries.errors import (
     ArchiveError,
     BackupError,
+    CameraChangedError,
     CameraExistsError,
     CameraInUseError,
     ConfigurationError,
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from timeseries.access.roles import Limits, grant
     from timeseries.backup.restore import RestoreResult, restore
     from timeseries.cameras.camera import Camera
+    from timeseries.cameras.changes import CameraChange
     from timeseries.database.server import Server, ServerKind
     from timeseries.files.importing import ImportResult
     from timeseries.maintenance.jobs import Job
@@ -44,6 +46,8 @@ __all__ = [
     "ArchiveError",
     "BackupError",
     "Camera",
+    "CameraChange",
+    "CameraChangedError",
     "CameraExistsError",
     "CameraInUseError",
     "ConfigurationError",
@@ -87,6 +91,7 @@ HOMES = {
         "access.roles": ["Limits", "grant"],
         "backup.restore": ["RestoreResult", "restore"],
         "cameras.camera": ["Camera"],
+        "cameras.changes": ["CameraChange"],
         "database.server": ["Server", "ServerKind"],
         "files.importing": ["ImportResult"],
         "maintenance.jobs": ["Job"],

@@ -65,7 +65,7 @@ GRANT EXECUTE ON FUNCTION
 -- block: worker
 -- Besides what ingest may, it reads the cameras that it runs. Their connection strings are ciphertext, of no use without
 -- the key.
-GRANT SELECT ON TABLE public.cameras TO {role};
+GRANT SELECT ON TABLE public.cameras, timeseries.camera_versions TO {role};
 
 -- block: answers
 -- Averages, states and how the store is. Most functions run with the caller's rights, so the role needs SELECT on the
@@ -84,7 +84,8 @@ GRANT EXECUTE ON FUNCTION public.store_tables, public.store_lag, public.store_jo
 -- block: control
 -- Besides the answers, it keeps the cameras. It writes connection strings and does not read them back, because to edit
 -- a camera takes no old one. Neither the id nor the time of creation can be changed.
-GRANT SELECT (zone_config, created_at) ON TABLE public.cameras TO {role};
+GRANT SELECT (zone_config, created_at, revision, changed_at, changed_by) ON TABLE public.cameras TO {role};
+GRANT SELECT ON TABLE timeseries.camera_versions TO {role};
 GRANT INSERT (
     id, name, connection_string, zone_config, capacity, desired_state, timezone, hold, created_at
 ) ON TABLE public.cameras TO {role};
@@ -183,6 +184,8 @@ wanted (kind, relation, privileges) AS (
         unnest(ARRAY['occupancy', 'health']) AS family,
         unnest(ARRAY['quarter_hourly', 'hourly', 'weekday']) AS level
     UNION ALL
+    SELECT kind, 'timeseries.camera_versions', ARRAY['SELECT'] FROM unnest(ARRAY['worker', 'control']) AS kind
+    UNION ALL
     VALUES ('worker', 'public.cameras', ARRAY['SELECT']), ('control', 'public.cameras', ARRAY['DELETE'])
 ),
 -- NULL stands for every column.
@@ -192,7 +195,8 @@ wanted_columns (kind, privilege, columns) AS (
         ('worker', 'SELECT', NULL),
         ('reader', 'SELECT', ARRAY['id', 'name', 'timezone', 'capacity', 'hold', 'desired_state']),
         ('control', 'SELECT', ARRAY[
-            'id', 'name', 'timezone', 'capacity', 'hold', 'desired_state', 'zone_config', 'created_at'
+            'id', 'name', 'timezone', 'capacity', 'hold', 'desired_state', 'zone_config', 'created_at', 'revision',
+            'changed_at', 'changed_by'
         ]),
         ('control', 'INSERT', ARRAY[
             'id', 'name', 'connection_string', 'zone_config', 'capacity', 'desired_state', 'timezone', 'hold',

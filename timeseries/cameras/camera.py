@@ -22,6 +22,9 @@ class Camera:
     """One camera. `timezone` is an IANA name; `hold` is how long an observation stands when none follows;
     `connection_string` is ciphertext: ask `store.cameras.connection_string` for the plaintext.
 
+    `revision` goes up with each change; `changed_at` and `changed_by` say when that was and by whom: the person whom
+    the client named, else the database role.
+
     `hidden` names the fields that the database role may not read: they are None here, whatever the database has.
     """
 
@@ -34,6 +37,9 @@ class Camera:
     timezone: str
     hold: timedelta
     created_at: datetime
+    revision: int
+    changed_at: datetime
+    changed_by: str
     hidden: frozenset[str] = frozenset()
 
     @property
@@ -50,7 +56,8 @@ class Camera:
 
 
 COLUMNS = tuple(column.name for column in fields(Camera) if column.name != "hidden")
-CHANGEABLE = tuple(name for name in COLUMNS if name not in ("id", "created_at"))
+UNCHANGEABLE = ("id", "created_at", "revision", "changed_at", "changed_by")
+CHANGEABLE = tuple(name for name in COLUMNS if name not in UNCHANGEABLE)
 
 
 def camera_of(row: Mapping[str, Any]) -> Camera:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import difflib
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Any, LiteralString
 from uuid import UUID
@@ -15,6 +17,7 @@ from psycopg.types.json import Jsonb
 
 from timeseries.access.keyring import Keyring
 from timeseries.cameras.camera import CHANGEABLE, COLUMNS, Camera, DesiredState, camera_of, validate_camera
+from timeseries.cameras.changes import CameraChange, changed_meanwhile, read_history
 from timeseries.database.connections import Connection, Pool, connected
 from timeseries.database.rows import value
 from timeseries.errors import (
@@ -22,6 +25,7 @@ from timeseries.errors import (
     CameraInUseError,
     InvalidInputError,
     NotAllowedError,
+    TimeseriesError,
     UnknownCameraError,
 )
 
@@ -38,7 +42,18 @@ SELECT_CAMERA = """
 """
 SELECT_CAMERAS = "SELECT {columns} FROM public.cameras ORDER BY name"
 INSERT_CAMERA = "INSERT INTO public.cameras ({names}) VALUES ({placeholders}) RETURNING {columns}"
-UPDATE_CAMERA = "UPDATE public.cameras SET {changes} WHERE id = %(id)s RETURNING {columns}"
+UPDATE_CAMERA = """
+    UPDATE public.cameras SET {changes}
+    WHERE id = %(id)s AND (%(if_revision)s::bigint IS NULL OR revision = %(if_revision)s)
+    RETURNING {columns}
+"""
+DELETE_CAMERA = """
+    DELETE FROM public.cameras
+    WHERE id = %(id)s AND (%(if_revision)s::bigint IS NULL OR revision = %(if_revision)s)
+    RETURNING {columns}
+"""
+# Of this transaction alone, because PgBouncer may give the session to another client.
+SET_CHANGED_BY = "SELECT set_config('timeseries.changed_by', %s, true)"
 
 
 class Cameras:
@@ -60,9 +75,10 @@ class Cameras:
         desired_state: DesiredState = "running",
         id: UUID | None = None,  # noqa: A002 - the column's name
         created_at: datetime | None = None,
+        by: str | None = None,
     ) -> Camera:
         """Add a camera; its connection string is encrypted before it leaves this process. `created_at` is now, unless
-        an older camera is brought in.
+        an older camera is brought in. `by` is who adds it, by default the database role.
 
         Raises:
             InvalidInputError: a value that no camera can have.
@@ -79,15 +95,20 @@ class Cameras:
         if connection_string is not None:
             values["connection_string"] = self._keyring.encrypt(connection_string, camera_id)
         return self._write(
-            INSERT_CAMERA, values, name,
+            INSERT_CAMERA, values, name, by,
             names=sql.SQL(", ").join(map(sql.Identifier, values)),
             placeholders=sql.SQL(", ").join(map(sql.Placeholder, values)),
         )  # fmt: skip
 
-    def update(self, camera: Camera | UUID | str, **changes: Any) -> Camera:
-        """Change any column but the id; a changed time zone or hold rebuilds this camera's hours and days.
+    def update(
+        self, camera: Camera | UUID | str, *, if_revision: int | None = None, by: str | None = None, **changes: Any
+    ) -> Camera:
+        """Change any column but the id; a changed time zone or hold rebuilds this camera's hours and days. What changes
+        nothing leaves the revision as it is. `by` is who changes it, by default the database role.
 
-        Raises InvalidInputError, UnknownCameraError, CameraExistsError or SecretError, as `add` and `get` do.
+        Raises:
+            CameraChangedError: the camera has another revision than `if_revision`: it was changed meanwhile.
+            InvalidInputError, UnknownCameraError, CameraExistsError, SecretError: as `add` and `get` do.
         """
         unknown = set(changes) - set(CHANGEABLE)
         if unknown or not changes:
@@ -102,7 +123,8 @@ class Cameras:
         if "zone_config" in values:
             values["zone_config"] = Jsonb(values["zone_config"])
         changed = sql.SQL(", ").join(sql.SQL("{} = {}").format(sql.Identifier(c), sql.Placeholder(c)) for c in values)
-        return self._write(UPDATE_CAMERA, values | {"id": found.id}, values.get("name", found.name), changes=changed)
+        values |= {"id": found.id, "if_revision": if_revision}
+        return self._write(UPDATE_CAMERA, values, values.get("name", found.name), by, changes=changed)
 
     def get(self, camera: Camera | UUID | str) -> Camera:
         """The camera of this id (a UUID, or its text) or name; an id goes before a name that looks like it.
@@ -127,17 +149,26 @@ class Cameras:
         with connected(self._pool) as connection:
             return dict(connection.execute("SELECT name, id FROM public.cameras").fetchall())
 
-    def remove(self, camera: Camera | UUID | str) -> None:
-        """Remove a camera without history. Raises CameraInUseError where it has some."""
+    def remove(self, camera: Camera | UUID | str, *, if_revision: int | None = None, by: str | None = None) -> None:
+        """Remove a camera without history; its versions stay in `history`.
+
+        Raises CameraInUseError where it has some, CameraChangedError and UnknownCameraError as `update` does.
+        """
         found = self.get(camera)
+        self._write(DELETE_CAMERA, {"id": found.id, "if_revision": if_revision}, found.name, by)
+
+    def history(self, camera: Camera | UUID | str | None = None) -> tuple[CameraChange, ...]:
+        """Every change of the cameras, oldest first: of all, or of those that have this id or ever had this name, also
+        if they were removed since. Raises UnknownCameraError where there was none, NotAllowedError.
+        """
         with connected(self._pool) as connection:
-            try:
-                connection.execute("DELETE FROM public.cameras WHERE id = %s", [found.id])
-            except (psycopg.errors.ForeignKeyViolation, psycopg.errors.RestrictViolation) as error:
-                raise CameraInUseError(
-                    f"camera {found.name!r} has history and cannot be removed;"
-                    " to stop it, set desired_state to 'stopped'"
-                ) from error
+            if camera is None:
+                return tuple(read_history(connection, None, None))
+            wanted = camera.id if isinstance(camera, Camera) else camera
+            found = can_be_a_name(str(wanted)) and read_history(connection, id_of(wanted), str(wanted))
+        if not found:
+            raise unknown_camera(wanted, [*self.ids()])
+        return tuple(found)
 
     def decrypt_if_encrypted(self, text: str, camera_id: UUID) -> str:
         """The plaintext of a connection string that may be encrypted already, for this camera by a key of this store.
@@ -164,19 +195,40 @@ class Cameras:
             return None
         return self._keyring.decrypt(found.connection_string, found.id)
 
-    def _write(self, query: LiteralString, values: dict[str, Any], name: str, **parts: sql.Composable) -> Camera:
+    def _write(
+        self, query: LiteralString, values: dict[str, Any], name: str, by: str | None, **parts: sql.Composable
+    ) -> Camera:
         """Run the statement, and return the camera that it wrote."""
         try:
-            with connected(self._pool) as connection:
-                try:
-                    written = read_cameras(connection, query, values, **parts)
-                except psycopg.errors.UniqueViolation as error:
-                    raise CameraExistsError(f"another camera has the name {name!r} or this id already") from error
+            with connected(self._pool) as connection, meant_for(name):
+                if by is not None:
+                    connection.execute(SET_CHANGED_BY, [by])
+                if written := read_cameras(connection, query, values, **parts):
+                    return written[0]
+                raise overtaken(connection, values, name)
         except InvalidInputError as error:
             raise InvalidInputError(f"camera {name!r}: {error}") from error
-        if not written:
-            raise UnknownCameraError(f"camera {name!r} was removed meanwhile")
-        return written[0]
+
+
+@contextmanager
+def meant_for(name: str) -> Iterator[None]:
+    """Errors of the constraints that a camera of this name can violate."""
+    try:
+        yield
+    except psycopg.errors.UniqueViolation as error:
+        raise CameraExistsError(f"another camera has the name {name!r} or this id already") from error
+    except (psycopg.errors.ForeignKeyViolation, psycopg.errors.RestrictViolation) as error:
+        raise CameraInUseError(
+            f"camera {name!r} has history and cannot be removed; to stop it, set desired_state to 'stopped'"
+        ) from error
+
+
+def overtaken(connection: Connection, values: dict[str, Any], name: str) -> TimeseriesError:
+    """Why a statement wrote no camera: it was removed meanwhile, or has another revision."""
+    current = read_cameras(connection, SELECT_CAMERA, {"id": values["id"], "name": None})
+    if not current:
+        return UnknownCameraError(f"camera {name!r} was removed meanwhile")
+    return changed_meanwhile(connection, current[0], values["if_revision"])
 
 
 def read_cameras(
