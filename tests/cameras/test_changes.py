@@ -20,7 +20,7 @@ __all__ = ["MakeRole", "control", "ingest", "make_role", "reader", "worker"]
 RTSP = "rtsp://admin:hunter2@10.0.0.7/1"
 
 
-def told(changes: Iterable[CameraChange]) -> list[tuple[str, int, str, tuple[str, ...]]]:
+def told(changes: Iterable[CameraChange]) -> list[tuple[str, int, str | None, tuple[str, ...]]]:
     return [(change.kind, change.revision, change.changed_by, change.changed) for change in changes]
 
 

@@ -40,7 +40,8 @@ class CameraChange:
 
     `old` and `new` are the camera before and after, without connection string; None where there is none. `changed`
     names the columns that differ, `connection_string` among them. `changed_by` is the person whom the client named,
-    else the role; `role` is the database role in any case, None where it is not known.
+    else the role; `role` is the database role in any case. They are None where it is not known: of what a failover
+    lost, and `role` of what was there before.
     """
 
     kind: ChangeKind
@@ -50,7 +51,7 @@ class CameraChange:
     changed: tuple[str, ...]
     revision: int
     changed_at: datetime
-    changed_by: str
+    changed_by: str | None
     role: str | None
 
 

@@ -18,6 +18,7 @@ from psycopg.types.json import Jsonb
 from timeseries.access.keyring import Keyring
 from timeseries.cameras.camera import CHANGEABLE, COLUMNS, Camera, DesiredState, camera_of, validate_camera
 from timeseries.cameras.changes import CameraChange, changed_meanwhile, read_history
+from timeseries.cameras.watch import CameraWatch
 from timeseries.database.connections import Connection, Pool, connected
 from timeseries.database.rows import value
 from timeseries.errors import (
@@ -169,6 +170,14 @@ class Cameras:
         if not found:
             raise unknown_camera(wanted, [*self.ids()])
         return tuple(found)
+
+    def watch(self, *, poll: float = 2.0) -> CameraWatch:
+        """Every change of the cameras from now on, after those that are there: an iterator, for `async for`, too.
+
+        It misses none: not behind PgBouncer, where it looks every `poll` seconds, and not across a failover. See
+        `timeseries.cameras.watch.CameraWatch`.
+        """
+        return CameraWatch(str(self._pool.conninfo), poll=poll)
 
     def decrypt_if_encrypted(self, text: str, camera_id: UUID) -> str:
         """The plaintext of a connection string that may be encrypted already, for this camera by a key of this store.
