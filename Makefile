@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test quick lint format docs commands releases bench soak images fresh picture clean
+.PHONY: help demo test quick lint format docs commands releases rights bench soak images fresh picture clean
 
 help:  ## what there is to make
 	@sed -nE 's/^([a-z.]+):[^#]*## (.*)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -69,6 +69,9 @@ oldest.txt: pyproject.toml
 	sed -nE '/^dependencies = \[/,/^\]/s/^ *"([a-z-]+)(\[.*\])?>=(.*)",$$/\1==\3/p' $< > $@
 
 # The picture in README.md, from the sample data on an embedded server of its own.
+rights: $(READY)  ## write the table of rights in docs/security.md again, as a server has them
+	$(BIN)/python -m pytest tests/access/test_rights.py --rewrite
+
 picture: $(READY)  ## draw the picture of the README
 	home=$$(mktemp -d) && TIMESERIES_HOME=$$home $(BIN)/timeseries demo --plot docs/occupancy-heatmap.png; rm -rf $$home
 

@@ -24,6 +24,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--own", action="store_true", help="fail where a required kind has no servers of a test's own")
     parser.addoption("--servers", choices=["docker", "local"], help="only from there, but for those given by a URL")
     parser.addoption("--timescaledb", metavar="RELEASE", help="of Community alone, and this release of it")
+    parser.addoption("--rewrite", action="store_true", help="write the table of rights in docs/security.md again")
 
 
 def pytest_configure(config: pytest.Config) -> None:

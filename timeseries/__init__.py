@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from timeseries.errors import (
     ArchiveError,
     BackupError,
+    CameraChangedError,
     CameraExistsError,
     CameraInUseError,
     ConfigurationError,
@@ -32,7 +33,8 @@ if TYPE_CHECKING:
     from timeseries.access.roles import Limits, grant
     from timeseries.async_store import AsyncStore
     from timeseries.backup.restore import RestoreResult, restore
-    from timeseries.cameras import Camera
+    from timeseries.cameras.camera import Camera
+    from timeseries.cameras.changes import CameraChange
     from timeseries.database.server import Server, ServerKind
     from timeseries.files.importing import ImportResult
     from timeseries.maintenance.jobs import Job
@@ -49,6 +51,8 @@ __all__ = [
     "AsyncStore",
     "BackupError",
     "Camera",
+    "CameraChange",
+    "CameraChangedError",
     "CameraExistsError",
     "CameraInUseError",
     "ConfigurationError",
@@ -95,7 +99,8 @@ HOMES = {
         "access.roles": ["Limits", "grant"],
         "async_store": ["AsyncStore"],
         "backup.restore": ["RestoreResult", "restore"],
-        "cameras": ["Camera"],
+        "cameras.camera": ["Camera"],
+        "cameras.changes": ["CameraChange"],
         "database.server": ["Server", "ServerKind"],
         "files.importing": ["ImportResult"],
         "maintenance.jobs": ["Job"],

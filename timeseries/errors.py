@@ -51,6 +51,19 @@ class CameraExistsError(TimeseriesError):
     """Another camera has this id or name already."""
 
 
+class CameraChangedError(TimeseriesError):
+    """The camera was changed since the revision that was edited: look at both versions, and decide again.
+
+    `edited` is the `Camera` of that revision, None where there never was one, and `current` as it is now; neither has a
+    connection string.
+    """
+
+    def __init__(self, message: str, edited: object = None, current: object = None) -> None:
+        super().__init__(message)
+        self.edited = edited
+        self.current = current
+
+
 class CameraInUseError(TimeseriesError):
     """The camera has history, so it cannot be removed."""
 

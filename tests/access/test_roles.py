@@ -196,7 +196,7 @@ def test_the_audit_names_what_was_given_beside_the_grants(
         "anybody may create objects in the schema public",
         f'"{names[reader]}" (reader) may SELECT public.occupancy_events',
         f'"{names[reader]}" (reader) may not SELECT public.health_hourly',
-        f'"{names[ingest]}" (ingest) may UPDATE public.cameras',
+        f'"{names[ingest]}" (ingest) may UPDATE public.cameras (capacity)',
         f'"{names[reader]}" (reader) has no limit on connections',
         f'"{names[ingest]}" (ingest) may DELETE public.health_logs',
         f'"{names[ingest]}" (ingest) may not execute timeseries.materialize',

@@ -20,8 +20,9 @@ __all__ = ["roles_go"]
 
 # As a page has it, and what is run for it, in this order.
 WRITTEN_OUT = {
-    "camera add / list / update / remove":
-        ["camera add Gate", "camera list", "camera update Gate --capacity 9", "camera remove Gate"],
+    "camera add / list / update / history / remove":
+        ["camera add Gate", "camera list", "camera update Gate --capacity 9", "camera history", "camera history Gate",
+         "camera remove Gate"],
     "camera update NAME --timezone …": ["camera update 'East Lot' --timezone Europe/Berlin"],
     "status [--json]": ["status --json", "status"],
     "metrics [--listen HOST:PORT]": ["metrics"],

@@ -174,8 +174,10 @@ def test_the_command_of_migrate_makes_roles_that_work(
 ) -> None:
     services = project()["services"]
     (script,) = services["migrate"]["command"]
-    roles = {kind: make_role(empty_database, kind) for kind in ("owner", "ingest", "reader")}
-    for words, kind in (("--owner timeseries", "owner"), ("--ingest ingest", "ingest"), ("--reader grafana", "reader")):
+    granted = {"owner": "timeseries", "ingest": "ingest", "reader": "grafana", "worker": "worker", "control": "control"}
+    roles = {kind: make_role(empty_database, kind) for kind in granted}
+    for kind, name in granted.items():
+        words = f"--{kind} {name}"
         assert words in script
         script = script.replace(words, f"--{kind} {roles[kind]}")
     environment = services["migrate"]["environment"] | {

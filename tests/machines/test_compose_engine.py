@@ -37,6 +37,8 @@ PASSWORDS = {
     "timeseries": "TIMESERIES_OWNER_PASSWORD",
     "ingest": "TIMESERIES_INGEST_PASSWORD",
     "grafana": "TIMESERIES_READER_PASSWORD",
+    "worker": "TIMESERIES_WORKER_PASSWORD",
+    "control": "TIMESERIES_CONTROL_PASSWORD",
 }
 
 

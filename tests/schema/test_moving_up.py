@@ -56,13 +56,16 @@ def first_quarter(answers: dict[str, list[tuple[object, ...]]]) -> datetime:
     return bucket
 
 
+ROLES = ("ingest", "reader", "worker", "control")
+
+
 def granted(url: str) -> dict[str, str]:
     """Each kind of role and its URL."""
     with psycopg.connect(url) as connection:
-        for role in ("ingest", "reader"):
+        for role in ROLES:
             connection.execute(f"CREATE ROLE {role} LOGIN PASSWORD 'secret'")
-    grant(url, ingest=["ingest"], readers=["reader"])
-    return {role: as_role(url, role) for role in ("ingest", "reader")}
+    grant(url, ingest=["ingest"], readers=["reader"], workers=["worker"], control=["control"])
+    return {role: as_role(url, role) for role in ROLES}
 
 
 @pytest.mark.kinds(ServerKind.COMMUNITY, ServerKind.APACHE)
@@ -119,10 +122,12 @@ def test_a_database_moves_up_with_all_rows_and_averages(server: RunningServer, p
             assert connection.execute("SELECT count(*) FROM cameras").fetchone() == (len(cameras),)
             # What the extension brings, anybody may execute; only that is left to be taken away.
             assert all("anybody may execute" in finding for finding in find_deviations(connection))
-        with opened(roles["ingest"]) as store:
-            late = OccupancyEvent(min(cameras), NOW - timedelta(days=5, microseconds=3), 1)
-            assert store.record([late]).inserted == 1
-        assert len(answers(roles["reader"], START, END)["occupancy_weekday"]) > 0
+        for number, role in enumerate(("ingest", "worker"), 3):
+            with opened(roles[role]) as store:
+                late = OccupancyEvent(min(cameras), NOW - timedelta(days=5, microseconds=number), 1)
+                assert store.record([late]).inserted == 1
+        for role in ("reader", "control"):
+            assert len(answers(roles[role], START, END)["occupancy_weekday"]) > 0
     finally:
         cluster.remove()
 

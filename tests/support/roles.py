@@ -61,6 +61,22 @@ def reader(database: str, make_role: MakeRole) -> str:
     return as_role(database, name)
 
 
+@pytest.fixture
+def worker(database: str, make_role: MakeRole) -> str:
+    """The database's URL as the role of a process that runs cameras."""
+    name = make_role(database, "worker")
+    grant(database, workers=[name])
+    return as_role(database, name)
+
+
+@pytest.fixture
+def control(database: str, make_role: MakeRole) -> str:
+    """The database's URL as the role of a control plane."""
+    name = make_role(database, "control")
+    grant(database, control=[name])
+    return as_role(database, name)
+
+
 def refusal(url: str, statement: str) -> str:
     """The SQLSTATE with which a statement is refused, or what happened instead."""
     with psycopg.connect(url, autocommit=True) as connection:

@@ -1,4 +1,4 @@
-"""Database roles of three kinds (owner, ingest, reader): granting them, and finding privileges that deviate."""
+"""Database roles by kind (owner, ingest, worker, control, reader): granting them, and finding what deviates."""
 
 from __future__ import annotations
 
@@ -19,6 +19,13 @@ SQL = (Path(__file__).parent / "roles.sql").read_text()
 BLOCKS: dict[str, LiteralString] = dict(
     re.findall(r"^-- block: (\w+)\n(.*?)(?=^-- block: |\Z)", SQL, re.MULTILINE | re.DOTALL)
 )
+# The blocks of each kind; a worker is an ingest role that sees cameras.
+KINDS = {
+    "ingest": ("ingest",),
+    "worker": ("ingest", "worker"),
+    "control": ("answers", "control"),
+    "reader": ("answers", "reader"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,24 +42,28 @@ def grant(
     owner: str | None = None,
     ingest: Sequence[str] = (),
     readers: Sequence[str] = (),
+    workers: Sequence[str] = (),
+    control: Sequence[str] = (),
     passwords: Sequence[str] = (),
     limits: Limits = Limits(),
 ) -> None:
     """Give roles exactly the rights of their kind, in one transaction; it can be repeated.
 
     `owner` migrates, prunes and sets policies without being a superuser; it may be named before the first migration.
-    An `ingest` role stores events. A `reader` asks for averages and sees no raw row and no connection string.
+    An `ingest` role stores events. A `reader` asks for averages and sees no raw row and no connection string. A worker
+    is an ingest role that also reads the cameras, their connection strings as ciphertext. A `control` role adds,
+    changes and removes cameras, and asks what a reader asks; it writes connection strings and does not read them.
     Privileges of PUBLIC that nothing needs (background jobs, temporary tables) are revoked.
 
-    With `passwords`, one a role in the order owner, ingest, readers, roles that are missing are created, and each gets
-    its password; the server is sent only what SCRAM derives from it.
+    With `passwords`, one a role in the order owner, ingest, readers, workers, control, roles that are missing are
+    created, and each gets its password; the server is sent only what SCRAM derives from it.
 
     Raises:
         InvalidInputError: no role, one with two kinds, an unknown one, a superuser, or too few passwords.
         NotAllowedError: who is connected may not give these rights.
         NotMigratedError, ServerUnavailableError.
     """
-    names = [*([owner] if owner else []), *ingest, *readers]
+    names = [*([owner] if owner else []), *ingest, *readers, *workers, *control]
     if not names or len(set(names)) < len(names):
         raise InvalidInputError(f"roles {', '.join(names) or '(none)'}: name at least one, and each with one kind only")
     if passwords and (len(passwords) != len(names) or not all(passwords)):
@@ -69,16 +80,21 @@ def grant(
             if migrated:
                 connection.execute("SELECT set_config('timeseries.owner', %s, true)", [owner])
                 run_block(connection, "belongings")
-        if migrated or ingest or readers:
+        if migrated or names != [owner]:
             run_block(connection, "closed", database=database)
-        for kind, roles in (("ingest", ingest), ("reader", readers)):
+        for kind, roles in (("ingest", ingest), ("reader", readers), ("worker", workers), ("control", control)):
             for name in roles:
-                run_block(connection, "nothing", role=sql.Identifier(name), database=database)
-                run_block(
-                    connection, kind, role=sql.Identifier(name), database=database,
-                    connections=sql.Literal(limits.connections),
-                    statement_timeout=sql.Literal(f"{limits.statement // timedelta(milliseconds=1)}ms"),
-                )  # fmt: skip
+                give(connection, name, kind, limits)
+
+
+def give(connection: Connection, name: str, kind: str, limits: Limits) -> None:
+    """Exactly the rights of the kind: all that the role had is taken away first."""
+    for block in ("nothing", *KINDS[kind]):
+        run_block(
+            connection, block, role=sql.Identifier(name), database=sql.Identifier(connection.info.dbname),
+            connections=sql.Literal(limits.connections),
+            statement_timeout=sql.Literal(f"{limits.statement // timedelta(milliseconds=1)}ms"),
+        )  # fmt: skip
 
 
 def find_deviations(connection: Connection) -> list[str]:

@@ -62,9 +62,14 @@ GRANT EXECUTE ON FUNCTION
     timeseries.make_chunks, timeseries.sealed, timeseries.note_change, timeseries.materialize, timeseries.retain
     TO {role};
 
--- block: reader
--- Reads averages. Most functions run with the caller's rights, so the role needs SELECT on the aggregates, and never on
--- raw rows.
+-- block: worker
+-- Besides what ingest may, it reads the cameras that it runs. Their connection strings are ciphertext, of no use without
+-- the key.
+GRANT SELECT ON TABLE public.cameras, timeseries.camera_versions TO {role};
+
+-- block: answers
+-- Averages, states and how the store is. Most functions run with the caller's rights, so the role needs SELECT on the
+-- aggregates, and never on raw rows.
 GRANT CONNECT ON DATABASE {database} TO {role};
 GRANT USAGE ON SCHEMA public, timeseries TO {role};
 GRANT SELECT ON TABLE public.alembic_version TO {role};
@@ -75,6 +80,22 @@ GRANT SELECT ON TABLE
     TO {role};
 GRANT EXECUTE ON FUNCTION public.store_tables, public.store_lag, public.store_jobs, public.store_archive, public.latest,
     public.health_states TO {role};
+
+-- block: control
+-- Besides the answers, it keeps the cameras. It writes connection strings and does not read them back, because to edit
+-- a camera takes no old one. Neither the id nor the time of creation can be changed.
+GRANT SELECT (zone_config, created_at, revision, changed_at, changed_by) ON TABLE public.cameras TO {role};
+GRANT SELECT ON TABLE timeseries.camera_versions TO {role};
+GRANT INSERT (
+    id, name, connection_string, zone_config, capacity, desired_state, timezone, hold, created_at
+) ON TABLE public.cameras TO {role};
+GRANT UPDATE (
+    name, connection_string, zone_config, capacity, desired_state, timezone, hold
+) ON TABLE public.cameras TO {role};
+GRANT DELETE ON TABLE public.cameras TO {role};
+
+-- block: reader
+-- Besides the answers nothing, and those within limits.
 ALTER ROLE {role} CONNECTION LIMIT {connections};
 ALTER ROLE {role} IN DATABASE {database} SET statement_timeout = {statement_timeout};
 ALTER ROLE {role} IN DATABASE {database} SET idle_in_transaction_session_timeout = '60s';
@@ -146,7 +167,13 @@ WITH store AS (
 granted AS (
     SELECT DISTINCT
         r.oid, r.rolname, r.rolconnlimit,
-        CASE WHEN has_table_privilege(r.oid, 'public.occupancy_events', 'INSERT') THEN 'ingest' ELSE 'reader' END AS kind,
+        CASE
+            WHEN has_table_privilege(r.oid, 'public.occupancy_events', 'INSERT')
+            THEN CASE WHEN has_column_privilege(r.oid, 'public.cameras', 'zone_config', 'SELECT')
+                 THEN 'worker' ELSE 'ingest' END
+            WHEN has_any_column_privilege(r.oid, 'public.cameras', 'INSERT') THEN 'control'
+            ELSE 'reader'
+        END AS kind,
         r.rolsuper OR r.rolcreaterole OR r.rolbypassrls OR r.rolreplication OR pg_has_role(r.oid, s.owner, 'MEMBER') AS mighty
     FROM store AS s
     CROSS JOIN LATERAL aclexplode(s.acl) AS a
@@ -157,32 +184,59 @@ granted AS (
                AND NOT has_any_column_privilege(r.oid, 'public.cameras', 'SELECT'))
 ),
 wanted (kind, relation, privileges) AS (
-    VALUES
-        ('ingest', 'public.occupancy_events', ARRAY['SELECT', 'INSERT']),
-        ('ingest', 'public.health_logs', ARRAY['SELECT', 'INSERT']),
-        ('ingest', 'public.alembic_version', ARRAY['SELECT']),
-        ('reader', 'public.alembic_version', ARRAY['SELECT']),
-        ('reader', 'public.occupancy_quarter_hourly', ARRAY['SELECT']),
-        ('reader', 'public.occupancy_hourly', ARRAY['SELECT']),
-        ('reader', 'public.occupancy_weekday', ARRAY['SELECT']),
-        ('reader', 'public.health_quarter_hourly', ARRAY['SELECT']),
-        ('reader', 'public.health_hourly', ARRAY['SELECT']),
-        ('reader', 'public.health_weekday', ARRAY['SELECT'])
+    SELECT kind, 'public.alembic_version', ARRAY['SELECT']
+    FROM unnest(ARRAY['ingest', 'worker', 'control', 'reader']) AS kind
+    UNION ALL
+    SELECT kind, 'public.' || relation, ARRAY['SELECT', 'INSERT']
+    FROM unnest(ARRAY['ingest', 'worker']) AS kind, unnest(ARRAY['occupancy_events', 'health_logs']) AS relation
+    UNION ALL
+    SELECT kind, format('public.%s_%s', family, level), ARRAY['SELECT']
+    FROM unnest(ARRAY['control', 'reader']) AS kind,
+        unnest(ARRAY['occupancy', 'health']) AS family,
+        unnest(ARRAY['quarter_hourly', 'hourly', 'weekday']) AS level
+    UNION ALL
+    SELECT kind, 'timeseries.camera_versions', ARRAY['SELECT'] FROM unnest(ARRAY['worker', 'control']) AS kind
+    UNION ALL
+    VALUES ('worker', 'public.cameras', ARRAY['SELECT']), ('control', 'public.cameras', ARRAY['DELETE'])
 ),
--- All privileges of the granted roles. SELECT on columns of cameras is expected, and left out.
+-- NULL stands for every column.
+wanted_columns (kind, privilege, columns) AS (
+    VALUES
+        ('ingest', 'SELECT', ARRAY['id', 'name']::name[]),
+        ('worker', 'SELECT', NULL),
+        ('reader', 'SELECT', ARRAY['id', 'name', 'timezone', 'capacity', 'hold', 'desired_state']),
+        ('control', 'SELECT', ARRAY[
+            'id', 'name', 'timezone', 'capacity', 'hold', 'desired_state', 'zone_config', 'created_at', 'revision',
+            'changed_at', 'changed_by'
+        ]),
+        ('control', 'INSERT', ARRAY[
+            'id', 'name', 'connection_string', 'zone_config', 'capacity', 'desired_state', 'timezone', 'hold',
+            'created_at'
+        ]),
+        ('control', 'UPDATE', ARRAY[
+            'name', 'connection_string', 'zone_config', 'capacity', 'desired_state', 'timezone', 'hold'
+        ])
+),
+-- All privileges of the granted roles; those on columns of cameras by column.
 held AS (
     SELECT g.rolname, g.kind, t.relation, p.privilege
     FROM granted AS g
-    CROSS JOIN (
-        SELECT relation FROM wanted
-        UNION
-        VALUES ('public.cameras')
-    ) AS t (relation)
+    CROSS JOIN (SELECT DISTINCT relation FROM wanted) AS t
     CROSS JOIN unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE', 'TRUNCATE', 'TRIGGER', 'REFERENCES']) AS p (privilege)
     WHERE NOT g.mighty
-      AND CASE WHEN p.privilege IN ('INSERT', 'UPDATE') OR p.privilege = 'SELECT' AND t.relation <> 'public.cameras'
+      AND CASE WHEN p.privilege IN ('SELECT', 'INSERT', 'UPDATE') AND t.relation <> 'public.cameras'
           THEN has_any_column_privilege(g.oid, t.relation, p.privilege)
           ELSE has_table_privilege(g.oid, t.relation, p.privilege) END
+),
+columns AS (
+    SELECT g.rolname, g.kind, p.privilege, a.attname,
+        has_column_privilege(g.oid, a.attrelid, a.attnum, p.privilege) AS held,
+        w.kind IS NOT NULL AND coalesce(a.attname = ANY (w.columns), true) AS wanted
+    FROM granted AS g
+    CROSS JOIN pg_attribute AS a
+    CROSS JOIN unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'REFERENCES']) AS p (privilege)
+    LEFT JOIN wanted_columns AS w ON w.kind = g.kind AND w.privilege = p.privilege
+    WHERE NOT g.mighty AND a.attrelid = 'public.cameras'::regclass AND a.attnum > 0 AND NOT a.attisdropped
 )
 SELECT 'anybody may create objects in the schema public: run timeseries grant'
 WHERE has_schema_privilege('public', 'public', 'CREATE')
@@ -204,11 +258,18 @@ SELECT format('the role %I was granted as %s, but may do everything: take that a
 FROM granted
 WHERE mighty
 UNION ALL
-SELECT format('the role %I may read cameras.connection_string, and is not the owner: revoke that', r.rolname)
+SELECT format('the role %I may read cameras.connection_string, and is neither owner nor worker: revoke that', r.rolname)
 FROM pg_roles AS r, store AS s
 WHERE NOT r.rolsuper AND r.rolname !~ '^pg_' AND r.oid <> s.owner
   AND NOT pg_has_role(r.oid, s.owner, 'MEMBER') AND NOT pg_has_role(r.oid, 'pg_read_all_data', 'MEMBER')
   AND has_column_privilege(r.oid, 'public.cameras', 'connection_string', 'SELECT')
+  AND NOT EXISTS (SELECT FROM granted AS g WHERE g.oid = r.oid AND g.kind = 'worker')
+UNION ALL
+SELECT format('the role %I (%s) may%s %s public.cameras (%s): run timeseries grant --%s %I', rolname, kind,
+              CASE WHEN held THEN '' ELSE ' not' END, privilege, string_agg(attname, ', ' ORDER BY attname), kind, rolname)
+FROM columns
+WHERE held <> wanted AND NOT (held AND attname = 'connection_string' AND privilege = 'SELECT')
+GROUP BY rolname, kind, privilege, held
 UNION ALL
 SELECT format('the role %I (%s) may %s %s: run timeseries grant --%s %I', h.rolname, h.kind,
               string_agg(h.privilege, ', '), h.relation, h.kind, h.rolname)
@@ -229,9 +290,10 @@ SELECT format('the role %I (%s) may not execute %s: run timeseries grant --%s %I
               string_agg(p.oid::regproc::text, ', ' ORDER BY p.oid), g.kind, g.rolname)
 FROM granted AS g
 JOIN pg_proc AS p
-    ON g.kind = 'ingest' AND p.pronamespace = 'timeseries'::regnamespace
+    ON g.kind IN ('ingest', 'worker') AND p.pronamespace = 'timeseries'::regnamespace
         AND p.proname IN ('make_chunks', 'sealed', 'note_change', 'materialize', 'retain')
-    OR g.kind = 'reader' AND p.pronamespace = 'public'::regnamespace AND p.proname ~ '^(store_|latest$|health_states$)'
+    OR g.kind IN ('control', 'reader') AND p.pronamespace = 'public'::regnamespace
+        AND p.proname ~ '^(store_|latest$|health_states$)'
 WHERE NOT has_function_privilege(g.oid, p.oid, 'EXECUTE')
 GROUP BY g.rolname, g.kind
 UNION ALL

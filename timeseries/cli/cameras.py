@@ -1,4 +1,4 @@
-"""`camera add`, `list`, `update` and `remove`."""
+"""`camera add`, `list`, `update`, `history` and `remove`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from timeseries import Camera, Store
+from timeseries import Camera, CameraChange, Store
 from timeseries.cli.output import print_json, print_table
 from timeseries.model.parsing import parse_interval, parse_json
 from timeseries.model.relations import DESIRED_STATES
@@ -45,10 +45,15 @@ def values(connection_string_stdin: bool, hold: str | None, zone_config: str | N
 
 def show(cameras: list[Camera]) -> None:
     print_table(
-        ["name", "id", "time zone", "capacity", "hold", "state", "connection"],
-        [[c.name, c.id, c.timezone, c.capacity, c.hold, c.desired_state, c.connection_string and "encrypted"]
-         for c in cameras],
+        ["name", "id", "time zone", "capacity", "hold", "state", "connection", "revision"],
+        [[c.name, c.id, c.timezone, c.capacity, c.hold, c.desired_state, connection(c), c.revision] for c in cameras],
     )  # fmt: skip
+
+
+def connection(camera: Camera) -> str | None:
+    if camera.connection_string_hidden:
+        return "hidden"
+    return camera.connection_string and "encrypted"
 
 
 @camera.command()
@@ -75,12 +80,36 @@ def list_(url: str | None, as_json: bool) -> None:
 @click.argument("name")
 @settings
 @click.option("--name", "new_name", help="A new name.")
+@click.option("--if-revision", type=int, help="Refuse where the camera has another revision.")
 @click.pass_obj
-def update(url: str | None, /, name: str, new_name: str | None, **options: Any) -> None:
-    """Change the camera of this NAME or id."""
+def update(url: str | None, /, name: str, new_name: str | None, if_revision: int | None, **options: Any) -> None:
+    """Change the camera of this NAME or id, with --if-revision only if nobody has changed it since."""
     changes = values(**options) | ({"name": new_name} if new_name else {})
     with Store.open(url) as store:
-        show([store.cameras.update(name, **changes)])
+        show([store.cameras.update(name, if_revision=if_revision, **changes)])
+
+
+@camera.command()
+@click.argument("name", required=False)
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@click.pass_obj
+def history(url: str | None, name: str | None, as_json: bool) -> None:
+    """Show the changes of all cameras, or of this NAME or id, also of those that were renamed or removed."""
+    with Store.open(url) as store:
+        changes = store.cameras.history(name)
+    if as_json:
+        print_json(changes)
+        return
+    print_table(
+        ["when", "name", "what", "columns", "revision", "by"],
+        [[c.changed_at, named(c), c.kind, ", ".join(c.changed), c.revision, c.changed_by] for c in changes],
+    )
+
+
+def named(change: CameraChange) -> str:
+    """The name, and the old one where it changed."""
+    names = [camera.name for camera in (change.old, change.new) if camera is not None]
+    return " → ".join(dict.fromkeys(names))
 
 
 @camera.command()

@@ -73,6 +73,8 @@ def plain(value: Any) -> Any:
         return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [plain(item) for item in value]
+    if isinstance(value, frozenset):
+        return sorted(value)
     if value != value or (isinstance(value, float) and math.isinf(value)):
         return None
     if isinstance(value, datetime | date):

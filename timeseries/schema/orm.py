@@ -10,6 +10,7 @@ from sqlalchemy import (
     BigInteger,
     CheckConstraint,
     Enum,
+    FetchedValue,
     ForeignKey,
     Identity,
     Integer,
@@ -75,6 +76,11 @@ class CameraRow(Base):
         comment="How long an observation stands when none follows.",
     )
     created_at: Mapped[datetime] = mapped_column(TIMESTAMP(timezone=True), server_default=text("now()"))
+    revision: Mapped[int] = mapped_column(
+        BigInteger, FetchedValue(), comment="Goes up with each change; a trigger sets it, with who and when."
+    )
+    changed_at: Mapped[datetime] = mapped_column(TIMESTAMP(timezone=True), FetchedValue())
+    changed_by: Mapped[str] = mapped_column(Text, FetchedValue())
 
     def __repr__(self) -> str:
         return f"CameraRow(id={self.id!r}, name={self.name!r})"

@@ -16,6 +16,9 @@ CREATE TABLE public.cameras (
     timezone          text                 NOT NULL DEFAULT 'UTC',
     hold              interval             NOT NULL DEFAULT '1 day',
     created_at        timestamptz          NOT NULL DEFAULT now(),
+    revision          bigint               NOT NULL,
+    changed_at        timestamptz          NOT NULL,
+    changed_by        text                 NOT NULL,
     CONSTRAINT pk_cameras PRIMARY KEY (id),
     CONSTRAINT uq_cameras_name UNIQUE (name),
     CONSTRAINT ck_cameras_name_not_blank CHECK (btrim(name) <> ''),
@@ -28,6 +31,7 @@ CREATE TABLE public.cameras (
 );
 COMMENT ON COLUMN public.cameras.connection_string IS 'Ciphertext only; a trigger refuses anything else.';
 COMMENT ON COLUMN public.cameras.hold IS 'How long an observation stands when none follows.';
+COMMENT ON COLUMN public.cameras.revision IS 'Goes up with each change; a trigger sets it, with who and when.';
 
 -- A trigger and no CHECK, because the error of a CHECK prints the failing row, and with it the password.
 CREATE FUNCTION timeseries.guard_camera() RETURNS trigger LANGUAGE plpgsql AS $$

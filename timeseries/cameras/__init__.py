@@ -1,0 +1,7 @@
+"""Cameras: what is configured, and the repository that keeps it."""
+
+from timeseries.cameras.camera import Camera, DesiredState, validate_camera
+from timeseries.cameras.changes import CameraChange
+from timeseries.cameras.repository import Cameras, unknown_camera
+
+__all__ = ["Camera", "CameraChange", "Cameras", "DesiredState", "unknown_camera", "validate_camera"]

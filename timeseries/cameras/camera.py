@@ -1,0 +1,85 @@
+"""A camera: what is configured of it, and the values that it can have."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from datetime import datetime, timedelta
+from typing import Any, Literal
+from uuid import UUID
+from zoneinfo import ZoneInfo, available_timezones
+
+from timeseries.errors import InvalidInputError, NotAllowedError
+from timeseries.model.relations import DESIRED_STATES
+
+DesiredState = Literal["running", "stopped", "maintenance"]
+MINIMAL_HOLD = timedelta(minutes=15)
+
+
+@dataclass(frozen=True, slots=True)
+class Camera:
+    """One camera. `timezone` is an IANA name; `hold` is how long an observation stands when none follows;
+    `connection_string` is ciphertext: ask `store.cameras.connection_string` for the plaintext.
+
+    `revision` goes up with each change; `changed_at` and `changed_by` say when that was and by whom: the person whom
+    the client named, else the database role.
+
+    `hidden` names the fields that the database role may not read: they are None here, whatever the database has.
+    """
+
+    id: UUID
+    name: str
+    connection_string: str | None = field(repr=False)
+    zone_config: Any
+    capacity: int | None
+    desired_state: DesiredState
+    timezone: str
+    hold: timedelta
+    created_at: datetime
+    revision: int
+    changed_at: datetime
+    changed_by: str
+    hidden: frozenset[str] = frozenset()
+
+    @property
+    def zone(self) -> ZoneInfo:
+        """Raises NotAllowedError where the database role may not read the time zone."""
+        if "timezone" in self.hidden:
+            raise NotAllowedError(f"the database role may not read the time zone of camera {self.name!r}")
+        return ZoneInfo(self.timezone)
+
+    @property
+    def connection_string_hidden(self) -> bool:
+        """Whether the role may not see if there is a connection string; otherwise None says that there is none."""
+        return "connection_string" in self.hidden
+
+
+COLUMNS = tuple(column.name for column in fields(Camera) if column.name != "hidden")
+UNCHANGEABLE = ("id", "created_at", "revision", "changed_at", "changed_by")
+CHANGEABLE = tuple(name for name in COLUMNS if name not in UNCHANGEABLE)
+
+
+def camera_of(row: Mapping[str, Any]) -> Camera:
+    """The camera of a row that may lack columns: those are hidden."""
+    return Camera(**{name: row.get(name) for name in COLUMNS}, hidden=frozenset(COLUMNS).difference(row))  # type: ignore[arg-type]
+
+
+def validate_camera(values: dict[str, Any]) -> dict[str, Any]:
+    """The values, unless the constraints of the table would refuse one: the error names it and the remedy."""
+    name, zone, hold, capacity = (values.get(key) for key in ("name", "timezone", "hold", "capacity"))
+    if "name" in values and (not isinstance(name, str) or not name.strip() or len(name) > 200 or "\0" in name):
+        raise InvalidInputError(f"camera name {name!r}: it must be a text of 1 to 200 characters")
+    if "timezone" in values and zone not in available_timezones():
+        near = difflib.get_close_matches(str(zone), available_timezones(), n=3)
+        hint = f"; did you mean {' or '.join(near)}?" if near else ", like Europe/Berlin"
+        raise InvalidInputError(f"time zone {zone!r} of camera {name!r}: it must be an IANA name{hint}")
+    if "hold" in values and (not isinstance(hold, timedelta) or hold < MINIMAL_HOLD):
+        raise InvalidInputError(f"hold {hold!r}: it must be a timedelta of at least 15 minutes")
+    if capacity is not None and (not isinstance(capacity, int) or not 0 < capacity < 2**31):
+        raise InvalidInputError(f"capacity {capacity!r}: it must be a whole number of at least 1, or None")
+    if values.get("desired_state", "running") not in DESIRED_STATES:
+        raise InvalidInputError(
+            f"desired state {values['desired_state']!r}: it must be one of {', '.join(DESIRED_STATES)}"
+        )
+    return values
