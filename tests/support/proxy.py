@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import Self
 
 Cut = Callable[[bytes], bool]
+CLOSED = (OSError, ValueError)  # select() raises ValueError for a socket that another thread closed
 
 
 class Proxy:
@@ -64,7 +65,7 @@ class Proxy:
                 threading.Thread(target=self._downstream, args=(client, server), daemon=True).start()
 
     def _upstream(self, client: socket.socket, server: socket.socket) -> None:
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(*CLOSED):
             while data := self._receive(client):
                 cut = self._cut(data)
                 if cut:
@@ -77,7 +78,7 @@ class Proxy:
         self._close(client, server)
 
     def _downstream(self, client: socket.socket, server: socket.socket) -> None:
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(*CLOSED):
             while data := self._receive(server):
                 self.received += len(data)
                 client.sendall(data)
