@@ -8,6 +8,7 @@ from typing import Any, Concatenate, ParamSpec, Self, TypeVar, cast
 
 from timeseries.calls import Calls
 from timeseries.cameras import Cameras
+from timeseries.cameras.watch import CameraWatch
 from timeseries.settings import Settings
 from timeseries.store import Store
 
@@ -40,6 +41,11 @@ class AsyncCameras:
     ids = asynchronous(Cameras.ids)
     remove = asynchronous(Cameras.remove)
     connection_string = asynchronous(Cameras.connection_string)
+    history = asynchronous(Cameras.history)
+
+    @wraps(Cameras.watch)
+    def watch(self, *, poll: float = 2.0) -> CameraWatch:
+        return self._called.watch(poll=poll)
 
 
 class AsyncStore:

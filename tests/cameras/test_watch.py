@@ -16,6 +16,7 @@ import pytest
 from tests.support.bouncer import Bouncer
 from tests.support.clusters import Cluster
 from tests.support.faults import opened, own_cluster, port_of, repeated, through
+from tests.support.network import frozen
 from tests.support.proxy import Proxy
 from tests.support.roles import MakeRole, control, ingest, make_role, reader, worker
 from tests.support.servers import RunningServer
@@ -323,3 +324,23 @@ def test_what_a_failover_lost_is_corrected(server: RunningServer) -> None:
         names = {c.new.name if c.new else f"no {c.old.name}" for c in watcher.seen[-5:] if c.new or c.old}
         assert {"North Lot", "no lost", "Other", "Third"} == names
         assert not any(change.kind == "changed" and change.old == change.new for change in watcher.seen)
+
+
+@pytest.mark.slow
+def test_a_watch_leaves_a_frozen_server_for_the_promoted_standby(
+    server: RunningServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("timeseries.cameras.watch.LOOK_WITHIN", 2.0)
+    with pair(server, synchronous=False) as (primary, standby):
+        url = primary.url(beside=standby) + "?connect_timeout=2"
+        with opened(url) as store, Watcher(store.cameras.watch(poll=0.2)) as watcher:
+            store.cameras.add("North Lot")
+            watcher.wait_for(versions(primary.url()))
+            wait_for_standby(primary, standby)
+            with frozen(primary):
+                standby.promote()
+                with opened(standby.url()) as promoted:
+                    promoted.cameras.update("North Lot", capacity=80)
+                watcher.wait_for(versions(standby.url()))
+                assert kinds(watcher.seen)[-1] == ("changed", 2)
+                assert len(watcher.seen) == 2

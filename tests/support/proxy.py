@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import Self
 
 Cut = Callable[[bytes], bool]
+CLOSED = (OSError, ValueError)  # select() raises ValueError for a socket that another thread closed
 
 
 class Proxy:
@@ -69,7 +70,7 @@ class Proxy:
                 threading.Thread(target=self._downstream, args=(client, server), daemon=True).start()
 
     def _upstream(self, client: socket.socket, server: socket.socket) -> None:
-        with contextlib.suppress(OSError, ValueError):  # ValueError: closed by the other direction
+        with contextlib.suppress(*CLOSED):
             while data := self._receive(client):
                 cut = self._cut(data)
                 if cut:
@@ -82,7 +83,7 @@ class Proxy:
         self._close(client, server)
 
     def _downstream(self, client: socket.socket, server: socket.socket) -> None:
-        with contextlib.suppress(OSError, ValueError):
+        with contextlib.suppress(*CLOSED):
             while data := self._receive(server):
                 self.received += len(data)
                 client.sendall(data)

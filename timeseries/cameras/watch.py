@@ -17,11 +17,14 @@ from timeseries.cameras.changes import CameraChange
 from timeseries.cameras.feed import CameraFeed
 from timeseries.database.connections import Connection
 from timeseries.database.failures import translated
+from timeseries.database.silence import WatchedConnection
+from timeseries.deadline import at_most
 from timeseries.errors import ServerUnavailableError, TimeseriesError
 
 log = logging.getLogger(__name__)
 SLICE = 0.5  # seconds of waiting, after which a watch looks whether it is to end
 PAUSE = 0.5  # seconds between two attempts to reach a server
+LOOK_WITHIN = 15.0  # seconds of silence, after which another connection is made
 
 
 class CameraWatch:
@@ -106,7 +109,8 @@ class CameraWatch:
                     self._connection = connect(self._conninfo)
                 elif not self._is_time(self._connection):
                     return
-                self._ready.extend(self._feed.read(self._connection))
+                with at_most(LOOK_WITHIN, "look at the cameras"):
+                    self._ready.extend(self._feed.read(self._connection))
             except psycopg.Error as error:
                 self._disconnect()
                 self._tolerate(error)
@@ -137,9 +141,10 @@ class CameraWatch:
 
 def connect(conninfo: str) -> Connection:
     """A connection that is notified, whose transactions see one snapshot and write nothing."""
-    connection = psycopg.connect(conninfo, autocommit=True, prepare_threshold=None)
+    connection = WatchedConnection.connect(conninfo, autocommit=True, prepare_threshold=None)
     try:
-        connection.execute("LISTEN timeseries_cameras")
+        with at_most(LOOK_WITHIN, "look at the cameras"):
+            connection.execute("LISTEN timeseries_cameras")
     except BaseException:
         connection.close()
         raise
