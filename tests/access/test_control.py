@@ -138,7 +138,7 @@ DENIED_CONTROL = [
     "SELECT count(*) FROM public.health_logs",
     "INSERT INTO public.occupancy_events (camera_id, timestamp, occupied_count) VALUES (gen_random_uuid(), now(), 1)",
     "CREATE TEMPORARY TABLE planted ()",
-    "SELECT timeseries.materialize('occupancy', ARRAY[gen_random_uuid()], ARRAY[now()])",
+    "SELECT timeseries.materialize('occupancy', ARRAY[gen_random_uuid()], ARRAY[now()], ARRAY[1])",
     "SELECT * FROM timeseries.sealed('occupancy', ARRAY[gen_random_uuid()], ARRAY[now()])",
     "SELECT timeseries.retain('x', NULL)",
 ]

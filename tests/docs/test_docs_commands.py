@@ -21,8 +21,10 @@ __all__ = ["roles_go"]
 # As a page has it, and what is run for it, in this order.
 WRITTEN_OUT = {
     "camera add / list / update / history / remove":
-        ["camera add Gate", "camera list", "camera update Gate --capacity 9", "camera history", "camera history Gate",
-         "camera remove Gate"],
+        ["camera add Gate", "camera list", "camera update Gate --capacity 9", "camera history", "camera remove Gate"],
+    "camera update NAME --if-revision 1 …":
+        ["camera add Yard", "camera update Yard --capacity 9 --if-revision 1"],
+    "camera history [NAME]": ["camera history Yard", "camera history"],
     "camera update NAME --timezone …": ["camera update 'East Lot' --timezone Europe/Berlin"],
     "status [--json]": ["status --json", "status"],
     "metrics [--listen HOST:PORT]": ["metrics"],
