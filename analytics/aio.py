@@ -1,8 +1,8 @@
 """The answers for asyncio: the functions of `analytics` with the same names, arguments and docstrings, each awaited.
 
-They run in as many threads as a database has connections for answers, so that a question beyond waits, and memory is
-bounded. When a task is cancelled its query is cancelled on the server, before the task ends. `events` gives an
-asynchronous iterator.
+They run in twice as many threads as a database has connections for answers, because some make frames while others wait
+for the server. A question beyond waits, so memory is bounded. When a task is cancelled its query is cancelled on the
+server, before the task ends. `events` gives an asynchronous iterator.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def calls() -> Calls:
     key = (os.getpid(), largest_pool_size())
     with _lock:
         if key not in _calls:
-            _calls[key] = Calls(key[1], "timeseries-answer")
+            _calls[key] = Calls(2 * key[1], "timeseries-answer")
         return _calls[key]
 
 

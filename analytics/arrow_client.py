@@ -6,6 +6,7 @@ import atexit
 import os
 import socket
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -38,6 +39,7 @@ BIND = """
 """
 Result = TypeVar("Result")
 WAIT_FOR_PLACE = 60.0  # seconds
+IDLE = 1.0  # seconds after which a connection is checked before it is used
 _lock = threading.Lock()
 _numbers = count(1)
 _clients: dict[tuple[int, str], ArrowClient] = {}
@@ -86,7 +88,7 @@ class ArrowClient:
         session = self._take()
         limit = Settings.from_environment().call_deadline.total_seconds()
         try:
-            if session.is_open:
+            if session.was_idle:
                 self._check(session, limit)
             return session.bounded(partial(session.fetch, query, parameters), limit, CALL_DEADLINE_VARIABLE)
         except UnansweredError as error:
@@ -159,6 +161,8 @@ class Session:
         self.dropped = False
         self._url = url
         self._connection: dbapi.Connection | None = None
+        self._begun = False  # a transaction
+        self._answered = 0.0
         self._closing = threading.Lock()
         self._cancelling: threading.Thread | None = None
         # No other socket of this process has it, so that the driver's can be found.
@@ -168,6 +172,11 @@ class Session:
     def is_open(self) -> bool:
         return self._connection is not None
 
+    @property
+    def was_idle(self) -> bool:
+        """Whether it has answered, but not just now."""
+        return self.is_open and time.monotonic() - self._answered > IDLE
+
     def bounded(self, work: Callable[[], Result], limit: float, name: str) -> Result:
         """What `work` returns; given up where no byte moves for `limit` seconds, ended where its caller cancels it."""
         with cancellable(self._end):
@@ -175,14 +184,17 @@ class Session:
 
     def fetch(self, query: str, parameters: dict[str, object]) -> pa.Table:
         """The rows of a query, in the transaction that was begun, else in one of its own."""
-        if self._connection is None:
+        if not self._begun:
             self.begin()
         with self._closed_after_error() as connection, connection.cursor() as cursor:
-            return self._ask(cursor, query, parameters)
+            table = self._ask(cursor, query, parameters)
+        self._begun, self._answered = False, time.monotonic()
+        return table
 
     def begin(self) -> None:
         with self._closed_after_error() as connection, connection.cursor() as cursor:
             cursor.execute("BEGIN READ ONLY")
+        self._begun = True
 
     @contextmanager
     def _closed_after_error(self) -> Iterator[dbapi.Connection]:
@@ -269,6 +281,7 @@ class Session:
     def close(self) -> None:
         with self._closing:
             connection, self._connection = self._connection, None
+            self._begun = False
             if connection is not None:
                 connection.close()
 

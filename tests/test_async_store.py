@@ -124,7 +124,7 @@ def test_a_time_limit_of_asyncio_ends_the_query_on_the_server(url: str) -> None:
 def test_a_question_that_waits_for_its_turn_is_cancelled_before_it_begins(url: str) -> None:
     async def life() -> None:
         ask = aio.awaited(arrow_client.fetch)
-        busy = [asyncio.ensure_future(ask(SLOW, {}, url)) for _ in range(4)]
+        busy = [asyncio.ensure_future(ask(SLOW, {}, url)) for _ in range(8)]  # four of them wait in their threads
         await until(lambda: len(running(url, "pg_sleep")) == 4)
         later = asyncio.ensure_future(ask("SELECT 'later' AS said, pg_sleep(30)::text AS slept", {}, url))
         await asyncio.sleep(0)
