@@ -18,7 +18,10 @@ from timeseries.settings import Settings
 
 CLI = Path(timeseries.__file__).parent / "cli"
 # What commands parse and print with, and the lists of names that their options take.
-HELPERS = ("cli", "errors", "model", "settings", "maintenance.policy_rules", "files.export")
+HELPERS = (
+    "cli", "errors", "model", "settings", "maintenance.policy_rules", "files.export", "monitoring.exposition",
+    "monitoring.store_metrics",
+)  # fmt: skip
 
 
 def test_a_database_is_migrated_filled_backed_up_and_restored_by_public_names(
@@ -70,7 +73,7 @@ def test_a_backup_looks_for_pg_dump_where_the_settings_of_the_store_say(
 
 
 def test_a_writer_of_the_store_takes_every_setting_of_a_writer(store: Store) -> None:
-    settings = set(inspect.signature(Writer).parameters) - {"record"}
+    settings = set(inspect.signature(Writer).parameters) - {"record", "identify"}  # which are the store's own
     assert settings == set(inspect.signature(store.writer).parameters)
     lot = store.cameras.add("lot")
     writer = store.writer(close_timeout=0.05, flush_interval=3600)

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from timeseries.access.keyring import generate_key
     from timeseries.access.roles import Limits, grant
     from timeseries.async_store import AsyncStore
+    from timeseries.backup.recovered import recovered
     from timeseries.backup.restore import RestoreResult, restore
     from timeseries.cameras.camera import Camera
     from timeseries.cameras.changes import CameraChange
@@ -88,6 +89,7 @@ __all__ = [
     "generate_key",
     "grant",
     "migrate",
+    "recovered",
     "resolve_url",
     "restore",
 ]
@@ -98,6 +100,7 @@ HOMES = {
         "access.keyring": ["generate_key"],
         "access.roles": ["Limits", "grant"],
         "async_store": ["AsyncStore"],
+        "backup.recovered": ["recovered"],
         "backup.restore": ["RestoreResult", "restore"],
         "cameras.camera": ["Camera"],
         "cameras.changes": ["CameraChange"],

@@ -117,13 +117,13 @@ def test_pgbouncer_in_transaction_mode_may_stand_in_between(database: str, bounc
 
 
 def test_waiting_for_a_connection_is_bounded(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    from timeseries import ServerUnavailableError
+    from timeseries import PoolBusyError
 
     camera = store.cameras.add("lot").id
     store.pool.timeout = 0.2
     with contextlib.ExitStack() as stack:
         for _ in range(4):
             stack.enter_context(store.pool.connection())
-        with pytest.raises(ServerUnavailableError):
+        with pytest.raises(PoolBusyError):
             store.record(series(camera, 1))
     assert store.record(series(camera, 1)).inserted == 1

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from timeseries import Job, Store, resolve_url
+from timeseries import recovered as after_recovery
 from timeseries import restore as restore_backup
 from timeseries.cli.output import print_json, print_table, progress_bar, size
 
@@ -59,9 +60,7 @@ def recovered(url: str | None, as_json: bool) -> None:
 
     The jobs stay paused until `timeseries jobs resume`: retention would remove old raw rows at once.
     """
-    from timeseries.backup.recovered import recovered
-
-    result = recovered(resolve_url(url))
+    result = after_recovery(resolve_url(url))
     if as_json:
         print_json(result)
         return
