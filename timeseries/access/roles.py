@@ -61,7 +61,7 @@ def grant(
     Raises:
         InvalidInputError: no role, one with two kinds, an unknown one, a superuser, or too few passwords.
         NotAllowedError: who is connected may not give these rights.
-        NotMigratedError, ServerUnavailableError.
+        NotMigratedError: the schema is not there; ServerUnavailableError: the server is not.
     """
     names = [*([owner] if owner else []), *ingest, *readers, *workers, *control]
     if not names or len(set(names)) < len(names):
