@@ -26,12 +26,15 @@ BLOCKED = """
 
 @contextlib.contextmanager
 def lost_packets(*ports: int, share: float = 1.0) -> Iterator[None]:
-    """All packets from and to these ports of this machine are lost, or a share of them."""
+    """All packets from and to these ports of this machine are lost, or a share of them: on loopback where they arrive,
+    and on the bridge to a container where they leave, too.
+    """
     if not is_root() or shutil.which("iptables") is None:
         pytest.skip("needs the right to drop packets, and iptables")
     some = ["-m", "statistic", "--mode", "random", "--probability", str(share)] if share < 1 else []
     rules = [
-        ["INPUT", "-i", "lo", "-p", "tcp", f"--{end}", str(port), *some, "-j", "DROP"]
+        [*chain, "-p", "tcp", f"--{end}", str(port), *some, "-j", "DROP"]
+        for chain in (["INPUT"], ["OUTPUT", "!", "-o", "lo"])
         for port in ports
         for end in ("sport", "dport")
     ]
