@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import threading
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -13,9 +13,9 @@ from typing import Any
 import psycopg
 import pytest
 
+from tests.support.faults import repeated
 from tests.support.histories import LEVELS, add_cameras, answers, events_of, same
 from timeseries import Camera, OccupancyEvent, ServerKind, Store
-from timeseries.database.retries import LOCKED
 from timeseries.settings import Settings
 
 pytestmark = pytest.mark.kinds(ServerKind.COMMUNITY)
@@ -92,33 +92,6 @@ def test_late_events_of_two_cameras_do_not_wait_for_each_other(store: Store) -> 
     assert samples(store.url, one)[0][0] == samples(store.url, other)[0][0] == 1
 
 
-@contextmanager
-def repeating(*work: Callable[[], None]) -> Iterator[None]:
-    """Do all of this meanwhile, again and again; what fails for a lock is tried again, as a job is."""
-    stop, failures = threading.Event(), list[BaseException]()
-
-    def repeat(one: Callable[[], None]) -> None:
-        while not stop.is_set():
-            try:
-                one()
-            except LOCKED:
-                continue
-            except BaseException as error:
-                failures.append(error)
-                raise
-
-    threads = [threading.Thread(target=repeat, args=(one,)) for one in work]
-    for thread in threads:
-        thread.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        for thread in threads:
-            thread.join()
-    assert failures == []
-
-
 def compress(url: str) -> None:
     with psycopg.connect(url, autocommit=True) as connection:
         for level in LEVELS:
@@ -150,7 +123,7 @@ def test_many_late_writers_beside_refreshes_and_compression_leave_what_one_alone
                 stored.append(own.record(part[at : at + 7]).inserted)
 
     writers = [threading.Thread(target=write, args=(events[i::4],)) for i in range(4)]
-    with repeating(lambda: refresh(store.url), lambda: compress(store.url)):
+    with repeated(lambda: refresh(store.url), lambda: compress(store.url)):
         for writer in writers:
             writer.start()
         for writer in writers:

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import csv
-import multiprocessing
 import statistics
 import tempfile
-import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +18,11 @@ import pyarrow as pa
 import pyarrow.csv as pc
 import pyarrow.parquet as pq
 
-from tests.bench.life import JOBS, seconds
+from tests.bench.ingest_process import Load, ingest
+from tests.bench.life import run_jobs, seconds
+from tests.support.faults import repeated
 from tests.support.servers import RunningServer
-from timeseries import OccupancyEvent, Store
+from timeseries import Store
 from timeseries.ingest.frames import camera_ids, columns_of, slice_columns, to_batch
 from timeseries.ingest.record import BATCH_SIZE
 from timeseries.model.relations import OCCUPANCY
@@ -168,66 +168,25 @@ def many_cameras(server: RunningServer, rounds: int, events: int) -> Iterator[di
     yield figure("200 cameras, times 5,000", [few / many for few, many in zip(rates[200], rates[5000], strict=True)])
 
 
-def store_single(url: str, cameras: list[Any], late: bool, ready: Any, found: Any) -> None:
-    """Store single events for a while, and put the seconds of each."""
-    times = []
-    chance = np.random.default_rng()
-    with Store.open(url, settings=Settings()) as store:
-        store.server()
-        ready.wait()
-        end = time.perf_counter() + SINGLE_SECONDS
-        while time.perf_counter() < end:
-            age = LATE + timedelta(seconds=float(chance.random() * 86_400)) if late else timedelta(0)
-            event = OccupancyEvent(cameras[int(chance.integers(len(cameras)))], datetime.now(UTC) - age, 5)
-            times.append(seconds(lambda event=event: store.record([event])))  # type: ignore[misc]
-    found.put(times)
-
-
 def single(store: Store, processes: int, beside: str = QUIET, *, late: bool) -> list[float]:
     """Seconds of each of the events that so many processes store one by one, each for cameras of its own."""
-    cameras = [camera.id for camera in store.cameras.list()]
-    context = multiprocessing.get_context("spawn")
-    found, ready = context.Queue(), context.Barrier(processes + 1)
-    parts = [cameras[i::processes] for i in range(processes)]
-    workers = [context.Process(target=store_single, args=(store.url, part, late, ready, found)) for part in parts]
-    for worker in workers:
-        worker.start()
-    ready.wait()
-    with working(store, beside):
-        times = [taken for _ in workers for taken in found.get()]
-    for worker in workers:
-        worker.join()
-    return times
+    load = Load(SINGLE_SECONDS, late=float(late), age=LATE.total_seconds(), spread=86_400)
+    with repeated(*work_of(store, beside)):
+        return [taken for done in ingest(store, processes, load) for taken in done.latencies]
 
 
-@contextmanager
-def working(store: Store, beside: str) -> Iterator[None]:
+def work_of(store: Store, beside: str) -> list[Callable[[], object]]:
     """What the server does meanwhile, again and again."""
-    stop = threading.Event()
+    if beside == BESIDE_JOBS:
+        return [partial(run_jobs, store.url)]
+    return [partial(refresh_days, store.url)] if beside == BESIDE_REFRESH else []
 
-    def call(statements: Callable[[Any], list[str]]) -> None:
-        with psycopg.connect(store.url, autocommit=True) as connection:
-            calls = statements(connection)
-            while not stop.is_set():
-                for statement in calls:
-                    connection.execute(statement)
 
-    work: dict[str, Callable[[Any], list[str]]] = {
-        BESIDE_JOBS: lambda connection: [f"CALL run_job({job})" for (job,) in connection.execute(JOBS).fetchall()],
-        BESIDE_REFRESH: lambda _: [
-            f"CALL refresh_continuous_aggregate('occupancy_{level}', now() - interval '6 days', now(), force => true)"
-            for level in LEVELS
-        ],
-    }
-    thread = threading.Thread(target=call, args=(work[beside],)) if beside in work else None
-    if thread:
-        thread.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        if thread:
-            thread.join()
+def refresh_days(url: str) -> None:
+    with psycopg.connect(url, autocommit=True) as connection:
+        for level in LEVELS:
+            window = "now() - interval '6 days', now(), force => true"
+            connection.execute(f"CALL refresh_continuous_aggregate('occupancy_{level}', {window})")
 
 
 def singles(server: RunningServer, rounds: int) -> Iterator[dict[str, Any]]:

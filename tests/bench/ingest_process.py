@@ -1,35 +1,80 @@
-"""A process that stores single events, as one beside cameras does: it loads `timeseries` and nothing else of weight."""
+"""Processes that store single events, as those beside cameras do: they load `timeseries` and nothing else of weight."""
 
 from __future__ import annotations
 
 import json
 import random
+import subprocess
 import sys
 import time
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from subprocess import PIPE
 from uuid import UUID
 
 from timeseries import OccupancyEvent, Store
 from timeseries.settings import Settings
 
-LATE = 0.01  # of the events, by an hour
 
-
-def store_events(store: Store, cameras: list[UUID], span: float, rate: float) -> list[float]:
-    """Seconds of each event from the moment it is due to its commit: so many a second, or where the rate is 0 as many
-    as go.
+@dataclass(frozen=True)
+class Load:
+    """For how many seconds events are stored, how many a second of all processes (0: as many as go), and the share of
+    them that is late, by `age` to `age + spread` seconds.
     """
+
+    seconds: float
+    rate: float = 0.0
+    late: float = 0.0
+    age: float = 0.0
+    spread: float = 0.0
+
+
+@dataclass(frozen=True)
+class Ingest:
+    """What a process did: the seconds of each event from the moment it was due to its commit, and of all together, and
+    the peak of its memory.
+    """
+
+    latencies: list[float]
+    seconds: float
+    peak_bytes: int
+
+
+def ingest(store: Store, processes: int, load: Load) -> list[Ingest]:
+    """What so many processes did that began together, each with cameras of its own."""
+    cameras = [str(camera.id) for camera in store.cameras.list()]
+    command = [sys.executable, "-m", __name__]
+    workers = [subprocess.Popen(command, stdin=PIPE, stdout=PIPE, text=True) for _ in range(processes)]
+    share = {**asdict(load), "rate": load.rate / processes}
+    for i, worker in enumerate(workers):
+        _tell(worker, json.dumps({"url": store.url, "cameras": cameras[i::processes], "load": share}))
+    for worker in workers:
+        assert worker.stdout is not None
+        assert worker.stdout.readline() == "ready\n"
+    for worker in workers:
+        _tell(worker, "begin")
+    return [Ingest(**json.loads(worker.communicate()[0])) for worker in workers]
+
+
+def _tell(worker: subprocess.Popen[str], line: str) -> None:
+    assert worker.stdin is not None
+    worker.stdin.write(line + "\n")
+    worker.stdin.flush()
+
+
+def store_events(store: Store, cameras: list[UUID], load: Load) -> list[float]:
+    """Seconds of each event from the moment it is due to its commit."""
     latencies: list[float] = []
     begin = time.perf_counter()
     while True:
-        due = begin + len(latencies) / rate if rate else time.perf_counter()
-        if due >= begin + span:
+        due = begin + len(latencies) / load.rate if load.rate else time.perf_counter()
+        if due >= begin + load.seconds:
             return latencies
         time.sleep(max(0.0, due - time.perf_counter()))
-        age = timedelta(hours=1) if random.random() < LATE else timedelta(0)
-        camera = cameras[len(latencies) % len(cameras)]
-        store.record([OccupancyEvent(camera, datetime.now(UTC) - age, random.randrange(90))])
+        age = load.age + random.random() * load.spread if random.random() < load.late else 0.0
+        at = datetime.now(UTC) - timedelta(seconds=age)
+        store.record([OccupancyEvent(cameras[len(latencies) % len(cameras)], at, random.randrange(90))])
         latencies.append(time.perf_counter() - due)
 
 
@@ -46,8 +91,10 @@ def main() -> None:
         store.server()
         print("ready", flush=True)
         sys.stdin.readline()
-        latencies = store_events(store, [UUID(one) for one in orders["cameras"]], orders["span"], orders["rate"])
-    print(json.dumps({"latencies": latencies, "peak_bytes": peak_bytes()}))
+        begin = time.perf_counter()
+        latencies = store_events(store, [UUID(one) for one in orders["cameras"]], Load(**orders["load"]))
+        taken = time.perf_counter() - begin
+    print(json.dumps(asdict(Ingest(latencies, taken, peak_bytes()))))
 
 
 if __name__ == "__main__":

@@ -11,9 +11,9 @@ import pytest
 import analytics
 from analytics import arrow_client
 from tests.support.clusters import Cluster
-from tests.support.faults import opened, own_cluster, series
+from tests.support.faults import opened, series
 from tests.support.servers import RunningServer
-from tests.support.standby import copy_as_standby, wait_for_standby
+from tests.support.standby import primary_and_standby, wait_for_standby
 from timeseries import Store
 from timeseries.access.roles import grant
 
@@ -23,13 +23,8 @@ Pair = tuple[Cluster, Cluster]
 @pytest.fixture
 def pair(server: RunningServer) -> Iterator[Pair]:
     """A primary and its standby."""
-    with own_cluster(server, wal_level="replica", max_wal_senders="4", hot_standby="on") as primary:
-        standby = copy_as_standby(primary)
-        try:
-            standby.start()
-            yield primary, standby
-        finally:
-            standby.remove()
+    with primary_and_standby(server) as both:
+        yield both
 
 
 def test_notebooks_read_from_the_standby_and_from_the_primary_while_there_is_none(

@@ -57,7 +57,7 @@ def test_every_backend_is_terminated_again_and_again(store: Store) -> None:
                 " WHERE datname = current_database() AND application_name = 'timeseries'"
             ).rowcount
 
-    with store.writer(batch_size=100, flush_interval=0.05) as writer, repeated(terminate, 0.1):
+    with store.writer(batch_size=100, flush_interval=0.05) as writer, repeated(terminate, every=0.1):
         while terminated < 20 or writer.state.stored < 1000:
             if writer.state.pending > 1000:
                 time.sleep(0.02)

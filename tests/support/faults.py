@@ -17,6 +17,7 @@ from tests.support.clusters import Cluster
 from tests.support.keys import SECRET_KEY
 from tests.support.servers import RunningServer
 from timeseries import OccupancyEvent, ServerKind, Store, Writer
+from timeseries.database.retries import LOCKED
 from timeseries.schema import migrations
 from timeseries.settings import Settings
 
@@ -58,22 +59,32 @@ def port_of(url: str) -> int:
 
 
 @contextlib.contextmanager
-def repeated(action: Callable[[], None], every: float) -> Iterator[list[int]]:
-    """Do something again and again beside the test; how often is the length of the list."""
-    stop, times = threading.Event(), [0]
+def repeated(*actions: Callable[[], object], every: float = 0.0) -> Iterator[list[int]]:
+    """Do each of these in a thread of its own, again and again beside the block; the number says how often in all. What
+    fails for a lock is tried again, as a job is; any other error is raised at the end.
+    """
+    stop, times, failures = threading.Event(), [0], list[Exception]()
 
-    def loop() -> None:
-        while not stop.wait(every):
-            action()
-            times[0] += 1
+    def loop(action: Callable[[], object]) -> None:
+        try:
+            while not stop.wait(every):
+                with contextlib.suppress(*LOCKED):
+                    action()
+                    times[0] += 1
+        except Exception as error:
+            failures.append(error)
 
-    thread = threading.Thread(target=loop)
-    thread.start()
+    threads = [threading.Thread(target=loop, args=[action]) for action in actions]
+    for thread in threads:
+        thread.start()
     try:
         yield times
     finally:
         stop.set()
-        thread.join()
+        for thread in threads:
+            thread.join()
+    if failures:
+        raise failures[0]
 
 
 @contextlib.contextmanager

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from datetime import datetime, timedelta
@@ -11,6 +10,7 @@ from uuid import UUID
 from zoneinfo import ZoneInfo, available_timezones
 
 from timeseries.errors import InvalidInputError, NotAllowedError
+from timeseries.model.parsing import zone_hint
 from timeseries.model.relations import DESIRED_STATES
 
 DesiredState = Literal["running", "stopped", "maintenance"]
@@ -71,9 +71,7 @@ def validate_camera(values: dict[str, Any]) -> dict[str, Any]:
     if "name" in values and (not isinstance(name, str) or not name.strip() or len(name) > 200 or "\0" in name):
         raise InvalidInputError(f"camera name {name!r}: it must be a text of 1 to 200 characters")
     if "timezone" in values and zone not in available_timezones():
-        near = difflib.get_close_matches(str(zone), available_timezones(), n=3)
-        hint = f"; did you mean {' or '.join(near)}?" if near else ", like Europe/Berlin"
-        raise InvalidInputError(f"time zone {zone!r} of camera {name!r}: it must be an IANA name{hint}")
+        raise InvalidInputError(f"time zone {zone!r} of camera {name!r}: it must be an IANA name; {zone_hint(zone)}")
     if "hold" in values and (not isinstance(hold, timedelta) or hold < MINIMAL_HOLD):
         raise InvalidInputError(f"hold {hold!r}: it must be a timedelta of at least 15 minutes")
     if capacity is not None and (not isinstance(capacity, int) or not 0 < capacity < 2**31):

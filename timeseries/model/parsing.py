@@ -40,9 +40,13 @@ def parse_zone(name: str) -> ZoneInfo:
     try:
         return ZoneInfo(name)
     except (KeyError, TypeError, ValueError, OSError):  # because the name is looked up as a file
-        near = difflib.get_close_matches(str(name), available_timezones(), n=3)
-        hint = f"did you mean {' or '.join(near)}?" if near else "give an IANA name, like Europe/Berlin"
-        raise InvalidInputError(f"time zone {name!r:.100} is unknown; {hint}") from None
+        raise InvalidInputError(f"time zone {name!r:.100} is unknown; {zone_hint(name)}") from None
+
+
+def zone_hint(name: object) -> str:
+    """What to give in place of a name that is no time zone."""
+    near = difflib.get_close_matches(str(name), available_timezones(), n=3)
+    return f"did you mean {' or '.join(near)}?" if near else "give an IANA name, like Europe/Berlin"
 
 
 def localize(moment: datetime, zone: ZoneInfo | None) -> datetime:
