@@ -233,6 +233,8 @@ def main() -> None:
     parser.add_argument("--feed", type=Path, help="history: a file of events as `timeseries import` takes it, as CSV")
     parser.add_argument("--feed-cameras", type=Path, help="its cameras: CSV with camera and timezone")
     given = parser.parse_args()
+    if given.hours < 2:
+        parser.error("--hours: at least 2, because the refresh jobs leave the newest hour out")
     results: dict[str, Any] = {}
     if given.only in (None, "start"):
         results["start"] = starts = bench_start.rows()

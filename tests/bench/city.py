@@ -14,7 +14,7 @@ import psycopg
 import analytics
 from tests.bench.history import add_cameras, made_up_feed, midnight
 from tests.bench.ingest_process import Ingest, Load, ingest
-from tests.bench.life import run_jobs, seconds
+from tests.bench.life import COLUMNSTORE, REFRESH, run_jobs, seconds
 from tests.bench.server_processes import ServerProcesses
 from tests.support.faults import repeated
 from tests.support.grafana_queries import DASHBOARDS, expand
@@ -30,6 +30,15 @@ KEPT = 90 / 365  # of a year's raw rows
 BUCKETS = {"quarter_hourly": MINUTES_A_YEAR / 15, "hourly": MINUTES_A_YEAR / 60, "weekday": 365}
 BUSY = 0.5  # of the processors, at most, that a server which is sized well spends on what never stops
 RAW = "occupancy_events"
+SELECT_BELOW_WATERMARK = """
+    SELECT count(*) FROM occupancy_events WHERE "timestamp" < (
+        SELECT watermark FROM timeseries.materializations WHERE family = 'occupancy' AND level = 'quarter_hourly')
+"""
+SELECT_COMPRESSED = """
+    SELECT count(*) FROM occupancy_events WHERE "timestamp" < (
+        SELECT max(range_end) FROM timescaledb_information.chunks
+        WHERE hypertable_name = 'occupancy_events' AND is_compressed)
+"""
 SHRUNK = """
     SELECT after_compression_total_bytes
     FROM hypertable_columnstore_stats('occupancy_events')
@@ -161,9 +170,25 @@ def costs(store: Store, cameras: int, fast: Load, processes: ServerProcesses) ->
     yield from cost("the server's work, an event in a frame", processes, together)
 
 
-def held_by_a_processor(later: dict[str, Any], *each: dict[str, Any]) -> Iterator[dict[str, Any]]:
+def refreshed(store: Store, materialized: int) -> int:
+    """Run the refresh jobs; how many events they have materialized beside those that were so before."""
+    run_jobs(store.url, (REFRESH,))
+    with psycopg.connect(store.url) as connection:
+        ((below,),) = connection.execute(SELECT_BELOW_WATERMARK).fetchall()
+    return int(below) - materialized
+
+
+def compressed(store: Store) -> int:
+    """Run the columnstore jobs; how many events are in the columnstore."""
+    run_jobs(store.url, (COLUMNSTORE,))
+    with psycopg.connect(store.url) as connection:
+        ((rows,),) = connection.execute(SELECT_COMPRESSED).fetchall()
+    return int(rows)
+
+
+def held_by_a_processor(later: list[dict[str, Any]], each: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
     for how, own in zip(("by record", "in frames or by writers"), each, strict=True):
-        microseconds = own["value"] + later["value"]
+        microseconds = own["value"] + sum(work["value"] for work in later)
         yield row(f"cameras of a processor that is half busy, {how}", "cameras", 60e6 * BUSY / microseconds, 0)
 
 
@@ -174,11 +199,12 @@ def rows(server: RunningServer, cameras: int, hours: int, span: float) -> Iterat
     with found_city(server, cameras, hours) as store:
         processes = ServerProcesses(store.url)
 
-        def jobs() -> int:
-            run_jobs(store.url)
-            return cameras * hours * 60
-
-        later = list(cost("the server's work, an event in the jobs", processes, jobs))
+        later = [
+            *cost(
+                "the server's work, an event in a refresh", processes, partial(refreshed, store, cameras * hours * 60)
+            ),
+            *cost("the server's work, an event into the columnstore", processes, partial(compressed, store)),
+        ]
         yield from later
         yield from sizes(store)
         yield from latency("paced, alone", ingest(store, PROCESSES, paced))
@@ -198,4 +224,4 @@ def rows(server: RunningServer, cameras: int, hours: int, span: float) -> Iterat
         each = list(costs(store, cameras, fast, processes))
         yield from each
         if later:
-            yield from held_by_a_processor(*later, *each)
+            yield from held_by_a_processor(later, each)

@@ -17,10 +17,10 @@ from tests.support.faults import repeated
 from timeseries import OccupancyEvent, Store
 
 CAMERAS = 20
-JOBS = """
-    SELECT job_id FROM timescaledb_information.jobs
-    WHERE proc_name IN ('policy_refresh_continuous_aggregate', 'policy_compression', 'policy_retention')
-"""
+PROCEDURES = REFRESH, COLUMNSTORE, RETENTION = (
+    "policy_refresh_continuous_aggregate", "policy_compression", "policy_retention",
+)  # fmt: skip
+JOBS = "SELECT job_id FROM timescaledb_information.jobs WHERE proc_name = ANY (%s) ORDER BY job_id"
 
 
 def fill(store: Store, first: datetime, last: datetime) -> None:
@@ -61,13 +61,11 @@ def latencies(store: Store, number: int) -> list[float]:
     return found
 
 
-def run_jobs(url: str) -> int:
-    """Run every refresh, retention and columnstore job, one after the other; how many there are."""
+def run_jobs(url: str, procedures: tuple[str, ...] = PROCEDURES) -> None:
+    """Run every refresh, columnstore and retention job, or those of some procedures, one after the other."""
     with psycopg.connect(url, autocommit=True) as connection:
-        jobs = connection.execute(JOBS).fetchall()
-        for (job,) in jobs:
+        for (job,) in connection.execute(JOBS, [list(procedures)]).fetchall():
             connection.execute("CALL run_job(%s)", [job])
-        return len(jobs)
 
 
 def beside_jobs(store: Store, number: int) -> tuple[list[float], int]:
