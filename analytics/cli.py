@@ -89,8 +89,9 @@ def save_heat_map(
 )  # fmt: skip
 @click.pass_obj
 def demo(url: str | None, plot: Path) -> None:
-    """Feed 120 days of sample data through the public API and answer with it; a second run reuses them."""
-    end = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    """Feed 120 days of sample data, up to now, through the public API and answer with it; a second run reuses them."""
+    now = datetime.now(UTC)
+    start = now.replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(days=SAMPLE_DAYS)
     with Store.open(url) as store:
         click.echo(f"Server: {store.server()}")
         with progress_bar("Sample data") as progress:
@@ -99,7 +100,7 @@ def demo(url: str | None, plot: Path) -> None:
                     store.cameras.add(lot.name, timezone=lot.timezone, capacity=lot.capacity, id=lot.id)
                 except CameraExistsError:
                     continue
-                result = store.record(events(lot, end - timedelta(days=SAMPLE_DAYS), end))
+                result = store.record(events(lot, start, now))
                 click.echo(f"{lot.name}: {result.inserted:,} events ({lot.feed}, {lot.timezone})")
                 progress(position + 1, len(LOTS))
         print_weekdays(weekday_averages([lot.id for lot in LOTS], url=store.url))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -21,8 +22,9 @@ def test_no_event_lies_outside_of_its_range(lot: SampleLot) -> None:
 
 @pytest.mark.parametrize("lot", LOTS, ids=lambda lot: lot.name)
 def test_no_lot_is_silent_at_the_end(lot: SampleLot) -> None:
-    for days in range(1, 130, 13):
-        found = list(events(lot, END - timedelta(days=days), END))
+    for days, hours in itertools.product(range(1, 130, 26), (0, 1, 7, 13, 23)):
+        end = END + timedelta(hours=hours, minutes=17)
+        found = list(events(lot, END - timedelta(days=days), end))
         last, logs = found[-1], [event for event in found if isinstance(event, HealthLog)]
-        assert last.timestamp > END - timedelta(hours=6)
+        assert last.timestamp > end - timedelta(hours=6)
         assert max(logs, key=lambda log: log.timestamp).status == "healthy"

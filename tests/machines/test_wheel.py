@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -9,6 +10,7 @@ import sys
 import tempfile
 import venv
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -64,6 +66,9 @@ def test_the_demonstration_runs_from_the_wheel_alone(installed: Path, folder: Pa
     assert (folder / "occupancy-heatmap.png").read_bytes().startswith(b"\x89PNG")
     status = run(installed, folder, "timeseries", "status", **variables)
     assert status.returncode == 0, status.stderr
+    shown = json.loads(run(installed, folder, "timeseries", "status", "--json", **variables).stdout)
+    newest = next(table["newest"] for table in shown["tables"] if table["name"] == "occupancy_events")
+    assert datetime.now(UTC) - datetime.fromisoformat(newest) < timedelta(minutes=30)  # North Lot counts every five
     assert "violates" not in (folder / ".timeseries/postgresql/log").read_text()
     where = run(installed, folder, "python", "-c", "import timeseries, analytics; print(timeseries.__file__)")
     assert str(installed.parent) in where.stdout

@@ -168,6 +168,15 @@ def test_an_aggregate_may_lag_by_its_window_a_bucket_and_three_runs(store: Store
     assert timedelta(seconds=allowed["health_quarter_hourly"]) == wanted
 
 
+def test_history_that_has_just_come_is_not_stale(store: Store) -> None:
+    now = datetime.now(UTC)
+    camera = store.cameras.add("lot").id
+    store.record(OccupancyEvent(camera, now - timedelta(hours=i), 1) for i in range(240, 48, -1))
+    store.refresh()
+    store.record(OccupancyEvent(camera, now - timedelta(hours=i), 1) for i in range(48))
+    assert problems(store) == ""
+
+
 @pytest.fixture
 def moved(server: RunningServer) -> Iterator[Cluster]:
     """A server on which five days will pass with no job running: there are no background workers."""
@@ -190,9 +199,9 @@ def test_work_that_no_job_does_is_reported_by_its_effects_until_it_is_done(moved
         camera = store.cameras.add("lot").id
         store.record(OccupancyEvent(camera, now - 200 * DAY - timedelta(hours=i), 1) for i in range(48))
         store.record([HealthLog(camera, now - 200 * DAY, "healthy")])
-        moved.set_clock(timedelta(0))
-        for at in (now - 5 * DAY, now):
-            store.record([OccupancyEvent(camera, at, 1), HealthLog(camera, at, "healthy")])
+        for age in (5 * DAY, timedelta(0)):
+            moved.set_clock(age)
+            store.record([OccupancyEvent(camera, now - age, 1), HealthLog(camera, now - age, "healthy")])
         found = problems(store)
         if store.server().kind is not ServerKind.COMMUNITY:
             assert "are still there: a writer, or whoever opens the store, has not pruned for 200 days" in found

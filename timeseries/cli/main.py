@@ -19,7 +19,7 @@ COMMANDS = {
     "camera": ("timeseries.cli.cameras:camera", "The configuration of cameras."),
     "demo": (
         "analytics.cli:demo",
-        "Feed 120 days of sample data through the public API and answer with it; a second run reuses them.",
+        "Feed 120 days of sample data, up to now, through the public API and answer with it; a second run reuses them.",
     ),
     "export": (
         "timeseries.cli.export:export",

@@ -83,7 +83,8 @@ $$;
 -- The lag is the time from the watermark to the newest event and not to now, because a watermark stands still, and
 -- nothing is missing, while no camera reports. What is not materialized, the real-time part of the aggregate computes.
 -- An aggregate is stale if an event above its watermark is older than the end of the policy's window, a bucket (an hour
--- at least) and three runs of the job.
+-- at least) and three runs of the job. A chunk that was created within that time, by an import of history, does not
+-- count, because the job has not run since.
 CREATE FUNCTION public.store_lag()
 RETURNS TABLE (
     name text, kept_as text, bytes bigint, watermark timestamptz, lag_seconds double precision,
@@ -118,7 +119,13 @@ BEGIN
             m.watermark,
             greatest(0, date_part('epoch', raw.newest - m.watermark)),
             date_part('epoch', a.allowed),
-            coalesce(timeseries.has_events(raw.events, m.watermark, now() - a.allowed), false)
+            EXISTS (
+                SELECT FROM timescaledb_information.chunks AS c
+                WHERE c.hypertable_schema = 'public' AND c.hypertable_name = raw.events
+                  AND c.range_end > m.watermark
+                  AND c.range_start < now() - a.allowed AND c.chunk_creation_time < now() - a.allowed
+                  AND timeseries.has_events(
+                      raw.events, greatest(c.range_start, m.watermark), least(c.range_end, now() - a.allowed)))
         FROM timeseries.materializations AS m
         JOIN raw ON raw.family = m.family
         CROSS JOIN LATERAL (
