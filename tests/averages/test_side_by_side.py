@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import random
 import threading
+import time
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, LiteralString
 
 import psycopg
 import pytest
@@ -22,10 +23,16 @@ pytestmark = pytest.mark.kinds(ServerKind.COMMUNITY)
 
 NOW = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
 LONG_AGO = NOW - timedelta(days=100)
-QUARTER = (NOW - timedelta(days=3)).replace(hour=12)
+QUARTER = (NOW - timedelta(days=3)).replace(hour=13)
 INSERT = "INSERT INTO occupancy_events (camera_id, timestamp, occupied_count) VALUES (%s, %s, 10)"
 MATERIALIZE = "SELECT timeseries.materialize('occupancy', ARRAY[%s], ARRAY[%s], ARRAY[1])"
 SAMPLES = "SELECT samples FROM occupancy_{} WHERE camera_id = %s AND bucket <= %s ORDER BY bucket DESC"
+# Of a writer that waits for a row while it holds none of what a refresh ends with.
+WAITS_WITHOUT_SLOTS = """
+    SELECT count(*) FROM pg_stat_activity AS a
+    WHERE a.wait_event_type = 'Lock' AND a.application_name = 'timeseries' AND NOT EXISTS (
+        SELECT FROM pg_locks AS l WHERE l.pid = a.pid AND l.relation = 'timeseries.late_writers'::regclass)
+"""
 WAITING = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'refresh' AND wait_event_type = 'Lock'"
 
 
@@ -53,9 +60,27 @@ def late_event(url: str, camera: uuid.UUID, at: datetime) -> Iterator[Any]:
         yield connection
 
 
-def until_it_waits(url: str, thread: threading.Thread) -> None:
+@contextmanager
+def refresh_in_flight(url: str, camera: uuid.UUID, quarter: datetime) -> Iterator[Callable[[], None]]:
+    """A refresh that has deleted a quarter; called, it inserts it again as it was. It commits at the end."""
+    with psycopg.connect(url, autocommit=False) as connection:
+        row = connection.execute(
+            "SELECT relation::text FROM timeseries.materializations WHERE name = 'occupancy_quarter_hourly'"
+        ).fetchone()
+        assert row is not None
+        where = f"FROM {row[0]} WHERE camera_id = %s AND bucket = %s"
+        connection.execute(f"CREATE TEMP TABLE kept ON COMMIT DROP AS SELECT * {where}", [camera, quarter])
+        connection.execute(f"DELETE {where}", [camera, quarter])
+
+        def insert() -> None:
+            connection.execute(f"INSERT INTO {row[0]} SELECT * FROM kept")
+
+        yield insert
+
+
+def until_it_waits(url: str, thread: threading.Thread, waiting: LiteralString = WAITING) -> None:
     with psycopg.connect(url, autocommit=True) as connection:
-        while thread.is_alive() and connection.execute(WAITING).fetchone() != (1,):
+        while thread.is_alive() and connection.execute(waiting).fetchone() != (1,):
             thread.join(0.02)
     assert thread.is_alive()
 
@@ -90,6 +115,36 @@ def test_late_events_of_two_cameras_do_not_wait_for_each_other(store: Store) -> 
     with late_event(store.url, one, QUARTER):
         assert store.record([OccupancyEvent(other, QUARTER, 1)]).inserted == 1
     assert samples(store.url, one)[0][0] == samples(store.url, other)[0][0] == 1
+
+
+def test_a_late_event_of_other_hours_does_not_wait_for_a_refresh(store: Store) -> None:
+    camera, other = (store.cameras.add(name).id for name in ("lot", "garage"))
+    store.record([OccupancyEvent(one, QUARTER + timedelta(hours=h), 1) for one in (camera, other) for h in (0, 6)])
+    with refresh_in_flight(store.url, camera, QUARTER) as insert:
+        insert()
+        began = time.monotonic()
+        late = [OccupancyEvent(one, QUARTER + timedelta(hours=6, minutes=1), 2) for one in (camera, other)]
+        assert [store.record([event]).inserted for event in late] == [1, 1]
+        assert time.monotonic() - began < 2
+    assert [samples(store.url, one) for one in (camera, other)] == [[[2, 1], [2, 1], [3]]] * 2
+
+
+@pytest.mark.parametrize("ends", ["well", "badly"])
+def test_a_late_event_waits_for_a_refresh_and_does_not_hold_it_up(store: Store, ends: str) -> None:
+    camera = store.cameras.add("lot").id
+    store.record([OccupancyEvent(camera, QUARTER, 1)])
+    stored = []
+    event = OccupancyEvent(camera, QUARTER + timedelta(minutes=1), 2)
+    thread = threading.Thread(target=lambda: stored.append(store.record([event]).inserted))
+    with suppress(RuntimeError), refresh_in_flight(store.url, camera, QUARTER) as insert:
+        thread.start()
+        until_it_waits(store.url, thread, WAITS_WITHOUT_SLOTS)
+        insert()
+        if ends == "badly":
+            raise RuntimeError
+    thread.join()
+    assert stored == [1]
+    assert samples(store.url, camera) == [[2], [2], [2]]
 
 
 def compress(url: str) -> None:

@@ -26,7 +26,7 @@ from timeseries.model.events import MICROSECOND, POSTGRES_EPOCH, RecordResult, R
 BATCH_SIZE = 50_000  # events of one COPY, because its duration is limited and a link may be slow
 TRANSACTION_SIZE = 500_000  # events, because each transaction computes all that it touches: hours of 5,000 cameras, say
 MANY = 10_000  # events that take long enough for others to wait for the chunks that they need
-ATTEMPTS, PAUSE, PATIENCE = 25, 0.05, 15.0  # where locks are held: a late event waits for a row for 0.3 seconds only
+ATTEMPTS, PAUSE, PATIENCE = 25, 0.05, 15.0  # where locks are held: late events wait for rows for 0.3 seconds only
 
 MATERIALIZE = "SELECT timeseries.materialize(%(family)s, %(cameras)s, %(quarters)s, %(added)s)"
 MATERIALIZE_AND_NOTE = f"{MATERIALIZE}, timeseries.note_change(%(family)s, %(quarters)s)"
