@@ -20,7 +20,7 @@ quick: $(READY)  ## the tests that need no server
 	$(BIN)/python -m pytest -m "not server" $(PYTEST)
 
 lint: $(READY)  ## what CI checks beside the tests
-	$(BIN)/hadolint Dockerfile
+	$(BIN)/hadolint Dockerfile pgbackrest/Dockerfile
 	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml
 	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
 	$(BIN)/zizmor --offline --quiet --no-progress .github

@@ -32,7 +32,8 @@ ENV PATH={bin}:$PATH LANG=C.UTF-8 PGDATA=/var/lib/postgresql/18/docker
 RUN id postgres >/dev/null 2>&1 || useradd --system --user-group --home-dir /var/lib/postgresql postgres; \\
     install --directory --owner=postgres --group=postgres --mode=3777 \\
         /var/run/postgresql /var/lib/postgresql /docker-entrypoint-initdb.d \\
-    && printf '%s\\n' "listen_addresses = '*'" {settings} >> {share}/postgresql.conf.sample
+    && printf '%s\\n' "listen_addresses = '*'" "unix_socket_directories = '/var/run/postgresql, /tmp'" {settings} \\
+        >> {share}/postgresql.conf.sample
 {extension}VOLUME /var/lib/postgresql
 ENTRYPOINT ["docker-entrypoint.sh"]
 CMD ["postgres"]

@@ -21,6 +21,7 @@ import yaml
 from tests.support.compose import GIVEN, REQUIRED, ROOT, compose, project
 from tests.support.containers import IMAGES
 from tests.support.keys import SECRET_KEY
+from tests.support.pages import blocks
 from tests.support.roles import as_role, make_role
 from tests.support.servers import RunningServer
 from timeseries import ServerKind
@@ -30,12 +31,13 @@ from timeseries.database.releases import KNOWN_BAD, OLDEST, find_faults, number
 from timeseries.database.server import Server
 
 __all__ = ["make_role"]
+EXAMPLE = ROOT / ".env.example"
 
 
 def test_compose_reads_the_file_and_warns_of_nothing() -> None:
     done = compose(GIVEN, "config", "--quiet")
     assert (done.returncode, done.stderr) == (0, "")
-    assert set(project()["services"]) == {"database", "migrate", "demo", "cli", "metrics", "grafana"}
+    assert set(project()["services"]) == {"database", "migrate", "demo", "cli", "metrics", "backup", "grafana"}
 
 
 @pytest.mark.parametrize("missing", REQUIRED)
@@ -58,6 +60,7 @@ def test_every_image_is_pinned_and_the_database_is_what_the_tests_run_on() -> No
     images = [service["image"] for service in services.values()]
     images += [services["migrate"]["build"]["args"]["BASE"]]
     images += re.findall(r"^ARG BASE=(\S+)", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
+    images += [services["backup"]["build"]["args"]["DATABASE"]]
     for job in workflow()["jobs"].values():
         for row in job.get("strategy", {}).get("matrix", {}).get("include", ()):
             images += [filled(image, row) for name, image in job.get("env", {}).items() if name.endswith("_IMAGE")]
@@ -68,6 +71,7 @@ def test_every_image_is_pinned_and_the_database_is_what_the_tests_run_on() -> No
     assert not set(versions) & KNOWN_BAD
     if "TIMESERIES_TEST_COMMUNITY_IMAGE" not in os.environ:
         assert services["database"]["image"] == IMAGES[ServerKind.COMMUNITY]
+        assert services["backup"]["build"]["args"]["DATABASE"] == IMAGES[ServerKind.COMMUNITY]
 
 
 def workflow() -> dict[str, Any]:
@@ -100,15 +104,45 @@ def test_each_image_can_be_named_by_the_environment() -> None:
         "TIMESERIES_GRAFANA_IMAGE": "registry.example/grafana:1.2",
         "TIMESERIES_IMAGE": "registry.example/client:1.2",
         "TIMESERIES_BASE_IMAGE": "registry.example/python:1.2",
+        "TIMESERIES_DATABASE_BASE_IMAGE": "registry.example/timescaledb:1.2",
     }
     done = compose(GIVEN | named, "--profile", "*", "config", "--format", "json")
     services = json.loads(done.stdout)["services"]
     assert services["migrate"]["build"]["args"]["BASE"] == named["TIMESERIES_BASE_IMAGE"]
+    assert services["backup"]["build"]["args"]["DATABASE"] == named["TIMESERIES_DATABASE_BASE_IMAGE"]
     assert {name: service["image"] for name, service in services.items()} == {
-        "database": named["TIMESERIES_DATABASE_IMAGE"],
+        **dict.fromkeys(("database", "backup"), named["TIMESERIES_DATABASE_IMAGE"]),
         "grafana": named["TIMESERIES_GRAFANA_IMAGE"],
         **dict.fromkeys(("migrate", "demo", "cli", "metrics"), named["TIMESERIES_IMAGE"]),
     }
+
+
+def test_wal_is_archived_only_where_it_is_asked_for_and_what_docs_say_to_ask_for_is_in_the_example() -> None:
+    example = re.findall(r"^#(DATABASE_ARCHIVE_\w+)=(\S+)$", EXAMPLE.read_text(), re.MULTILINE)
+    archiving = dict(example) | {"TIMESERIES_DATABASE_IMAGE": project()["services"]["backup"]["image"]}
+    documented = (ROOT / "docs/backup.md").read_text().split()
+    assert {f"{name}={value}" for name, value in archiving.items()} <= {*documented}
+
+    def settings(environment: dict[str, str]) -> dict[str, str]:
+        words = json.loads(compose(GIVEN | environment, "config", "--format", "json").stdout)["services"]["database"]
+        return dict(word.removeprefix("-c").split("=", 1) for word in words["command"][1:] if "archive" in word)
+
+    off, on = settings({}), settings(archiving)
+    assert (off["archive_mode"], off["archive_timeout"]) == ("off", "0")
+    assert (on["archive_mode"], on["archive_timeout"]) == ("on", "60")
+    assert on["archive_command"] == "pgbackrest archive-push %p"
+
+
+def test_pgbackrest_works_on_the_folders_that_compose_mounts_and_as_the_docs_set_it_up() -> None:
+    services = project()["services"]
+    lines = dict(re.findall(r"(\w+)=(\S+)", (ROOT / "pgbackrest/Dockerfile").read_text()))
+    ours = {v["target"]: v["source"] for v in services["backup"]["volumes"]}
+    assert ours.items() <= {v["target"]: v["source"] for v in services["database"]["volumes"]}.items()
+    assert lines["PGBACKREST_REPO1_PATH"] in ours
+    assert lines["PGDATA"] == lines["PGBACKREST_PG1_PATH"] == services["database"]["environment"]["PGDATA"]
+    documented = "".join(blocks("docs/backup.md", "ini"))
+    for option in ("repo1-retention-full", "start-fast", "recovery-option"):
+        assert f"{option}={lines['PGBACKREST_' + option.upper().replace('-', '_')]}" in documented
 
 
 def test_every_action_of_the_workflow_is_pinned_by_commit() -> None:
@@ -118,9 +152,9 @@ def test_every_action_of_the_workflow_is_pinned_by_commit() -> None:
         assert re.fullmatch(r"[\w-]+/[\w-]+@[0-9a-f]{40}", action), action
 
 
-def test_one_service_builds_the_image_and_the_others_only_use_it() -> None:
+def test_one_service_builds_each_image_and_the_others_only_use_it() -> None:
     services = project()["services"]
-    assert [name for name, service in services.items() if "build" in service] == ["migrate"]
+    assert [name for name, service in services.items() if "build" in service] == ["backup", "migrate"]
     ours = {name for name, service in services.items() if service["image"] == services["migrate"]["image"]}
     assert ours == {"migrate", "demo", "cli", "metrics"}
     assert {services[name]["pull_policy"] for name in ours} == {"never"}

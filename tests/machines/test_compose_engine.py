@@ -9,11 +9,12 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +22,12 @@ import psycopg
 import pytest
 
 from tests.machines import debian
+from tests.support.backups import everything
 from tests.support.clusters import free_port
 from tests.support.compose import COMPOSE, REQUIRED, ROOT, project
 from tests.support.containers import IMAGES
 from tests.support.faults import produce, series
+from tests.support.pages import blocks
 from timeseries import ServerKind, Store
 from timeseries.access.roles import find_deviations
 from timeseries.settings import Settings
@@ -205,6 +208,54 @@ def test_down_with_volumes_removes_the_data(small: Stack) -> None:
     assert [small.of_project(kind) for kind in ("container", "volume", "network")] == [[], [], []]
     small.up()
     assert count(small, "cameras") == 0
+
+
+@pytest.fixture
+def archiving(tmp_path: Path) -> Iterator[Stack]:
+    """A project whose database has pgBackRest and archives its WAL, as docs/backup.md says."""
+    plain = make_stack(tmp_path, "archiving", ["database", "migrate"])
+    image = f"timeseries-test/database:{os.getpid()}"
+    base = {"TIMESERIES_DATABASE_BASE_IMAGE": plain.given["TIMESERIES_DATABASE_IMAGE"]}
+    asked = {"TIMESERIES_DATABASE_IMAGE": image, "DATABASE_ARCHIVE_MODE": "on", "DATABASE_ARCHIVE_TIMEOUT": "60"}
+    made = replace(plain, given=plain.given | base | asked)
+    try:
+        yield made
+    finally:
+        made.compose("down", "--volumes", "--remove-orphans", "--timeout", "5")
+        debian.docker("image", "rm", image, check=False)
+
+
+def test_a_database_in_compose_goes_back_to_a_moment_by_the_commands_of_the_docs(archiving: Stack) -> None:
+    setting_up, recovering = (text for text in blocks("docs/backup.md", "sh") if text.startswith("docker compose"))
+    build, up, full, incremental = documented(setting_up)
+    archiving.done(*build)
+    archiving.up()
+    archiving.done(*full)
+    with Store.open(archiving.url("timeseries")) as store:
+        store.record(series(store.cameras.add("lot").id, 500))
+        before = everything(archiving.url("timeseries"))
+        archiving.done(*incremental)
+        assert store.status().backups.kind == "pgBackRest"
+    with psycopg.connect(archiving.url("timeseries"), autocommit=True) as connection:
+        moment = connection.execute("SELECT clock_timestamp()::text").fetchall()[0][0]
+        connection.execute("DROP TABLE occupancy_events CASCADE")
+        connection.execute("SELECT pg_sleep(1)")
+    stop, restore, start, recovered, again, resume = documented(recovering)
+    archiving.done(*stop)
+    archiving.done(*(f"--target={moment}" if word.startswith("--target=") else word for word in restore))
+    archiving.done(*start)
+    archiving.done(*recovered)
+    assert again == up
+    archiving.up()
+    assert everything(archiving.url("timeseries")) == before
+    archiving.done(*resume)
+    assert "paused" not in archiving.compose("run", "--rm", "cli", "status").stdout
+
+
+def documented(text: str) -> list[list[str]]:
+    """The words after `docker compose` of each line; nobody answers, so there is no terminal."""
+    lines = [shlex.split(line)[2:] for line in text.splitlines()]
+    return [[*words[:1], "--no-TTY", *words[1:]] if words[0] == "exec" else words for words in lines]
 
 
 def test_a_restart_of_the_database_loses_nothing_of_a_writer(stack: Stack) -> None:

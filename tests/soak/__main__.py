@@ -8,7 +8,7 @@ import random
 import signal
 import sys
 
-from tests.soak.soak import Soak, soak
+from tests.soak.soak import LONGEST, Soak, soak
 from tests.support.servers import RunningServer, discover, refused_by_docker
 from timeseries import ServerKind
 from timeseries.cli.output import print_table
@@ -20,6 +20,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="make soak", description=__doc__)
     parser.add_argument("--seconds", type=float, default=600, help="in all, the same for each kind of server")
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10**6))
+    parser.add_argument("--longest", type=float, default=LONGEST, help="that network or server are silent, in seconds")
     parser.add_argument("--kind", action="append", choices=[kind.value for kind in ServerKind], help="only this kind")
     given = parser.parse_args()
     logging.disable()  # of each fault, the writers say that they wait
@@ -30,10 +31,11 @@ def main() -> int:
     if not servers:
         print("no server is installed here that a soak may harm")
         return 1
-    print(f"seed {given.seed}: make soak SOAK='--seed {given.seed} --seconds {given.seconds:g}'", flush=True)
+    again = f"--seed {given.seed} --seconds {given.seconds:g} --longest {given.longest:g}"
+    print(f"seed {given.seed}: make soak SOAK='{again}'", flush=True)
     soaks = []
     for server in servers:
-        soaks.append(soak(server, given.seconds / len(servers), given.seed))
+        soaks.append(soak(server, given.seconds / len(servers), given.seed, given.longest))
         show(soaks[-1])
     print_table(COLUMNS, [row(one) for one in soaks])
     return 0 if all(one.good for one in soaks) else 1

@@ -25,9 +25,16 @@ class Faults:
     """What can be done to this server and its clients, and how often it was."""
 
     def __init__(
-        self, cluster: Cluster, bouncer: Bouncer | None, processes: list[SpoolingProcess], chance: random.Random
+        self,
+        cluster: Cluster,
+        bouncer: Bouncer | None,
+        processes: list[SpoolingProcess],
+        chance: random.Random,
+        longest: float,
     ) -> None:
+        """No silence lasts for more than `longest` seconds."""
         self._cluster, self._bouncer, self._processes, self._chance = cluster, bouncer, processes, chance
+        self._longest = longest
         self._kinds: dict[str, Callable[[], None]] = {
             "server killed": self.kill_server,
             "server stopped": self.stop_server,
@@ -60,11 +67,11 @@ class Faults:
 
     def freeze(self) -> None:
         with frozen(self._cluster):
-            time.sleep(self._chance.uniform(0.5, 3))
+            time.sleep(self._chance.uniform(0.5, self._longest))
 
     def drop_packets(self) -> None:
         with lost_packets(self._cluster.port):
-            time.sleep(self._chance.uniform(0.5, 3))
+            time.sleep(self._chance.uniform(0.5, self._longest))
 
     def restart_bouncer(self) -> None:
         assert self._bouncer is not None

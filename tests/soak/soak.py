@@ -29,6 +29,7 @@ from tests.support.servers import RunningServer
 from timeseries import OccupancyEvent, ServerKind
 
 HISTORY = timedelta(days=100)  # raw rows before the soak, of which retention removes the oldest
+LONGEST = 3.0  # seconds that the network or the server is silent
 WORKERS = {"timescaledb.max_background_workers": "16", "max_worker_processes": "32"}
 
 
@@ -48,14 +49,14 @@ class Soak:
         return self.verdict.good and not self.bugs and sum(self.faults.values()) > 0
 
 
-def soak(server: RunningServer, seconds: float, seed: int) -> Soak:
+def soak(server: RunningServer, seconds: float, seed: int, longest: float = LONGEST) -> Soak:
     """On a server of its own of this kind."""
     settings = WORKERS if server.kind is ServerKind.COMMUNITY else {}
     with own_cluster(server, log_statement="none", **settings) as cluster:
-        return soak_cluster(cluster, server.kind, seconds, seed)
+        return soak_cluster(cluster, server.kind, seconds, seed, longest)
 
 
-def soak_cluster(cluster: Cluster, kind: ServerKind, seconds: float, seed: int) -> Soak:
+def soak_cluster(cluster: Cluster, kind: ServerKind, seconds: float, seed: int, longest: float) -> Soak:
     end = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
     life = Life(seed, end, kind)
     with opened(cluster.url()) as store:
@@ -69,7 +70,7 @@ def soak_cluster(cluster: Cluster, kind: ServerKind, seconds: float, seed: int) 
         store.record(history)
     for event in history:
         life.accept(event)
-    with everybody(life, cluster, [camera.id for camera in cameras]) as faults:
+    with everybody(life, cluster, [camera.id for camera in cameras], longest) as faults:
         until = time.monotonic() + seconds
         while time.monotonic() < until and not life.bugs:
             time.sleep(random.Random(f"{seed} {sum(faults.done.values())}").uniform(0.3, 3))
@@ -78,7 +79,7 @@ def soak_cluster(cluster: Cluster, kind: ServerKind, seconds: float, seed: int) 
 
 
 @contextlib.contextmanager
-def everybody(life: Life, cluster: Cluster, cameras: list[UUID]) -> Iterator[Faults]:
+def everybody(life: Life, cluster: Cluster, cameras: list[UUID], longest: float) -> Iterator[Faults]:
     """Writers, readers and jobs, until the end; then all that waits is stored."""
     chance = random.Random(f"{life.seed} faults")
     url, folder = cluster.url(), Path(tempfile.mkdtemp(prefix="soak-"))
@@ -98,7 +99,7 @@ def everybody(life: Life, cluster: Cluster, cameras: list[UUID]) -> Iterator[Fau
         )
         life.begin(living.read, url)
         life.begin(living.run_jobs, url)
-        yield Faults(cluster, bouncer, processes, chance)
+        yield Faults(cluster, bouncer, processes, chance, longest)
         finishing = [threading.Thread(target=process.finish) for process in processes]
         for thread in finishing:
             thread.start()
