@@ -32,6 +32,8 @@ WRITTEN_OUT = {
     "export WHAT FILE [--camera NAME]… [--start TIME] [--end TIME]":
         ["export health_hourly h.csv --camera 'East Lot' --start 2026-01-01T00:00:00Z --end 2026-02-01T00:00:00Z"],
     "import EVENTS [--cameras CAMERAS]": ["import events.parquet --cameras cameras.csv"],
+    "import FEED --format parkapi …":
+        [f"import {ROOT}/tests/files/feeds/parkapi_api.json --format parkapi --timezone Europe/Berlin"],
     "backup FILE": ["backup store.backup"],
     "recovered": ["recovered"],
     "restore FILE": ["--database-url EMPTY restore store.backup"],

@@ -123,6 +123,10 @@ def import_file(
             source = database = stack.enter_context(open_database(path))
             database.refuse_naive(zone)
             created, ids = merge_cameras(cameras, database, zone, match_names)
+        elif path.suffix == ".json":
+            raise InvalidInputError(
+                f"{path} is JSON; a feed of parking sites is imported by its format: --format parkapi"
+            )
         else:
             source = stack.enter_context(closing(TableFile(path)))
             created = import_cameras(cameras, cameras_path) if cameras_path else 0
