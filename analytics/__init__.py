@@ -3,15 +3,19 @@
 from analytics.arrow_client import set_pool_size
 from analytics.averages import daily_averages, hourly_averages, quarter_hourly_averages
 from analytics.comparison import compare
+from analytics.expectation import expected
+from analytics.forecast_errors import backtest
 from analytics.health import latest, outages, states, uptime
 from analytics.raw_rows import aggregate_rows, events
 from analytics.weekdays import peaks, weekday_averages, weekday_profile
 
 __all__ = [
     "aggregate_rows",
+    "backtest",
     "compare",
     "daily_averages",
     "events",
+    "expected",
     "hourly_averages",
     "latest",
     "outages",

@@ -1,4 +1,4 @@
-"""The commands that answer questions: `timeseries weekday` and `timeseries demo`."""
+"""The commands that answer questions: `timeseries weekday`, `expected`, `backtest` and `demo`."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from typing import Any, cast
 import click
 import pandas as pd
 
+from analytics.expectation import expected as expected_
+from analytics.forecast_errors import backtest as backtest_
 from analytics.request import NAMES
 from analytics.weekdays import weekday_averages, weekday_profile
 from timeseries import CameraExistsError, Store
@@ -64,6 +66,14 @@ def print_weekdays(frame: pd.DataFrame) -> None:
     )  # fmt: skip
 
 
+def pictures() -> Any:
+    try:
+        from analytics import plot
+    except ImportError as error:
+        raise click.ClickException("a picture needs matplotlib: pip install 'occupancy-timeseries[plot]'") from error
+    return plot
+
+
 def save_heat_map(
     name: str,
     path: Path,
@@ -73,13 +83,78 @@ def save_heat_map(
     end: str | None = None,
     timezone: str | None = None,
 ) -> None:
-    try:
-        from analytics import plot
-    except ImportError as error:
-        raise click.ClickException("a picture needs matplotlib: pip install 'occupancy-timeseries[plot]'") from error
+    plot = pictures()
     week = weekday_profile(name, start=start, end=end, timezone=timezone, url=store.url)
     plot.save(plot.heat_map(week), path)
     click.echo(f"The weekday-by-hour heat map is in {path}", err=True)
+
+
+def asks_expected(command: Any) -> Any:
+    """The options that `expected` and `backtest` have in common."""
+    for option in (
+        click.option("--json", "as_json", is_flag=True, help="For programs."),
+        click.option("--holiday", "holidays", multiple=True, type=click.DateTime(["%Y-%m-%d"]),
+                     help="A date that counts as a holiday; may be repeated."),
+        click.option("--share", default=0.9, show_default=True, help="How much is to lie in the interval."),
+        click.option("--width", type=click.Choice(["hour", "quarter"]), default="hour", show_default=True),
+        click.option("--end", help="ISO 8601; a date is the midnight at the lot."),
+        click.option("--start", help="ISO 8601; a date is the midnight at the lot."),
+    ):  # fmt: skip
+        command = option(command)
+    return command
+
+
+@click.command()
+@click.argument("name")
+@asks_expected
+@click.option("--plot", type=click.Path(path_type=Path), help="Save what is expected and what was seen as PNG.")
+@click.pass_obj
+def expected(
+    url: str | None, /, name: str, holidays: tuple[datetime, ...], plot: Path | None, as_json: bool, **asked: Any
+) -> None:
+    """What is to be expected of the lot NAME, by default for the next day."""
+    with Store.open(url) as store:
+        frame = expected_(name, **asked, holidays={day.date() for day in holidays}, url=store.url)
+    if plot is not None:
+        drawing = pictures()
+        drawing.save(drawing.expectation(frame), plot)
+        click.echo(f"What is expected and what was seen is in {plot}", err=True)
+    print_json(records(frame.reset_index())) if as_json else print_expected(frame)
+
+
+def print_expected(frame: pd.DataFrame) -> None:
+    rows = cast(Any, frame.itertuples())
+    print_table(
+        ["local time", "expected", "at least", "at most", "seen", "coverage"],
+        [
+            [f"{row.Index:%a %Y-%m-%d %H:%M}", row.expected, row.lower, row.upper, row.occupied_avg,
+             f"{row.coverage:.1%}"]
+            for row in rows
+        ],
+        title=f"Average number of cars ({frame.attrs['timezone']}); {frame.attrs['share']:.0%} are to lie within",
+    )  # fmt: skip
+
+
+@click.command()
+@click.argument("name")
+@asks_expected
+@click.pass_obj
+def backtest(url: str | None, /, name: str, holidays: tuple[datetime, ...], as_json: bool, **asked: Any) -> None:
+    """Errors of what was expected of the lot NAME, beside those of naive forecasts."""
+    with Store.open(url) as store:
+        frame = backtest_(name, **asked, holidays={day.date() for day in holidays}, url=store.url)
+    if as_json:
+        print_json(records(frame))
+        return
+    print_table(
+        ["ahead", "forecasts", "expected", "last week", "mean", "unchanged", "in the interval"],
+        [
+            [str(row.horizon), row.forecasts, row.mae, row.mae_last_week, row.mae_mean, row.mae_unchanged,
+             f"{row.inside:.1%}" if row.forecasts else None]
+            for row in cast(Any, frame.itertuples())
+        ],
+        title=f"Mean absolute error, in cars; {frame.attrs['share']:.0%} are to lie in the interval",
+    )  # fmt: skip
 
 
 @click.command()

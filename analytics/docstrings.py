@@ -35,6 +35,9 @@ COLUMNS = {
     "place": "counts from 1",
     "occupied_avg": "cars; the integral of the step function of the observations, divided by the time that is known",
     "occupied_share": "of the capacity, NaN without one",
+    "expected": "cars",
+    "lower": "of the interval",
+    "upper": "of the interval",
     "samples": "how many observations",
     "coverage": "the share of the time that is known",
     "end": "NaT where it lasts to the end of the range, or now",
@@ -56,25 +59,25 @@ ERRORS = {
 }
 
 
-def documented(columns: Sequence[str] = (), *, exact: bool = False) -> Callable[[F], F]:
+def documented(columns: Sequence[str] = (), *, exact: bool = False, **others: str) -> Callable[[F], F]:
     """Complete the docstring of an answer: its common arguments after its own, the `columns` of its frame, the errors.
 
     A docstring has a section `Returns`, which may describe `attrs`, and `Args` before it where there are arguments of
-    its own. An `exact` range is not rounded.
+    its own. An `exact` range is not rounded. `others` are common arguments that mean something else here.
     """
 
     def complete(function: F) -> F:
         if function.__doc__:  # there is none under python -OO
-            function.__doc__ = completed(function, columns, exact)
+            function.__doc__ = completed(function, columns, exact, others)
         return function
 
     return complete
 
 
-def completed(function: Callable[..., Any], columns: Sequence[str], exact: bool) -> str:
+def completed(function: Callable[..., Any], columns: Sequence[str], exact: bool, others: dict[str, str]) -> str:
     before, _, returns = inspect.cleandoc(function.__doc__ or "").partition("\n\nReturns:\n")
     about, _, own = before.partition("\n\nArgs:\n")
-    texts = ARGUMENTS | {"start": RANGE + (" The range is taken exactly." if exact else ROUNDED)}
+    texts = ARGUMENTS | {"start": RANGE + (" The range is taken exactly." if exact else ROUNDED)} | others
     common = [f"{name}: {texts[name]}" for name in inspect.signature(function).parameters if name in texts]
     frame = [" ".join(returns.split()), *described(columns), *([] if "`attrs`" in returns else [ATTRS])]
     return "\n".join(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -62,3 +62,20 @@ def test_what_is_missing_is_null(capsys: pytest.CaptureFixture[str]) -> None:
     assert (first["a"], first["b"], second) == (1.5, 1, {"a": None, "b": None, "c": None})
     print_json([float("nan"), float("inf"), pd.NaT, {"x": float("-inf")}, 0.5])
     assert strict(capsys.readouterr().out) == [None, None, None, {"x": None}, 0.5]
+
+
+def test_what_is_expected_and_its_errors_are_json_and_tables(store: Store, tmp_path: Path) -> None:
+    camera = store.cameras.add("North Lot", timezone="Europe/Berlin")
+    start = datetime(2026, 7, 1, tzinfo=UTC)
+    store.record([OccupancyEvent(camera.id, start + timedelta(hours=i), i % 24) for i in range(30 * 24)])
+    asked = ("North Lot", "--start", "2026-07-29", "--end", "2026-07-30", "--holiday", "2026-07-03")
+    picture = str(tmp_path / "expected.png")
+    rows = strict(run(store, "expected", *asked, "--plot", picture, "--json"))
+    assert len(rows) == 24
+    assert rows[3]["expected"] == pytest.approx(rows[3]["occupied_avg"])
+    assert Path(picture).stat().st_size > 0
+    assert "90% are to lie within" in run(store, "expected", *asked)
+    errors = strict(run(store, "backtest", "North Lot", "--end", "2026-07-30", "--json"))
+    assert [row["horizon"] for row in errors] == [3600, 21600, 86400, 604800]
+    assert all(row["mae"] == pytest.approx(0, abs=1e-9) for row in errors)
+    assert "last week" in run(store, "backtest", "North Lot", "--end", "2026-07-30")

@@ -162,3 +162,25 @@ def test_a_frame_of_several_cameras_is_refused_with_the_remedy(lot: Store) -> No
     frame = analytics.hourly_averages(start=RANGE[0], end=RANGE[1], url=lot.url)
     with pytest.raises(InvalidInputError, match="draw one: "):
         plot.line(frame)
+
+
+def test_what_is_expected_is_drawn_beside_what_was_seen(store: Store) -> None:
+    camera = store.cameras.add("North Lot", timezone="America/New_York", hold=timedelta(hours=1))
+    store.record([OccupancyEvent(camera.id, START + timedelta(hours=i), i % 24) for i in range(25 * 24)])
+    begin = START + timedelta(days=24)
+    found = analytics.expected("North Lot", begin, begin + timedelta(days=2), url=store.url)
+    ax = plot.expectation(found, capacity=30)
+    expected, seen, level = ax.lines
+    assert np.asarray(expected.get_ydata(), float)[:48] == pytest.approx([i % 24 for i in range(48)])
+    drawn = np.asarray(seen.get_ydata(), float)
+    assert drawn[:24] == pytest.approx(list(range(24)))
+    assert np.isnan(drawn[24:]).all()
+    assert np.asarray(level.get_ydata(), float).tolist() == [30, 30]
+    assert ax.get_xlabel() == "Local time (America/New_York)"
+    labels = [text.get_text() for text in ax.get_legend().get_texts()]
+    assert labels == ["90% interval", "expected", "seen", "capacity"]
+    store.cameras.add("Other", timezone="America/New_York")
+    both = analytics.expected(url=store.url)
+    with pytest.raises(InvalidInputError, match="draw one"):
+        plot.expectation(both)
+    assert plot.expectation(analytics.expected([], url=store.url)).get_title("left").startswith("No observation")

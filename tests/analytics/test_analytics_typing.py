@@ -63,6 +63,8 @@ if TYPE_CHECKING:
     assert_type(analytics.events(family="health"), Iterator[pd.DataFrame])
     assert_type(analytics.events(as_arrow=True), Iterator[pa.Table])
     assert_type(analytics.compare(before=(None, None), after=(None, None)), pd.DataFrame)
+    assert_type(analytics.expected("North Lot", "2026-11-01", "2026-11-02"), pd.DataFrame)
+    assert_type(analytics.backtest("North Lot"), pd.DataFrame)
 
 
 if TYPE_CHECKING:
@@ -75,6 +77,7 @@ if TYPE_CHECKING:
         assert_type(await aio.latest(as_arrow=True), pa.Table)
         assert_type(await aio.aggregate_rows("occupancy_hourly", summary=True), pd.DataFrame)
         assert_type(await aio.compare(before=(None, None), after=(None, None)), pd.DataFrame)
+        assert_type(await aio.expected("North Lot", width="quarter"), pd.DataFrame)
         assert_type(aio.events(family="health"), AsyncIterator[pd.DataFrame])
 
 
