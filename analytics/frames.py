@@ -26,7 +26,7 @@ NAMES_OF_TYPES = {
     CAMERA: ("camera", "camera_id"),
     STATUS: ("status", "first_status", "last_status"),
     MOMENT: ("bucket", "start", "end", "timestamp", "counted_at", "status_at", "first_at", "last_at"),
-    pa.timestamp("us"): ("local_date",),
+    pa.timestamp("us"): ("local_date", "local_start"),
     pa.duration("us"): ("duration", "count_age", "status_age"),
     pa.int8(): ("weekday", "hour"),
     pa.int32(): ("occupied_min", "occupied_max", "occupied_count", "first_count", "last_count"),
