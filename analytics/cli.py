@@ -23,6 +23,9 @@ SAMPLE_DAYS = 120
 @click.command()
 @click.argument("name")
 @click.option("--weekday", "weekdays", multiple=True, help="A weekday, like tuesday; may be repeated.")
+@click.option("--hours", help="The local time of day that counts, like 07:00-19:00; it may pass midnight.")
+@click.option("--date", "dates", multiple=True, help="A local date that counts, like 2026-12-25; may be repeated.")
+@click.option("--without", multiple=True, help="A local date that does not count; may be repeated.")
 @click.option("--start", help="ISO 8601; a date is the midnight at the lot.")
 @click.option("--end", help="ISO 8601; a date is the midnight at the lot.")
 @click.option("--timezone", help="Instead of the lot's own.")
@@ -33,6 +36,9 @@ def weekday(
     url: str | None,
     name: str,
     weekdays: tuple[str, ...],
+    hours: str | None,
+    dates: tuple[str, ...],
+    without: tuple[str, ...],
     start: str | None,
     end: str | None,
     timezone: str | None,
@@ -40,12 +46,16 @@ def weekday(
     as_json: bool,
 ) -> None:
     """Average occupancy of the lot NAME by weekday, weighed by time."""
+    asked: dict[str, Any] = {
+        "start": start, "end": end, "timezone": timezone, "weekdays": weekdays or None, "dates": dates or None,
+        "without": without or None,
+    }  # fmt: skip
+    if hours is not None:
+        asked["hours"] = tuple(hours.split("-"))
     with Store.open(url) as store:
-        frame = weekday_averages(
-            name, weekdays=weekdays or None, start=start, end=end, timezone=timezone, url=store.url
-        )
+        frame = weekday_averages(name, url=store.url, **asked)
         if plot is not None:
-            save_heat_map(name, plot, store, start=start, end=end, timezone=timezone)
+            save_heat_map(name, plot, store, **asked)
     print_json(records(frame)) if as_json else print_weekdays(frame)
 
 
@@ -74,17 +84,9 @@ def pictures() -> Any:
     return plot
 
 
-def save_heat_map(
-    name: str,
-    path: Path,
-    store: Store,
-    *,
-    start: str | None = None,
-    end: str | None = None,
-    timezone: str | None = None,
-) -> None:
+def save_heat_map(name: str, path: Path, store: Store, **asked: Any) -> None:
     plot = pictures()
-    week = weekday_profile(name, start=start, end=end, timezone=timezone, url=store.url)
+    week = weekday_profile(name, url=store.url, **asked)
     plot.save(plot.heat_map(week), path)
     click.echo(f"The weekday-by-hour heat map is in {path}", err=True)
 

@@ -22,6 +22,11 @@ ARGUMENTS = {
     "start": RANGE,
     "end": "where it ends (exclusive), given in the same ways. By default now.",
     "timezone": "an IANA name, in place of each camera's own; dates and times are those of this zone.",
+    "hours": "the local time of day that counts, from and to on quarters of an hour, as texts or `datetime.time`:"
+    ' `("07:00", "19:00")`. It may pass midnight: `("22:00", "06:00")`.',
+    "weekdays": "the local weekdays that count, names or ISO numbers, one or several.",
+    "dates": "the local dates that count: one, several, or a container of dates, such as `holidays.Germany()`.",
+    "without": "local dates that do not count, given in the same ways.",
     "fill": "also rows without any known time (`coverage` 0, the average NaN), up to ten years ahead.",
     "as_arrow": "a `pyarrow.Table` in place of a DataFrame; the index is a column of it, `attrs` its metadata.",
     "dtype_backend": '"pyarrow" for columns of Arrow\'s types.',
@@ -30,6 +35,7 @@ ARGUMENTS = {
 COLUMNS = {
     "bucket": "where it begins",
     "local_date": "the day on the wall, without a zone",
+    "local_start": "the same on the wall, without a zone",
     "weekday": "ISO: Monday 1 to Sunday 7",
     "hour": "0 to 23",
     "place": "counts from 1",
@@ -46,7 +52,7 @@ COLUMNS = {
 }
 ATTRS = (
     "Times are in the zone of the cameras, in UTC where they have several. `attrs` hold start and end (ISO 8601 in"
-    " UTC), rounded, timezone and unit."
+    " UTC), rounded, timezone and unit, and calendar where not all time counts."
 )
 ERRORS = {
     "UnknownCameraError": "no camera has this name or id; the nearest names are in the message.",

@@ -50,7 +50,11 @@ def heat_map(week: pd.DataFrame, ax: Axes | None = None, *, capacity: int | None
 def local_hours(hours: pd.DataFrame, camera: str) -> pd.DatetimeIndex:
     """The index of a frame of hours of one zone, of a range that is known. Raises InvalidInputError for another."""
     index = hours.index
-    if not isinstance(index, pd.DatetimeIndex) or "occupied_avg" not in hours or "local_date" in hours:
+    if (
+        not isinstance(index, pd.DatetimeIndex)
+        or "occupied_avg" not in hours
+        or {"local_date", "local_start"} & {*hours}
+    ):
         raise InvalidInputError("a heat map is drawn of the frame of weekday_profile or of hourly_averages")
     if hours.attrs.get("timezone") is None:
         raise InvalidInputError(
@@ -74,6 +78,12 @@ def seconds_in_range(hours: pd.DataFrame, index: pd.DatetimeIndex) -> Any:
     own = wall_hours(index)
     if np.any(same_hour(own, wall_hours(index - QUARTER))):
         return np.ones(len(index))
+    counted = hours.attrs.get("calendar", {}).get("hours") or []
+    if any(not time.endswith(":00") for time in counted):
+        raise InvalidInputError(
+            f"the hours that count, {' to '.join(counted)}, cut whole ones, whose weight the frame does not say; draw"
+            " weekday_profile"
+        )
     start, end = (pd.Timestamp(hours.attrs[name]) for name in ("start", "end"))
     known = np.zeros(len(index))
     for number in range(4):

@@ -40,6 +40,18 @@ def test_a_lot_without_a_capacity_has_a_share_of_null(store: Store) -> None:
     assert (row["occupied_share"], row["occupied_avg"], row["weekday"]) == (None, 3, 2)
 
 
+def test_the_command_counts_the_hours_and_days_that_it_is_told(store: Store) -> None:
+    camera = store.cameras.add("North Lot", timezone="Europe/Berlin")
+    start = datetime(2026, 8, 3, tzinfo=UTC)  # a Monday
+    store.record([OccupancyEvent(camera.id, start + timedelta(hours=i), i % 24) for i in range(7 * 24)])
+    words = ["weekday", "North Lot", "--start", "2026-08-04", "--end", "2026-08-09", "--json"]
+    chosen = ["--weekday", "tue", "--weekday", "wed", "--hours", "22:00-06:00", "--without", "2026-08-05"]
+    (row,) = strict(run(store, *words, *chosen))
+    assert (row["weekday"], row["samples"], row["coverage"]) == (2, 8, 1)
+    (row,) = strict(run(store, *words, "--date", "2026-08-07"))
+    assert row["weekday"] == 5
+
+
 @pytest.mark.parametrize(
     "words", ["status", "camera list", "policy show", "key check", "key rotate", "jobs list", "prune"]
 )

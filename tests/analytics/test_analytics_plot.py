@@ -84,11 +84,26 @@ def test_hours_that_a_change_of_offset_makes_shorter_weigh_less(lot: Store) -> N
     assert np.asarray(cells) == pytest.approx(np.asarray(wanted), rel=1e-9)
 
 
+def test_hours_of_a_calendar_are_drawn_as_the_profile_is(lot: Store) -> None:
+    asked: Any = {"start": RANGE[0], "end": RANGE[1], "hours": ("07:00", "19:00"), "weekdays": "monday", "url": lot.url}
+    hours, profile = (
+        plot.heat_map(ask("North Lot", **asked)).images[0].get_array()
+        for ask in (analytics.hourly_averages, analytics.weekday_profile)
+    )
+    assert hours is not None
+    assert profile is not None
+    assert hours.tolist() == profile.tolist()
+    assert (~np.ma.getmaskarray(hours)).sum() == 12
+
+
 def test_hours_that_cannot_be_drawn_as_a_week_are_refused_with_the_remedy(lot: Store) -> None:
     other = lot.cameras.add("South Lot", timezone="Asia/Kolkata")
     lot.record([OccupancyEvent(other.id, START, 3)])
     start, end = RANGE
     hours = analytics.hourly_averages(start=start, end=end, url=lot.url)
+    cut = analytics.hourly_averages("North Lot", start=RANGE[0], end=RANGE[1], hours=("07:15", "19:00"), url=lot.url)
+    with pytest.raises(InvalidInputError, match="07:15 to 19:00, cut whole ones"):
+        plot.heat_map(cut)
     with pytest.raises(InvalidInputError, match="several, so its hours are those of UTC; ask for 'South Lot' alone"):
         plot.heat_map(hours[hours["camera"] == "South Lot"])
     for open_range in ({"start": start}, {"end": end}):
