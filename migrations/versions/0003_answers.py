@@ -31,6 +31,7 @@ def upgrade() -> None:
         parts = sql.parts(f"{HERE}/occupancy_by_bucket.sql", "function", width)
         sql.execute(sql.fill("@statements", width=width, **parts))
     sql.run(f"{HERE}/answers.sql")
+    sql.run(f"{HERE}/unusual.sql")
     sql.run(f"{HERE}/last_seen.sql")
     sql.run(f"{HERE}/states.sql")
 
