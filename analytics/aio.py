@@ -19,6 +19,7 @@ import pyarrow as pa
 import analytics
 from analytics.arrow_client import largest_pool_size
 from analytics.health import LatestAnswer
+from analytics.levels import TimeAboveAnswer
 from analytics.query import FilledAnswer, RangeAnswer, typed
 from analytics.raw_rows import EventsAnswer, RowsAnswer
 from analytics.weekdays import PeaksAnswer, WeekdayAnswer
@@ -82,6 +83,7 @@ uptime = typed(RangeAnswer[Table, Frame])(awaited(analytics.uptime))
 states = typed(RangeAnswer[Table, Frame])(awaited(analytics.states))
 outages = typed(RangeAnswer[Table, Frame])(awaited(analytics.outages))
 latest = typed(LatestAnswer[Table, Frame])(awaited(analytics.latest))
+time_above = typed(TimeAboveAnswer[Table, Frame])(awaited(analytics.time_above))
 aggregate_rows = typed(RowsAnswer[Table, Frame])(awaited(analytics.aggregate_rows))
 events = typed(EventsAnswer[AsyncIterator[pa.Table], AsyncIterator[pd.DataFrame]])(paged(analytics.events))
 compare = awaited(analytics.compare)

@@ -32,6 +32,7 @@ def upgrade() -> None:
         sql.execute(sql.fill("@statements", width=width, **parts))
     sql.run(f"{HERE}/answers.sql")
     sql.run(f"{HERE}/unusual.sql")
+    sql.run(f"{HERE}/levels.sql")
     sql.run(f"{HERE}/last_seen.sql")
     sql.run(f"{HERE}/states.sql")
 
