@@ -14,6 +14,7 @@ from analytics.comparison import compare
 from analytics.expectation import expected
 from analytics.forecast_errors import backtest
 from analytics.health import latest, outages, states, uptime
+from analytics.levels import time_above
 from analytics.raw_rows import aggregate_rows, events
 from analytics.weekdays import peaks, weekday_averages, weekday_profile
 
@@ -33,6 +34,7 @@ __all__ = [
     "quarter_hourly_averages",
     "set_pool_size",
     "states",
+    "time_above",
     "uptime",
     "weekday_averages",
     "weekday_profile",

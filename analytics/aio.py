@@ -20,6 +20,7 @@ import analytics
 from analytics.arrow_client import largest_pool_size
 from analytics.averages import WidthAnswer
 from analytics.health import LatestAnswer
+from analytics.levels import TimeAboveAnswer
 from analytics.query import CountedAnswer, FilledAnswer, RangeAnswer, typed
 from analytics.raw_rows import EventsAnswer, RowsAnswer
 from analytics.weekdays import PeaksAnswer
@@ -87,6 +88,7 @@ uptime = typed(CountedAnswer[Table, Frame])(awaited(analytics.uptime))
 states = typed(RangeAnswer[Table, Frame])(awaited(analytics.states))
 outages = typed(RangeAnswer[Table, Frame])(awaited(analytics.outages))
 latest = typed(LatestAnswer[Table, Frame])(awaited(analytics.latest))
+time_above = typed(TimeAboveAnswer[Table, Frame])(awaited(analytics.time_above))
 aggregate_rows = typed(RowsAnswer[Table, Frame])(awaited(analytics.aggregate_rows))
 events = typed(EventsAnswer[AsyncIterator[pa.Table], AsyncIterator[pd.DataFrame]])(paged(analytics.events))
 compare = awaited(analytics.compare)

@@ -29,10 +29,11 @@ NAMES_OF_TYPES = {
     pa.timestamp("us"): ("local_date", "local_start"),
     pa.duration("us"): ("duration", "count_age", "status_age"),
     pa.int8(): ("weekday", "hour"),
-    pa.int32(): ("occupied_min", "occupied_max", "occupied_count", "first_count", "last_count"),
+    pa.int32(): ("occupied_min", "occupied_max", "occupied_count", "first_count", "last_count", "level"),
     pa.int64(): ("place", "samples", "healthy_samples", "degraded_samples", "disconnected_samples"),
     pa.float64(): (
         "occupied_avg", "occupied_share", "coverage", "healthy_share", "degraded_share", "disconnected_share",
+        "hours_at_least", "hours_at_most", "share_at_least", "share_at_most", "known_hours",
         "car_seconds", "known_seconds", "healthy_seconds", "degraded_seconds", "disconnected_seconds",
     ),
     pa.string(): ("message", "raw_data"),

@@ -85,11 +85,12 @@ def weekdays(store: Store, rounds: int) -> list[dict[str, Any]]:
         def slow() -> list[tuple[Any, ...]]:
             return connection.execute(raw, {"camera": camera.id, "start": start, "end": end}).fetchall()
 
-        def quick(**calendar: Any) -> pd.DataFrame:
-            return analytics.weekday_averages(camera.id, start=start, end=end, url=store.url, **calendar)
+        def quick() -> pd.DataFrame:
+            return analytics.weekday_averages(camera.id, start=start, end=end, url=store.url)
 
         def of_hours() -> pd.DataFrame:
-            return quick(hours=("07:00", "19:00"))
+            opening = ("07:00", "19:00")
+            return analytics.weekday_averages(camera.id, start=start, end=end, url=store.url, hours=opening)
 
         def profile() -> pd.DataFrame:
             return analytics.weekday_profile(camera.id, start=start, end=end, url=store.url)

@@ -86,6 +86,20 @@ def test_a_camera_is_not_healthy_by_its_last_status(store: Store, reader: str) -
     assert judged(reader, "camera-unhealthy").keys() - firing(reader, "camera-unhealthy") == {("well", "healthy")}
 
 
+def test_a_lot_is_unusual_where_its_last_hour_is_far_from_that_of_the_weeks_before(store: Store, reader: str) -> None:
+    """One behaves, one is full at this weekday and hour for once, one is always alike, one is new."""
+    lots = {name: store.cameras.add(name, hold=timedelta(hours=1)).id for name in ("usual", "full", "alike", "new")}
+    hour = NOW.replace(minute=0, second=0) - timedelta(hours=1)
+    for week in range(9):
+        counts = {"usual": 20 + week % 3, "full": 20 + week % 3 if week else 60, "alike": 5}
+        counts |= {"new": 80} if week == 0 else {}
+        store.record([
+            OccupancyEvent(lots[name], hour - timedelta(weeks=week, minutes=5), count) for name, count in counts.items()
+        ])  # fmt: skip
+    assert firing(reader, "lot-unusual") == {("full",)}
+    assert judged(reader, "lot-unusual").keys() == {(name,) for name in lots}
+
+
 def overdue(store: Store, reader: str) -> set[Labels]:
     """The tables whose retention is overdue by the alert, which are those that status names."""
     fires = firing(reader, "retention-failing")
