@@ -15,7 +15,7 @@ import psycopg
 import pytest
 
 from tests.support.faults import repeated
-from tests.support.histories import LEVELS, add_cameras, answers, events_of, same
+from tests.support.histories import LEVELS, add_cameras, answers, assert_averages, events_of, same
 from timeseries import Camera, OccupancyEvent, ServerKind, Store
 from timeseries.settings import Settings
 
@@ -189,6 +189,22 @@ def test_many_late_writers_beside_refreshes_and_compression_leave_what_one_alone
     assert same(answers(store.url, start, NOW), found)
     assert sum(row[2] for row in found["occupancy_quarter_hourly"]) == len(events)  # type: ignore[misc]
     assert same(answers(store.url, LONG_AGO, LONG_AGO + timedelta(days=4)), kept)
+
+
+def test_late_events_one_by_one_leave_what_a_refresh_would_on_both_sides_of_the_watermarks(store: Store) -> None:
+    chance = random.Random(11)
+    start = NOW - timedelta(hours=40)
+    events = [event for camera in add_cameras(store) for event in events_of(camera, start, NOW, chance, 1800)]
+    in_time = [event for event in events if chance.random() < 0.5]
+    store.record(in_time)
+    refresh(store.url)  # up to now: of today quarters and hours are materialized, its day is not
+    late = [event for event in events if event not in in_time]
+    chance.shuffle(late)
+    assert [store.record([event]).inserted for event in late] == [1] * len(late)
+    found = answers(store.url, start, NOW)
+    assert_averages(store, events, start, NOW)
+    refresh(store.url)
+    assert same(answers(store.url, start, NOW), found)
 
 
 @pytest.fixture
