@@ -14,9 +14,11 @@ from typing import Any, LiteralString
 import psycopg
 import pytest
 
-from tests.support.faults import repeated
-from tests.support.histories import LEVELS, add_cameras, answers, events_of, same
+from tests.support.faults import opened, repeated
+from tests.support.histories import LEVELS, add_cameras, answers, assert_averages, events_of, same
+from tests.support.servers import RunningServer
 from timeseries import Camera, OccupancyEvent, ServerKind, Store
+from timeseries.schema import migrations
 from timeseries.settings import Settings
 
 pytestmark = pytest.mark.kinds(ServerKind.COMMUNITY)
@@ -24,6 +26,7 @@ pytestmark = pytest.mark.kinds(ServerKind.COMMUNITY)
 NOW = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
 LONG_AGO = NOW - timedelta(days=100)
 QUARTER = (NOW - timedelta(days=3)).replace(hour=13)
+AFTERNOON = (NOW - timedelta(days=1)).replace(hour=17, minute=25)
 INSERT = "INSERT INTO occupancy_events (camera_id, timestamp, occupied_count) VALUES (%s, %s, 10)"
 MATERIALIZE = "SELECT timeseries.materialize('occupancy', ARRAY[%s], ARRAY[%s], ARRAY[1])"
 SAMPLES = "SELECT samples FROM occupancy_{} WHERE camera_id = %s AND bucket <= %s ORDER BY bucket DESC"
@@ -189,6 +192,45 @@ def test_many_late_writers_beside_refreshes_and_compression_leave_what_one_alone
     assert same(answers(store.url, start, NOW), found)
     assert sum(row[2] for row in found["occupancy_quarter_hourly"]) == len(events)  # type: ignore[misc]
     assert same(answers(store.url, LONG_AGO, LONG_AGO + timedelta(days=4)), kept)
+
+
+@pytest.fixture
+def store_of_afternoon(server: RunningServer) -> Iterator[Store]:
+    """A store where it is the afternoon, and the watermark of days is half a day behind."""
+    if server.found.cluster is None:
+        pytest.skip("needs a server whose clock the test may set")
+    cluster = server.found.cluster()
+    try:
+        if not cluster.set_clock(datetime.now(UTC) - AFTERNOON):
+            pytest.skip("needs libfaketime")
+        cluster.start()
+        migrations.migrate(cluster.url())
+        with opened(cluster.url()) as store:
+            yield store
+    finally:
+        cluster.remove()
+
+
+def test_late_events_of_today_one_by_one_leave_what_a_refresh_would(store_of_afternoon: Store) -> None:
+    store, chance = store_of_afternoon, random.Random(11)
+    end = AFTERNOON.replace(minute=0)
+    start = end - timedelta(hours=30)
+    events = [event for camera in add_cameras(store) for event in events_of(camera, start, AFTERNOON, chance, 1800)]
+    in_time = [event for event in events if chance.random() < 0.5]
+    store.record(in_time)
+    refresh(store.url)  # of today quarters and hours are materialized, its day is not
+    with psycopg.connect(store.url) as connection:
+        watermarks = connection.execute(
+            "SELECT DISTINCT watermark FROM timeseries.materializations WHERE family = 'occupancy' ORDER BY 1"
+        ).fetchall()
+    assert [at for (at,) in watermarks] == [end.replace(hour=0), end, AFTERNOON.replace(minute=15)]
+    late = [event for event in events if event not in in_time]
+    chance.shuffle(late)
+    assert [store.record([event]).inserted for event in late] == [1] * len(late)
+    found = answers(store.url, start, end)
+    assert_averages(store, events, start, end)
+    refresh(store.url)
+    assert same(answers(store.url, start, end), found)
 
 
 @pytest.fixture

@@ -115,7 +115,13 @@ BEGIN
         RETURN;
     END IF;
     PERFORM set_config('timeseries.late_writer', pg_current_xact_id()::text, true);
-    IF cardinality(quarters) = 1 AND date_bin('1 day', first_quarter, 'epoch') + interval '24 hours' <= quarters_below THEN
+    IF cardinality(quarters) = 1 AND quarters_below >= (CASE
+        WHEN date_bin('1 day', first_quarter, 'epoch') < days_below
+            THEN date_bin('1 day', first_quarter, 'epoch') + interval '24 hours'
+        WHEN date_bin('1 hour', first_quarter, 'epoch') < hours_below
+            THEN date_bin('1 hour', first_quarter, 'epoch') + interval '1 hour'
+        ELSE first_quarter + interval '15 minutes' END)
+    THEN
         grown := timeseries.materialize_single(family, camera_ids[1], first_quarter, hours_below, days_below);
         IF grown < greatest(added[1], 0) THEN
             RAISE EXCEPTION 'a quarter of an hour is finalized' USING ERRCODE = 'restrict_violation';
