@@ -24,7 +24,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from sqlalchemy.orm import Session
 
-from tests.bench import answers, bars, city, history, web
+from tests.bench import answers, bars, city, history, singles, web
 from tests.bench import start as bench_start
 from tests.bench.life import life
 from tests.support.servers import URL, RunningServer, discover, refused_by_docker, start, start_cluster
@@ -236,7 +236,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--events", type=int, default=500_000)
     parser.add_argument("--rounds", type=int, default=5)
-    tables = ["ingest", "history", "answers", "life", "city", "start", "web"]
+    tables = ["ingest", "singles", "history", "answers", "life", "city", "start", "web"]
     parser.add_argument("--only", choices=tables, help="one of the tables")
     parser.add_argument("--kind", choices=[kind.value for kind in ServerKind], default="community")
     parser.add_argument("--cameras", type=int, default=10_000, help="of the city")
@@ -277,12 +277,16 @@ def of_server(given: argparse.Namespace) -> dict[str, Any]:
             ]
             header = ["ingest", "events a second", "of the limit", "lowest", "highest"]
             print_table(header, shown, title=results["server"])
-        if given.only in (None, "history"):
-            results["history"] = []
-            for row in history.rows(server, given.rounds, given.events, given.feed, given.feed_cameras):
-                results["history"].append(row)
-                shown = [[row["what"], *(f"{row[key]:.2f}" for key in RATIOS), bars.wanted("history", row)]]
-                print_table(["history", *RATIOS, "wanted"], shown)
+        for table, found_rows in (
+            ("singles", singles.rows(server, given.rounds)),
+            ("history", history.rows(server, given.rounds, given.events, given.feed, given.feed_cameras)),
+        ):
+            if given.only in (None, table):
+                results[table] = []
+                for row in found_rows:
+                    results[table].append(row)
+                    shown = [[row["what"], *(f"{row[key]:.2f}" for key in RATIOS), bars.wanted(table, row)]]
+                    print_table([table, *RATIOS, "wanted"], shown)
         if given.only in (None, "city"):
             results["city"] = found = list(city.rows(server, given.cameras, given.hours, given.seconds))
             print_table(["city", "value", "unit"], [[row["what"], f"{row['value']:,}", row["unit"]] for row in found])
