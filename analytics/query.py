@@ -12,7 +12,7 @@ from typing import Any, Literal, Protocol, TypedDict, TypeVar, Unpack, cast, ove
 import pandas as pd
 import pyarrow as pa
 
-from analytics.arrow_client import fetch
+from analytics.arrow_client import Fetch, ask
 from analytics.docstrings import documented
 from analytics.frames import DtypeBackend, attributes, frame, table
 from analytics.ranges import LOOKAHEAD, MAX_FILL_AHEAD, Moment, check_filled
@@ -105,10 +105,14 @@ def run(
     """The answer as a DataFrame or, with `as_arrow`, as a `pyarrow.Table`; the errors are those of
     `analytics.docstrings.ERRORS`.
     """
-    asked = by_zone(request, exact=spec.exact)
-    clamped = [spec.clamped(selection, fill=fill) for selection in asked]
     parameters |= {"time_zone": request.timezone, "fill": fill}
-    parts = [fetch(spec.query, selection.parameters() | parameters, request.url) for selection in clamped]
+
+    def work(fetch: Fetch) -> tuple[list[ZoneSelection], list[pa.Table]]:
+        asked = by_zone(request, fetch, exact=spec.exact)
+        clamped = [spec.clamped(selection, fill=fill) for selection in asked]
+        return asked, [fetch(spec.query, selection.parameters() | parameters) for selection in clamped]
+
+    asked, parts = ask(work, request.url)
     attrs = attributes(asked, spec.unit)
     found = table(parts, asked, spec.columns, spec.keys, attrs)
     return found if as_arrow else frame(found, attrs, dtype_backend)
