@@ -48,7 +48,7 @@ BARS: dict[str, dict[str, Bar]] = {
 
 def wanted(table: str, row: Row) -> str:
     """What a row should come to, and whether it does; empty where it has no bar."""
-    bar = BARS[table].get(row["what"])
+    bar = BARS.get(table, {}).get(row["what"])
     if bar is None:
         return ""
     return str(bar) if bar.least <= row[bar.of] <= bar.most else f"{bar}: MISSED"

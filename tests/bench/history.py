@@ -122,24 +122,6 @@ def feeds(
     yield figure("import of a feed with all averages, of a bare COPY", [limit / own for limit, own in imports])
     yield figure("native refresh of it, times the COPY", refreshes)
     yield figure("the same once more, over materialized history", again)
-    ages = []
-    for _ in range(rounds):
-        with fresh(server, feed, zones) as store:
-            young = seconds(lambda store=store: store.import_file(path))  # type: ignore[misc]
-        with fresh(server, feed, zones) as store:
-            grow_old(store)
-            ages.append(seconds(lambda store=store: store.import_file(path)) / young)  # type: ignore[misc]
-        server.drop(keep=1)
-    yield figure("import into a database five years old, times the first", ages)
-
-
-def grow_old(store: Store) -> None:
-    """Five years of twenty cameras, an event an hour, of which the last 90 days have raw rows left."""
-    old = made_up_feed(20, 5 * 365 * 24 * 20, timedelta(hours=1), midnight(0))
-    old = old.set_column(0, "camera", pa.array([f"old {name}" for name in old["camera"].to_pylist()]))
-    add_cameras(store, old, {})
-    store.record_frame(old)
-    store.prune()
 
 
 def many_cameras(server: RunningServer, rounds: int, events: int) -> Iterator[dict[str, Any]]:
