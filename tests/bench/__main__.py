@@ -257,7 +257,7 @@ def main() -> None:
     if given.only != "start":
         results |= of_server(given)
     Path("benchmarks.json").write_text(json.dumps(results, indent=2) + "\n")
-    for table in bars.BARS.keys() & results.keys():
+    for table in bars.BARS.keys() & results.keys() - ({"cameras"} if given.cameras else set()):
         if missing := bars.without_row(table, results[table]):
             raise SystemExit(f"{table}: no row says {', '.join(sorted(missing))}")
 
