@@ -15,6 +15,7 @@ COMMANDS = {
         "timeseries.cli.archive:archive",
         "Write days of raw rows as Parquet to DESTINATION, a folder or a URI like s3://bucket/folder.",
     ),
+    "averages": ("timeseries.cli.averages:averages", "Averages from one store into another, of any kind and version."),
     "backup": ("timeseries.cli.backup:backup", "Write the whole database, as it is at one moment, into FILE."),
     "camera": ("timeseries.cli.cameras:camera", "The configuration of cameras."),
     "demo": (
