@@ -5,13 +5,16 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test quick lint format docs commands releases rights bench soak images fresh picture clean
+.PHONY: help demo control test quick lint format docs commands releases rights bench soak images fresh picture clean
 
 help:  ## what there is to make
 	@sed -nE 's/^([a-z.]+):[^#]*## (.*)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
 
 demo: $(READY)  ## feed an embedded server and ask it
 	$(BIN)/timeseries demo
+
+control: $(READY)  ## a control plane on http://127.0.0.1:8000, with sample data on an embedded server
+	$(BIN)/python examples/control_plane/demo.py
 
 test: $(READY)  ## every test on every kind of server; PYTEST="…" for pytest's words
 	$(BIN)/python -m pytest --numprocesses auto --dist loadgroup $(PYTEST)

@@ -18,10 +18,12 @@ import pyarrow as pa
 
 import analytics
 from analytics.arrow_client import largest_pool_size
+from analytics.averages import WidthAnswer
 from analytics.health import LatestAnswer
-from analytics.query import FilledAnswer, RangeAnswer, typed
+from analytics.levels import TimeAboveAnswer
+from analytics.query import CountedAnswer, FilledAnswer, RangeAnswer, typed
 from analytics.raw_rows import EventsAnswer, RowsAnswer
-from analytics.weekdays import PeaksAnswer, WeekdayAnswer
+from analytics.weekdays import PeaksAnswer
 from timeseries.calls import Calls
 
 P = ParamSpec("P")
@@ -75,13 +77,20 @@ os.register_at_fork(after_in_child=_renew_lock)
 quarter_hourly_averages = typed(FilledAnswer[Table, Frame])(awaited(analytics.quarter_hourly_averages))
 hourly_averages = typed(FilledAnswer[Table, Frame])(awaited(analytics.hourly_averages))
 daily_averages = typed(FilledAnswer[Table, Frame])(awaited(analytics.daily_averages))
-weekday_averages = typed(WeekdayAnswer[Table, Frame])(awaited(analytics.weekday_averages))
+weekly_averages = typed(FilledAnswer[Table, Frame])(awaited(analytics.weekly_averages))
+monthly_averages = typed(FilledAnswer[Table, Frame])(awaited(analytics.monthly_averages))
+yearly_averages = typed(FilledAnswer[Table, Frame])(awaited(analytics.yearly_averages))
+bucket_averages = typed(WidthAnswer[Table, Frame])(awaited(analytics.bucket_averages))
+weekday_averages = typed(FilledAnswer[Table, Frame])(awaited(analytics.weekday_averages))
 weekday_profile = typed(FilledAnswer[Table, Frame])(awaited(analytics.weekday_profile))
 peaks = typed(PeaksAnswer[Table, Frame])(awaited(analytics.peaks))
-uptime = typed(RangeAnswer[Table, Frame])(awaited(analytics.uptime))
+uptime = typed(CountedAnswer[Table, Frame])(awaited(analytics.uptime))
 states = typed(RangeAnswer[Table, Frame])(awaited(analytics.states))
 outages = typed(RangeAnswer[Table, Frame])(awaited(analytics.outages))
 latest = typed(LatestAnswer[Table, Frame])(awaited(analytics.latest))
+time_above = typed(TimeAboveAnswer[Table, Frame])(awaited(analytics.time_above))
 aggregate_rows = typed(RowsAnswer[Table, Frame])(awaited(analytics.aggregate_rows))
 events = typed(EventsAnswer[AsyncIterator[pa.Table], AsyncIterator[pd.DataFrame]])(paged(analytics.events))
 compare = awaited(analytics.compare)
+expected = awaited(analytics.expected)
+backtest = awaited(analytics.backtest)

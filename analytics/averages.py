@@ -1,22 +1,32 @@
-"""Time-weighted averages by quarter of an hour, hour and day. The functions of the database do the work."""
+"""Time-weighted averages by buckets of any width. The functions of the database do the work."""
 
 from __future__ import annotations
+
+from datetime import timedelta
+from typing import Literal, Protocol, Unpack, overload
 
 import pandas as pd
 import pyarrow as pa
 
-from analytics.query import FilledAnswer, Parameters, QuerySpec, answered_by
+from analytics.calendars import COUNTED
+from analytics.query import Filled, FilledAnswer, Frame_co, Parameters, QuerySpec, Table_co, answered_by
+from analytics.request import Cameras
+from timeseries import InvalidInputError
 
 MEASURES = ("occupied_avg", "occupied_share", "occupied_min", "occupied_max", "samples", "coverage")
 MEASURED = tuple(name for name in MEASURES if name != "occupied_share")  # that is made of the camera's capacity
 
 
-def averages_by(function: str, *labels: str) -> QuerySpec:
-    """The rows of a function of the database that takes cameras, a range and a zone, and has a row per bucket."""
+def averages_by(function: str, *labels: str, own: str = "") -> QuerySpec:
+    """The rows of a function of the database that takes cameras, a range, a zone, what is its `own` and a calendar, and
+    has a row per bucket.
+    """
     columns = ("camera_id", "bucket", *labels, *MEASURED)
     query = f"""
         SELECT {", ".join(f"a.{column}" for column in columns)}
-        FROM public.{function}($camera_ids::uuid[], $start_at::timestamptz, $end_at::timestamptz, $time_zone) AS a
+        FROM public.{function}(
+            $camera_ids::uuid[], $start_at::timestamptz, $end_at::timestamptz, $time_zone, {own}{COUNTED}
+        ) AS a
         WHERE a.coverage > 0 OR $fill::boolean
     """  # noqa: S608 - names of our own
     return QuerySpec(query, ("camera", "camera_id", "bucket", *labels, *MEASURES), ("camera", "bucket"))
@@ -53,3 +63,68 @@ def daily_averages(*, fill: bool = False) -> Parameters:
         without an event has the count that stood.
     """
     return {"fill": fill}
+
+
+@answered_by(averages_by("occupancy_weeks", "local_date"), FilledAnswer[pa.Table, pd.DataFrame])
+def weekly_averages(*, fill: bool = False) -> Parameters:
+    """Average occupancy per camera and local week, from Monday (ISO 8601).
+
+    Returns:
+        A row per camera and week, by camera and time, indexed by `bucket`, the midnight at which the week begins, also
+        where the range begins later.
+    """
+    return {"fill": fill}
+
+
+@answered_by(averages_by("occupancy_months", "local_date"), FilledAnswer[pa.Table, pd.DataFrame])
+def monthly_averages(*, fill: bool = False) -> Parameters:
+    """Average occupancy per camera and local month.
+
+    Returns:
+        A row per camera and month, by camera and time, indexed by `bucket`, the midnight at which the month begins,
+        also where the range begins later.
+    """
+    return {"fill": fill}
+
+
+@answered_by(averages_by("occupancy_years", "local_date"), FilledAnswer[pa.Table, pd.DataFrame])
+def yearly_averages(*, fill: bool = False) -> Parameters:
+    """Average occupancy per camera and local year.
+
+    Returns:
+        A row per camera and year, by camera and time, indexed by `bucket`, the midnight at which the year begins, also
+        where the range begins later.
+    """
+    return {"fill": fill}
+
+
+class WidthAnswer(Protocol[Table_co, Frame_co]):
+    @overload
+    def __call__(
+        self, cameras: Cameras = None, *, as_arrow: Literal[True], width: timedelta | str, **asked: Unpack[Filled]
+    ) -> Table_co: ...
+    @overload
+    def __call__(
+        self, cameras: Cameras = None, *, as_arrow: Literal[False] = False, width: timedelta | str,
+        **asked: Unpack[Filled],
+    ) -> Frame_co: ...  # fmt: skip
+
+
+BY_WIDTH = averages_by("occupancy_averages", "local_start", own="$width, ")
+
+
+@answered_by(BY_WIDTH, WidthAnswer[pa.Table, pd.DataFrame])
+def bucket_averages(*, width: timedelta | str, fill: bool = False) -> Parameters:
+    """Average occupancy per camera and local bucket of any width.
+
+    Args:
+        width: a timedelta or a text like "30 minutes" or "2h", a multiple of a quarter of an hour that divides a day,
+            counted from local midnight; or "quarter", "hour", "day", "week", "month" or "year".
+
+    Returns:
+        A row per camera and bucket, by camera and time, indexed by `bucket`. Where the clock is put back, a bucket
+        of up to an hour that comes twice is two rows; a wider one lasts longer.
+    """
+    if not isinstance(width, timedelta | str):
+        raise InvalidInputError(f"width {width!r} is neither a timedelta nor a text")
+    return {"width": f"{width.total_seconds()} seconds" if isinstance(width, timedelta) else width, "fill": fill}

@@ -1,4 +1,4 @@
-"""The commands that answer questions: `timeseries weekday` and `timeseries demo`."""
+"""The commands that answer questions: `timeseries weekday`, `expected`, `backtest` and `demo`."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from typing import Any, cast
 import click
 import pandas as pd
 
+from analytics.expectation import expected as expected_
+from analytics.forecast_errors import backtest as backtest_
 from analytics.request import NAMES
 from analytics.weekdays import weekday_averages, weekday_profile
 from timeseries import CameraExistsError, Store
@@ -21,6 +23,9 @@ SAMPLE_DAYS = 120
 @click.command()
 @click.argument("name")
 @click.option("--weekday", "weekdays", multiple=True, help="A weekday, like tuesday; may be repeated.")
+@click.option("--hours", help="The local time of day that counts, like 07:00-19:00; it may pass midnight.")
+@click.option("--date", "dates", multiple=True, help="A local date that counts, like 2026-12-25; may be repeated.")
+@click.option("--without", multiple=True, help="A local date that does not count; may be repeated.")
 @click.option("--start", help="ISO 8601; a date is the midnight at the lot.")
 @click.option("--end", help="ISO 8601; a date is the midnight at the lot.")
 @click.option("--timezone", help="Instead of the lot's own.")
@@ -31,6 +36,9 @@ def weekday(
     url: str | None,
     name: str,
     weekdays: tuple[str, ...],
+    hours: str | None,
+    dates: tuple[str, ...],
+    without: tuple[str, ...],
     start: str | None,
     end: str | None,
     timezone: str | None,
@@ -38,12 +46,16 @@ def weekday(
     as_json: bool,
 ) -> None:
     """Average occupancy of the lot NAME by weekday, weighed by time."""
+    asked: dict[str, Any] = {
+        "start": start, "end": end, "timezone": timezone, "weekdays": weekdays or None, "dates": dates or None,
+        "without": without or None,
+    }  # fmt: skip
+    if hours is not None:
+        asked["hours"] = tuple(hours.split("-"))
     with Store.open(url) as store:
-        frame = weekday_averages(
-            name, weekdays=weekdays or None, start=start, end=end, timezone=timezone, url=store.url
-        )
+        frame = weekday_averages(name, url=store.url, **asked)
         if plot is not None:
-            save_heat_map(name, plot, store, start=start, end=end, timezone=timezone)
+            save_heat_map(name, plot, store, **asked)
     print_json(records(frame)) if as_json else print_weekdays(frame)
 
 
@@ -64,22 +76,87 @@ def print_weekdays(frame: pd.DataFrame) -> None:
     )  # fmt: skip
 
 
-def save_heat_map(
-    name: str,
-    path: Path,
-    store: Store,
-    *,
-    start: str | None = None,
-    end: str | None = None,
-    timezone: str | None = None,
-) -> None:
+def pictures() -> Any:
     try:
         from analytics import plot
     except ImportError as error:
         raise click.ClickException("a picture needs matplotlib: pip install 'occupancy-timeseries[plot]'") from error
-    week = weekday_profile(name, start=start, end=end, timezone=timezone, url=store.url)
+    return plot
+
+
+def save_heat_map(name: str, path: Path, store: Store, **asked: Any) -> None:
+    plot = pictures()
+    week = weekday_profile(name, url=store.url, **asked)
     plot.save(plot.heat_map(week), path)
     click.echo(f"The weekday-by-hour heat map is in {path}", err=True)
+
+
+def asks_expected(command: Any) -> Any:
+    """The options that `expected` and `backtest` have in common."""
+    for option in (
+        click.option("--json", "as_json", is_flag=True, help="For programs."),
+        click.option("--holiday", "holidays", multiple=True, type=click.DateTime(["%Y-%m-%d"]),
+                     help="A date that counts as a holiday; may be repeated."),
+        click.option("--share", default=0.9, show_default=True, help="How much is to lie in the interval."),
+        click.option("--width", type=click.Choice(["hour", "quarter"]), default="hour", show_default=True),
+        click.option("--end", help="ISO 8601; a date is the midnight at the lot."),
+        click.option("--start", help="ISO 8601; a date is the midnight at the lot."),
+    ):  # fmt: skip
+        command = option(command)
+    return command
+
+
+@click.command()
+@click.argument("name")
+@asks_expected
+@click.option("--plot", type=click.Path(path_type=Path), help="Save what is expected and what was seen as PNG.")
+@click.pass_obj
+def expected(
+    url: str | None, /, name: str, holidays: tuple[datetime, ...], plot: Path | None, as_json: bool, **asked: Any
+) -> None:
+    """What is to be expected of the lot NAME, by default for the next day."""
+    with Store.open(url) as store:
+        frame = expected_(name, **asked, holidays={day.date() for day in holidays}, url=store.url)
+    if plot is not None:
+        drawing = pictures()
+        drawing.save(drawing.expectation(frame), plot)
+        click.echo(f"What is expected and what was seen is in {plot}", err=True)
+    print_json(records(frame.reset_index())) if as_json else print_expected(frame)
+
+
+def print_expected(frame: pd.DataFrame) -> None:
+    rows = cast(Any, frame.itertuples())
+    print_table(
+        ["local time", "expected", "at least", "at most", "seen", "coverage"],
+        [
+            [f"{row.Index:%a %Y-%m-%d %H:%M}", row.expected, row.lower, row.upper, row.occupied_avg,
+             f"{row.coverage:.1%}"]
+            for row in rows
+        ],
+        title=f"Average number of cars ({frame.attrs['timezone']}); {frame.attrs['share']:.0%} are to lie within",
+    )  # fmt: skip
+
+
+@click.command()
+@click.argument("name")
+@asks_expected
+@click.pass_obj
+def backtest(url: str | None, /, name: str, holidays: tuple[datetime, ...], as_json: bool, **asked: Any) -> None:
+    """Errors of what was expected of the lot NAME, beside those of naive forecasts."""
+    with Store.open(url) as store:
+        frame = backtest_(name, **asked, holidays={day.date() for day in holidays}, url=store.url)
+    if as_json:
+        print_json(records(frame))
+        return
+    print_table(
+        ["ahead", "forecasts", "expected", "last week", "mean", "unchanged", "in the interval"],
+        [
+            [str(row.horizon), row.forecasts, row.mae, row.mae_last_week, row.mae_mean, row.mae_unchanged,
+             f"{row.inside:.1%}" if row.forecasts else None]
+            for row in cast(Any, frame.itertuples())
+        ],
+        title=f"Mean absolute error, in cars; {frame.attrs['share']:.0%} are to lie in the interval",
+    )  # fmt: skip
 
 
 @click.command()

@@ -22,6 +22,11 @@ ARGUMENTS = {
     "start": RANGE,
     "end": "where it ends (exclusive), given in the same ways. By default now.",
     "timezone": "an IANA name, in place of each camera's own; dates and times are those of this zone.",
+    "hours": "the local time of day that counts, from and to on quarters of an hour, as texts or `datetime.time`:"
+    ' `("07:00", "19:00")`. It may pass midnight: `("22:00", "06:00")`.',
+    "weekdays": "the local weekdays that count, names or ISO numbers, one or several.",
+    "dates": "the local dates that count: one, several, or a container of dates, such as `holidays.Germany()`.",
+    "without": "local dates that do not count, given in the same ways.",
     "fill": "also rows without any known time (`coverage` 0, the average NaN), up to ten years ahead.",
     "as_arrow": "a `pyarrow.Table` in place of a DataFrame; the index is a column of it, `attrs` its metadata.",
     "dtype_backend": '"pyarrow" for columns of Arrow\'s types.',
@@ -30,11 +35,18 @@ ARGUMENTS = {
 COLUMNS = {
     "bucket": "where it begins",
     "local_date": "the day on the wall, without a zone",
+    "local_start": "the same on the wall, without a zone",
     "weekday": "ISO: Monday 1 to Sunday 7",
     "hour": "0 to 23",
     "place": "counts from 1",
     "occupied_avg": "cars; the integral of the step function of the observations, divided by the time that is known",
     "occupied_share": "of the capacity, NaN without one",
+    "expected": "cars",
+    "lower": "of the interval",
+    "upper": "of the interval",
+    "level": "cars",
+    "share_at_least": "of the known time",
+    "share_at_most": "of the known time",
     "samples": "how many observations",
     "coverage": "the share of the time that is known",
     "end": "NaT where it lasts to the end of the range, or now",
@@ -43,7 +55,7 @@ COLUMNS = {
 }
 ATTRS = (
     "Times are in the zone of the cameras, in UTC where they have several. `attrs` hold start and end (ISO 8601 in"
-    " UTC), rounded, timezone and unit."
+    " UTC), rounded, timezone and unit, and calendar where not all time counts."
 )
 ERRORS = {
     "UnknownCameraError": "no camera has this name or id; the nearest names are in the message.",
@@ -56,25 +68,25 @@ ERRORS = {
 }
 
 
-def documented(columns: Sequence[str] = (), *, exact: bool = False) -> Callable[[F], F]:
+def documented(columns: Sequence[str] = (), *, exact: bool = False, **others: str) -> Callable[[F], F]:
     """Complete the docstring of an answer: its common arguments after its own, the `columns` of its frame, the errors.
 
     A docstring has a section `Returns`, which may describe `attrs`, and `Args` before it where there are arguments of
-    its own. An `exact` range is not rounded.
+    its own. An `exact` range is not rounded. `others` are common arguments that mean something else here.
     """
 
     def complete(function: F) -> F:
         if function.__doc__:  # there is none under python -OO
-            function.__doc__ = completed(function, columns, exact)
+            function.__doc__ = completed(function, columns, exact, others)
         return function
 
     return complete
 
 
-def completed(function: Callable[..., Any], columns: Sequence[str], exact: bool) -> str:
+def completed(function: Callable[..., Any], columns: Sequence[str], exact: bool, others: dict[str, str]) -> str:
     before, _, returns = inspect.cleandoc(function.__doc__ or "").partition("\n\nReturns:\n")
     about, _, own = before.partition("\n\nArgs:\n")
-    texts = ARGUMENTS | {"start": RANGE + (" The range is taken exactly." if exact else ROUNDED)}
+    texts = ARGUMENTS | {"start": RANGE + (" The range is taken exactly." if exact else ROUNDED)} | others
     common = [f"{name}: {texts[name]}" for name in inspect.signature(function).parameters if name in texts]
     frame = [" ".join(returns.split()), *described(columns), *([] if "`attrs`" in returns else [ATTRS])]
     return "\n".join(

@@ -26,13 +26,14 @@ NAMES_OF_TYPES = {
     CAMERA: ("camera", "camera_id"),
     STATUS: ("status", "first_status", "last_status"),
     MOMENT: ("bucket", "start", "end", "timestamp", "counted_at", "status_at", "first_at", "last_at"),
-    pa.timestamp("us"): ("local_date",),
+    pa.timestamp("us"): ("local_date", "local_start"),
     pa.duration("us"): ("duration", "count_age", "status_age"),
     pa.int8(): ("weekday", "hour"),
-    pa.int32(): ("occupied_min", "occupied_max", "occupied_count", "first_count", "last_count"),
+    pa.int32(): ("occupied_min", "occupied_max", "occupied_count", "first_count", "last_count", "level"),
     pa.int64(): ("place", "samples", "healthy_samples", "degraded_samples", "disconnected_samples"),
     pa.float64(): (
         "occupied_avg", "occupied_share", "coverage", "healthy_share", "degraded_share", "disconnected_share",
+        "hours_at_least", "hours_at_most", "share_at_least", "share_at_most", "known_hours",
         "car_seconds", "known_seconds", "healthy_seconds", "degraded_seconds", "disconnected_seconds",
     ),
     pa.string(): ("message", "raw_data"),
@@ -85,6 +86,15 @@ def frame(found: pa.Table, attrs: dict[str, Any], dtype_backend: DtypeBackend | 
     if index is not None:
         times = pd.DatetimeIndex(numbers(found[index]).view("datetime64[us]"), name=index)
         result.index = times.tz_localize("UTC").tz_convert(attrs["timezone"] or "UTC")
+    result.attrs.update(attrs)
+    return result
+
+
+def computed(cameras: Sequence[CameraInfo], columns: dict[str, Any], attrs: dict[str, Any]) -> pd.DataFrame:
+    """A frame of what was computed of cameras, by name: a row for each of these, with these columns beside it."""
+    labels = {"camera": [one.name for one in cameras], "camera_id": [one.id for one in cameras]}
+    categories = {name: pd.Categorical(values, sorted({*values})) for name, values in labels.items()}
+    result = pd.DataFrame(categories | columns).sort_values("camera", kind="stable", ignore_index=True)
     result.attrs.update(attrs)
     return result
 

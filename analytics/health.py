@@ -7,14 +7,30 @@ from typing import Any, Literal, Protocol, overload
 import pandas as pd
 import pyarrow as pa
 
+from analytics.calendars import COUNTED
 from analytics.docstrings import documented
 from analytics.frames import DtypeBackend
-from analytics.query import Frame_co, Parameters, QuerySpec, RangeAnswer, Table_co, answered_by, run, typed
+from analytics.query import (
+    CountedAnswer,
+    Frame_co,
+    Parameters,
+    QuerySpec,
+    RangeAnswer,
+    Table_co,
+    answered_by,
+    run,
+    typed,
+)
 from analytics.ranges import TOTAL_AHEAD
 from analytics.request import Cameras, Request
 
 UPTIME = QuerySpec(
-    "SELECT a.* FROM public.health_uptime($camera_ids::uuid[], $start_at::timestamptz, $end_at::timestamptz) AS a",
+    f"""
+    SELECT a.*
+    FROM public.health_uptime(
+        $camera_ids::uuid[], $start_at::timestamptz, $end_at::timestamptz, $time_zone, {COUNTED}
+    ) AS a
+    """,  # noqa: S608 - a text of our own
     ("camera", "camera_id", "healthy_share", "degraded_share", "disconnected_share", "samples", "coverage"),
     ("camera",),
     unit="share of the known time",
@@ -44,7 +60,7 @@ LATEST = QuerySpec(
 )  # fmt: skip
 
 
-@answered_by(UPTIME, RangeAnswer[pa.Table, pd.DataFrame])
+@answered_by(UPTIME, CountedAnswer[pa.Table, pd.DataFrame])
 def uptime() -> Parameters:
     """The share of time in each status, from health logs as states that hold until the next, at most for the camera's
     hold, never past now.

@@ -50,7 +50,11 @@ def heat_map(week: pd.DataFrame, ax: Axes | None = None, *, capacity: int | None
 def local_hours(hours: pd.DataFrame, camera: str) -> pd.DatetimeIndex:
     """The index of a frame of hours of one zone, of a range that is known. Raises InvalidInputError for another."""
     index = hours.index
-    if not isinstance(index, pd.DatetimeIndex) or "occupied_avg" not in hours or "local_date" in hours:
+    if (
+        not isinstance(index, pd.DatetimeIndex)
+        or "occupied_avg" not in hours
+        or {"local_date", "local_start"} & {*hours}
+    ):
         raise InvalidInputError("a heat map is drawn of the frame of weekday_profile or of hourly_averages")
     if hours.attrs.get("timezone") is None:
         raise InvalidInputError(
@@ -74,6 +78,12 @@ def seconds_in_range(hours: pd.DataFrame, index: pd.DatetimeIndex) -> Any:
     own = wall_hours(index)
     if np.any(same_hour(own, wall_hours(index - QUARTER))):
         return np.ones(len(index))
+    counted = hours.attrs.get("calendar", {}).get("hours") or []
+    if any(not time.endswith(":00") for time in counted):
+        raise InvalidInputError(
+            f"the hours that count, {' to '.join(counted)}, cut whole ones, whose weight the frame does not say; draw"
+            " weekday_profile"
+        )
     start, end = (pd.Timestamp(hours.attrs[name]) for name in ("start", "end"))
     known = np.zeros(len(index))
     for number in range(4):
@@ -104,24 +114,35 @@ def line(averages: pd.DataFrame, ax: Axes | None = None, *, capacity: int | None
     ax = ax or new_axes(9, 3.4)
     if len(averages):
         steps(ax, averages)
+    return finished(ax, averages, f"{camera}: average occupancy", capacity)
+
+
+def finished(ax: Axes, frame: pd.DataFrame, title: str, capacity: int | None) -> Axes:
+    """The same with its level, its axes and its legend."""
     if capacity is not None:
         ax.axhline(capacity, color="black", linewidth=0.8, linestyle="--", label="capacity")
-    date_axis(ax, averages)
+    date_axis(ax, frame)
     ax.set_ylim(bottom=0)
     ax.set_ylabel("Cars")
-    ax.set_title(f"{camera}: average occupancy", loc="left")
+    ax.set_title(title, loc="left")
     if ax.get_legend_handles_labels()[0]:
         ax.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=4, frameon=False)
     return ax
 
 
+def with_ends(frame: pd.DataFrame) -> pd.DataFrame:
+    """The rows and, where the last bucket ends and each before a gap, a row without values, so that steps end there."""
+    index = pd.DatetimeIndex(frame.index)
+    if len(index) < 2:
+        return frame
+    widths = pd.Series(index[1:] - index[:-1])
+    last = [*(widths > 1.5 * widths.median()), True]
+    return frame.reindex(index.append(index[last] + widths.median()).sort_values())
+
+
 def steps(ax: Axes, averages: pd.DataFrame) -> None:
+    averages = with_ends(averages)
     index = pd.DatetimeIndex(averages.index)
-    if len(index) > 1:  # an unknown row ends the last bucket, and each before a gap
-        widths = pd.Series(index[1:] - index[:-1])
-        last = [*(widths > 1.5 * widths.median()), True]
-        averages = averages.reindex(index.append(index[last] + widths.median()).sort_values())
-        index = pd.DatetimeIndex(averages.index)
     columns = averages[["occupied_avg", "occupied_min", "occupied_max", "coverage"]].astype("Float64")
     mean, least, most, coverage = (column.to_numpy(dtype=float, na_value=np.nan) for _, column in columns.items())
     ax.fill_between(index, least, most, step="post", alpha=0.2, linewidth=0, label="least to most")
@@ -130,6 +151,25 @@ def steps(ax: Axes, averages: pd.DataFrame) -> None:
         index, 0, 0.04 * np.nan_to_num(coverage), transform=ax.get_xaxis_transform(), step="post", color="silver",
         linewidth=0, label="coverage",
     )  # fmt: skip
+
+
+def expectation(expected: pd.DataFrame, ax: Axes | None = None, *, capacity: int | None = None) -> Axes:
+    """What is expected of one camera, from the frame of `expected`: a dashed line with a band between its bounds, and
+    what was seen as a line, broken where no count is known. `capacity` draws a level.
+
+    Raises InvalidInputError for a frame of several cameras, ImportError where the extra `plot` is not installed.
+    """
+    camera = one_camera(expected)
+    ax = ax or new_axes(9, 3.4)
+    if len(expected):
+        rows = with_ends(expected)
+        columns = rows[["lower", "upper", "expected", "occupied_avg"]].to_numpy(dtype=float)
+        index, (lower, upper, middle, seen) = pd.DatetimeIndex(rows.index), columns.T
+        share = f"{expected.attrs['share']:.0%} " if "share" in expected.attrs else ""
+        ax.fill_between(index, lower, upper, step="post", alpha=0.2, linewidth=0, label=f"{share}interval")
+        ax.step(index, middle, where="post", linestyle="--", label="expected")
+        ax.step(index, seen, where="post", color="black", linewidth=1, label="seen")
+    return finished(ax, expected, f"{camera}: expected and seen", capacity)
 
 
 def uptime_strip(states: pd.DataFrame, ax: Axes | None = None) -> Axes:

@@ -12,16 +12,19 @@ from typing import Any, Literal, Protocol, TypedDict, TypeVar, Unpack, cast, ove
 import pandas as pd
 import pyarrow as pa
 
+from analytics import calendars
 from analytics.arrow_client import fetch
+from analytics.calendars import Calendar, Dates, Hours
 from analytics.docstrings import documented
 from analytics.frames import DtypeBackend, attributes, frame, table
 from analytics.ranges import LOOKAHEAD, MAX_FILL_AHEAD, Moment, check_filled
-from analytics.request import Cameras, Request, ZoneSelection, by_zone
+from analytics.request import Cameras, Request, Weekdays, ZoneSelection, by_zone
 
 A = TypeVar("A")
 Table_co = TypeVar("Table_co", covariant=True)
 Frame_co = TypeVar("Frame_co", covariant=True)
 Parameters = dict[str, object]
+ALL_TIME = Calendar()
 
 
 class Ranged(TypedDict, total=False):
@@ -34,7 +37,16 @@ class Ranged(TypedDict, total=False):
     url: str | None
 
 
-class Filled(Ranged, total=False):
+class Counted(Ranged, total=False):
+    """The same, and which time counts."""
+
+    hours: Hours
+    weekdays: Weekdays
+    dates: Dates
+    without: Dates
+
+
+class Filled(Counted, total=False):
     """The same, and `fill`: whether buckets without any known time have a row."""
 
     fill: bool
@@ -52,6 +64,17 @@ class RangeAnswer(Protocol[Table_co, Frame_co]):
     @overload
     def __call__(
         self, cameras: Cameras = None, *, as_arrow: Literal[False] = False, **asked: Unpack[Ranged]
+    ) -> Frame_co: ...
+
+
+class CountedAnswer(Protocol[Table_co, Frame_co]):
+    """The same for an answer of which a calendar may be asked."""
+
+    @overload
+    def __call__(self, cameras: Cameras = None, *, as_arrow: Literal[True], **asked: Unpack[Counted]) -> Table_co: ...
+    @overload
+    def __call__(
+        self, cameras: Cameras = None, *, as_arrow: Literal[False] = False, **asked: Unpack[Counted]
     ) -> Frame_co: ...
 
 
@@ -75,7 +98,8 @@ def typed(takes: Callable[..., A]) -> Callable[[Callable[..., Any]], A]:
 class QuerySpec:
     """A query and the shape of its result: column order, sort keys, unit, and `ahead`, how far into the future its
     range may reach. Future time matters to answers that total a range (weekday averages, uptime): it lowers their
-    coverage. An `exact` range is neither rounded to quarters of an hour nor cut at 1970.
+    coverage. An `exact` range is neither rounded to quarters of an hour nor cut at 1970. A query with
+    `calendars.COUNTED` can be asked of a calendar.
     """
 
     query: str
@@ -84,6 +108,10 @@ class QuerySpec:
     unit: str = "cars"
     ahead: timedelta = LOOKAHEAD
     exact: bool = False
+
+    @property
+    def has_calendar(self) -> bool:
+        return calendars.COUNTED in self.query
 
     def clamped(self, selection: ZoneSelection, *, fill: bool) -> ZoneSelection:
         """What the server is asked: with `fill` all the future that there are to be rows of."""
@@ -100,6 +128,7 @@ def run(
     as_arrow: bool,
     dtype_backend: DtypeBackend | None,
     fill: bool = False,
+    calendar: Calendar = ALL_TIME,
     **parameters: object,
 ) -> Any:
     """The answer as a DataFrame or, with `as_arrow`, as a `pyarrow.Table`; the errors are those of
@@ -107,11 +136,19 @@ def run(
     """
     asked = by_zone(request, exact=spec.exact)
     clamped = [spec.clamped(selection, fill=fill) for selection in asked]
+    counted = calendar.found(clamped)
     parameters |= {"time_zone": request.timezone, "fill": fill}
-    parts = [fetch(spec.query, selection.parameters() | parameters, request.url) for selection in clamped]
-    attrs = attributes(asked, spec.unit)
+    parts = [
+        fetch(spec.query, selection.parameters() | counts.parameters() | parameters, request.url)
+        for selection, counts in zip(clamped, counted, strict=True)
+    ]
+    attrs = attributes(asked, spec.unit) | calendars.attributes(counted)
     found = table(parts, asked, spec.columns, spec.keys, attrs)
     return found if as_arrow else frame(found, attrs, dtype_backend)
+
+
+def counting(*, hours: Hours = None, weekdays: Weekdays = None, dates: Dates = None, without: Dates = None) -> None:
+    """The arguments of every answer of which a calendar may be asked."""
 
 
 def answered_by(spec: QuerySpec, takes: Callable[..., A]) -> Callable[[Callable[..., Parameters]], A]:
@@ -132,11 +169,14 @@ def answered_by(spec: QuerySpec, takes: Callable[..., A]) -> Callable[[Callable[
             **own: Any,
         ) -> pd.DataFrame | pa.Table:
             request = Request(cameras, start, end, timezone, url)
-            return run(spec, request, as_arrow=as_arrow, dtype_backend=dtype_backend, **cast(Any, prepare(**own)))
+            counted = {name: own.pop(name) for name in calendar if name in own}
+            options = cast(Any, prepare(**own) | {"calendar": Calendar(**counted)})
+            return run(spec, request, as_arrow=as_arrow, dtype_backend=dtype_backend, **options)
 
+        calendar = inspect.signature(counting).parameters if spec.has_calendar else {}
         signature = inspect.signature(answer)
         first, *common, _ = signature.parameters.values()
-        every = [first, *inspect.signature(prepare).parameters.values(), *common]
+        every = [first, *inspect.signature(prepare).parameters.values(), *calendar.values(), *common]
         named = cast(
             Any, update_wrapper(answer, prepare, assigned=("__module__", "__name__", "__qualname__", "__doc__"))
         )

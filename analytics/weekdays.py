@@ -8,23 +8,26 @@ import pandas as pd
 import pyarrow as pa
 
 from analytics.averages import MEASURES
-from analytics.query import Filled, FilledAnswer, Frame_co, Parameters, QuerySpec, Ranged, Table_co, answered_by
+from analytics.calendars import COUNTED
+from analytics.query import Counted, FilledAnswer, Frame_co, Parameters, QuerySpec, Table_co, answered_by
 from analytics.ranges import TOTAL_AHEAD
-from analytics.request import Cameras, Weekdays, weekday_numbers
+from analytics.request import Cameras
 from timeseries import InvalidInputError
 
 WEEKDAYS = QuerySpec(
-    """
+    f"""
     SELECT a.*
-    FROM public.occupancy_weekdays($camera_ids::uuid[], $start_at::timestamptz, $end_at::timestamptz, $time_zone) AS a
-    WHERE a.weekday = ANY ($weekdays::integer[]) AND (a.coverage > 0 OR $fill::boolean)
-    """,
+    FROM public.occupancy_weekdays(
+        $camera_ids::uuid[], $start_at::timestamptz, $end_at::timestamptz, $time_zone, {COUNTED}
+    ) AS a
+    WHERE a.coverage > 0 OR $fill::boolean
+    """,  # noqa: S608 - a text of our own
     ("camera", "camera_id", "weekday", *MEASURES),
     ("camera", "weekday"),
     ahead=TOTAL_AHEAD,
 )
 PROFILE = QuerySpec(
-    """
+    f"""
     SELECT k.camera_id, k.weekday, k.hour, p.occupied_avg, p.occupied_min, p.occupied_max,
            coalesce(p.samples, 0) AS samples, coalesce(p.coverage, 0) AS coverage
     FROM (
@@ -32,50 +35,36 @@ PROFILE = QuerySpec(
         FROM unnest($camera_ids::uuid[]) AS camera_id, generate_series(1, 7) AS weekday, generate_series(0, 23) AS hour
     ) AS k
     LEFT JOIN public.occupancy_profile(
-        $camera_ids::uuid[], $start_at::timestamptz, $end_at::timestamptz, $time_zone
+        $camera_ids::uuid[], $start_at::timestamptz, $end_at::timestamptz, $time_zone, {COUNTED}
     ) AS p USING (camera_id, weekday, hour)
     WHERE p.coverage > 0 OR $fill::boolean
-    """,
+    """,  # noqa: S608 - a text of our own
     ("camera", "camera_id", "weekday", "hour", *MEASURES),
     ("camera", "weekday", "hour"),
     ahead=TOTAL_AHEAD,
 )
 PEAKS = QuerySpec(
-    """
+    f"""
     SELECT a.*, row_number() OVER (PARTITION BY a.camera_id ORDER BY a.occupied_avg DESC, a.bucket) AS place
     FROM public.occupancy_peaks(
-        $camera_ids::uuid[], $start_at::timestamptz, $end_at::timestamptz, $time_zone, $number::integer
+        $camera_ids::uuid[], $start_at::timestamptz, $end_at::timestamptz, $time_zone, $number::integer,
+        {COUNTED}
     ) AS a
-    """,
+    """,  # noqa: S608 - a text of our own
     ("camera", "camera_id", "bucket", "place", *MEASURES),
     ("camera", "place"),
 )
 
 
-class WeekdayAnswer(Protocol[Table_co, Frame_co]):
-    @overload
-    def __call__(
-        self, cameras: Cameras = None, *, as_arrow: Literal[True], weekdays: Weekdays = None, **asked: Unpack[Filled]
-    ) -> Table_co: ...
-    @overload
-    def __call__(
-        self, cameras: Cameras = None, *, as_arrow: Literal[False] = False, weekdays: Weekdays = None,
-        **asked: Unpack[Filled],
-    ) -> Frame_co: ...  # fmt: skip
-
-
-@answered_by(WEEKDAYS, WeekdayAnswer[pa.Table, pd.DataFrame])
-def weekday_averages(*, weekdays: Weekdays = None, fill: bool = False) -> Parameters:
+@answered_by(WEEKDAYS, FilledAnswer[pa.Table, pd.DataFrame])
+def weekday_averages(*, fill: bool = False) -> Parameters:
     """Average occupancy per camera and local weekday, over all such days of the range.
-
-    Args:
-        weekdays: names or ISO numbers, one or several; None for all.
 
     Returns:
         A row per camera and weekday. A day that is only partly in the range counts with that part. At most a year of
         the future in the range counts, as unknown time.
     """
-    return {"fill": fill, "weekdays": "{" + ",".join(map(str, weekday_numbers(weekdays))) + "}"}
+    return {"fill": fill}
 
 
 @answered_by(PROFILE, FilledAnswer[pa.Table, pd.DataFrame])
@@ -94,11 +83,11 @@ def weekday_profile(*, fill: bool = False) -> Parameters:
 class PeaksAnswer(Protocol[Table_co, Frame_co]):
     @overload
     def __call__(
-        self, cameras: Cameras = None, *, as_arrow: Literal[True], number: int = 10, **asked: Unpack[Ranged]
+        self, cameras: Cameras = None, *, as_arrow: Literal[True], number: int = 10, **asked: Unpack[Counted]
     ) -> Table_co: ...
     @overload
     def __call__(
-        self, cameras: Cameras = None, *, as_arrow: Literal[False] = False, number: int = 10, **asked: Unpack[Ranged]
+        self, cameras: Cameras = None, *, as_arrow: Literal[False] = False, number: int = 10, **asked: Unpack[Counted]
     ) -> Frame_co: ...
 
 

@@ -20,6 +20,8 @@ ADDED = {
     "CONTRIBUTING.md": "CONTRIBUTING.md",
     "CHANGELOG.md": "CHANGELOG.md",
     "LICENSE": "LICENSE",
+    "examples/control_plane/control_plane.py": "examples/control_plane/control_plane.py",
+    "examples/control_plane/demo.py": "examples/control_plane/demo.py",
     "examples/occupancy.ipynb": "examples/occupancy.ipynb",
     "examples/weekdays_on_dask.py": "examples/weekdays_on_dask.py",
     ".env.example": "env.example",

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from timeseries.database.server import Server, ServerKind
     from timeseries.files.importing import ImportResult
     from timeseries.maintenance.jobs import Job
-    from timeseries.model.events import HealthLog, OccupancyEvent, RecordResult, Rejection
+    from timeseries.model.events import HealthLog, OccupancyEvent, RecordResult, Rejection, RejectionKind
     from timeseries.monitoring.status import Status
     from timeseries.monitoring.store_metrics import StoreCollector
     from timeseries.monitoring.writer_metrics import WriterCollector
@@ -71,6 +71,7 @@ __all__ = [
     "QueryCancelledError",
     "RecordResult",
     "Rejection",
+    "RejectionKind",
     "RestoreResult",
     "SecretError",
     "Server",
@@ -107,7 +108,7 @@ HOMES = {
         "database.server": ["Server", "ServerKind"],
         "files.importing": ["ImportResult"],
         "maintenance.jobs": ["Job"],
-        "model.events": ["HealthLog", "OccupancyEvent", "RecordResult", "Rejection"],
+        "model.events": ["HealthLog", "OccupancyEvent", "RecordResult", "Rejection", "RejectionKind"],
         "monitoring.status": ["Status"],
         "monitoring.store_metrics": ["StoreCollector"],
         "monitoring.writer_metrics": ["WriterCollector"],

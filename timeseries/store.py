@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from timeseries.averages.importing import OnConflict as OnAveragesConflict
     from timeseries.backup.dump import BackupResult
     from timeseries.files.export import ExportResult
+    from timeseries.files.import_feed import FeedFormat
     from timeseries.files.importing import ImportResult
     from timeseries.ingest.record import OnConflict
     from timeseries.monitoring.status import Status
@@ -180,6 +181,34 @@ class Store:
         return importing.import_file(
             self.pool, self.cameras, Path(events), Path(cameras) if cameras is not None else None,
             connections=connections, naive_timezone=naive_timezone, match_names=match_names, progress=progress,
+        )  # fmt: skip
+
+    def import_feed(
+        self,
+        path: Path | str,
+        *,
+        format: FeedFormat = "parkapi",  # noqa: A002 - as the option is called
+        source: str | None = None,
+        timezone: str | None = None,
+        naive_timezone: str | None = None,
+    ) -> ImportResult:
+        """Store what the parking sites of a feed report: JSON of ParkAPI v3, perhaps gzipped.
+
+        A site becomes a camera when it is new: `timezone` is then that of all sites, which the feed does not say.
+        Cameras that exist are left as they are. A camera's id is made of the site's uid and of whose site it is, so
+        that each feed finds the same: of `source_id` in the feed, of `source`, or of both. What is occupied are the
+        spaces that are not free. Naive timestamps are refused, unless `naive_timezone` says whose clocks they are of.
+
+        A site without a number, or with one that cannot be, is a rejected row that names it; the others are stored.
+
+        Raises InvalidInputError where the file is no such feed, or says nowhere whose sites they are or, of new ones,
+        in which time zone.
+        """
+        from timeseries.files import import_feed
+
+        return import_feed.import_feed(
+            self.pool, self.cameras, Path(path),
+            format=format, source=source, timezone=timezone, naive_timezone=naive_timezone,
         )  # fmt: skip
 
     def prune(self, keep: timedelta | None = None, *, progress: Progress = None) -> retention.PruneResult:

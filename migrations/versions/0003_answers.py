@@ -14,6 +14,11 @@ removes = ()
 
 sql = load_python_file(str(Path(__file__).parents[1]), "sql_files.py")
 HERE = "versions/0003"
+# The answers by bucket, and what a bucket of each begins with.
+BY_BUCKET = {
+    "occupancy_quarters": "times", "occupancy_hours": "times", "occupancy_days": "dates", "occupancy_weeks": "dates",
+    "occupancy_months": "dates", "occupancy_years": "dates", "occupancy_averages": "times",
+}  # fmt: skip
 
 
 def of_family(name: str, family: str) -> str:
@@ -25,12 +30,15 @@ def of_family(name: str, family: str) -> str:
 def upgrade() -> None:
     sql.run(f"{HERE}/{'continuous' if sql.built_for() == 'community' else 'views'}/stored.sql")
     sql.run(f"{HERE}/local_time.sql")
+    sql.run(f"{HERE}/calendar.sql")
     for family in ("occupancy", "health"):
         sql.execute(of_family("buckets", family))
-    for width in ("quarter", "hour", "day"):
-        parts = sql.parts(f"{HERE}/occupancy_by_bucket.sql", "function", width)
-        sql.execute(sql.fill("@statements", width=width, **parts))
+    for name, kind in BY_BUCKET.items():
+        parts = sql.parts(f"{HERE}/occupancy_by_bucket.sql", "function", kind, name)
+        sql.execute(sql.fill("@statements", name=name, **parts))
     sql.run(f"{HERE}/answers.sql")
+    sql.run(f"{HERE}/unusual.sql")
+    sql.run(f"{HERE}/levels.sql")
     sql.run(f"{HERE}/last_seen.sql")
     sql.run(f"{HERE}/states.sql")
 

@@ -36,5 +36,5 @@ def test_the_notebook_runs_and_shows_frames_and_pictures(
         if output.output_type in ("execute_result", "display_data")
         for kind in output.data
     ]
-    assert shown.count("text/html") >= 6
-    assert shown.count("image/png") == 3
+    assert shown.count("text/html") >= 7
+    assert shown.count("image/png") == 4

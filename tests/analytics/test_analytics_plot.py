@@ -84,11 +84,26 @@ def test_hours_that_a_change_of_offset_makes_shorter_weigh_less(lot: Store) -> N
     assert np.asarray(cells) == pytest.approx(np.asarray(wanted), rel=1e-9)
 
 
+def test_hours_of_a_calendar_are_drawn_as_the_profile_is(lot: Store) -> None:
+    asked: Any = {"start": RANGE[0], "end": RANGE[1], "hours": ("07:00", "19:00"), "weekdays": "monday", "url": lot.url}
+    hours, profile = (
+        plot.heat_map(ask("North Lot", **asked)).images[0].get_array()
+        for ask in (analytics.hourly_averages, analytics.weekday_profile)
+    )
+    assert hours is not None
+    assert profile is not None
+    assert hours.tolist() == profile.tolist()
+    assert (~np.ma.getmaskarray(hours)).sum() == 12
+
+
 def test_hours_that_cannot_be_drawn_as_a_week_are_refused_with_the_remedy(lot: Store) -> None:
     other = lot.cameras.add("South Lot", timezone="Asia/Kolkata")
     lot.record([OccupancyEvent(other.id, START, 3)])
     start, end = RANGE
     hours = analytics.hourly_averages(start=start, end=end, url=lot.url)
+    cut = analytics.hourly_averages("North Lot", start=RANGE[0], end=RANGE[1], hours=("07:15", "19:00"), url=lot.url)
+    with pytest.raises(InvalidInputError, match="07:15 to 19:00, cut whole ones"):
+        plot.heat_map(cut)
     with pytest.raises(InvalidInputError, match="several, so its hours are those of UTC; ask for 'South Lot' alone"):
         plot.heat_map(hours[hours["camera"] == "South Lot"])
     for open_range in ({"start": start}, {"end": end}):
@@ -162,3 +177,25 @@ def test_a_frame_of_several_cameras_is_refused_with_the_remedy(lot: Store) -> No
     frame = analytics.hourly_averages(start=RANGE[0], end=RANGE[1], url=lot.url)
     with pytest.raises(InvalidInputError, match="draw one: "):
         plot.line(frame)
+
+
+def test_what_is_expected_is_drawn_beside_what_was_seen(store: Store) -> None:
+    camera = store.cameras.add("North Lot", timezone="America/New_York", hold=timedelta(hours=1))
+    store.record([OccupancyEvent(camera.id, START + timedelta(hours=i), i % 24) for i in range(25 * 24)])
+    begin = START + timedelta(days=24)
+    found = analytics.expected("North Lot", begin, begin + timedelta(days=2), url=store.url)
+    ax = plot.expectation(found, capacity=30)
+    expected, seen, level = ax.lines
+    assert np.asarray(expected.get_ydata(), float)[:48] == pytest.approx([i % 24 for i in range(48)])
+    drawn = np.asarray(seen.get_ydata(), float)
+    assert drawn[:24] == pytest.approx(list(range(24)))
+    assert np.isnan(drawn[24:]).all()
+    assert np.asarray(level.get_ydata(), float).tolist() == [30, 30]
+    assert ax.get_xlabel() == "Local time (America/New_York)"
+    labels = [text.get_text() for text in ax.get_legend().get_texts()]
+    assert labels == ["90% interval", "expected", "seen", "capacity"]
+    store.cameras.add("Other", timezone="America/New_York")
+    both = analytics.expected(url=store.url)
+    with pytest.raises(InvalidInputError, match="draw one"):
+        plot.expectation(both)
+    assert plot.expectation(analytics.expected([], url=store.url)).get_title("left").startswith("No observation")

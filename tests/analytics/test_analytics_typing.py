@@ -8,6 +8,7 @@ import subprocess
 import sys
 import typing
 from collections.abc import AsyncIterator, Iterator
+from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, assert_type
@@ -18,14 +19,16 @@ import pytest
 
 import analytics
 from analytics import aio, averages, health, weekdays
-from analytics.query import FilledAnswer, RangeAnswer
+from analytics.query import CountedAnswer, FilledAnswer, RangeAnswer
 
 ANSWERS = [getattr(analytics, name) for name in analytics.__all__ if name != "set_pool_size"]
 PROTOCOLS: dict[Any, type] = {
     averages.quarter_hourly_averages: FilledAnswer, averages.hourly_averages: FilledAnswer,
     averages.daily_averages: FilledAnswer, weekdays.weekday_profile: FilledAnswer,
-    weekdays.weekday_averages: weekdays.WeekdayAnswer, weekdays.peaks: weekdays.PeaksAnswer,
-    health.uptime: RangeAnswer, health.states: RangeAnswer, health.outages: RangeAnswer,
+    averages.weekly_averages: FilledAnswer, averages.monthly_averages: FilledAnswer,
+    averages.yearly_averages: FilledAnswer, averages.bucket_averages: averages.WidthAnswer,
+    weekdays.weekday_averages: FilledAnswer, weekdays.peaks: weekdays.PeaksAnswer,
+    health.uptime: CountedAnswer, health.states: RangeAnswer, health.outages: RangeAnswer,
 }  # fmt: skip
 WRONG = """
 import analytics
@@ -36,7 +39,13 @@ analytics.uptime(fill=True)
 analytics.uptime(fill=True, as_arrow=True)
 analytics.weekday_averages(number=3)
 analytics.peaks(number="three", as_arrow=True)
+analytics.bucket_averages("North Lot")
+analytics.monthly_averages(hours=7)
+analytics.uptime(weekdays=1.5, as_arrow=True)
+analytics.states(hours=("07:00", "19:00"))
 analytics.latest(start="2026-11-01")
+analytics.time_above("North Lot", share="most")
+analytics.time_above("North Lot", by="decade")
 analytics.states(starts="2026-11-01")
 _ = aio.states(starts="2026-11-01")
 _ = aio.uptime(fill=True, as_arrow=True)
@@ -50,10 +59,13 @@ if TYPE_CHECKING:
     assert_type(analytics.daily_averages(as_arrow=True), pa.Table)
     assert_type(analytics.weekday_averages(weekdays=["monday"], fill=True), pd.DataFrame)
     assert_type(analytics.weekday_averages(weekdays=1, as_arrow=True), pa.Table)
+    assert_type(analytics.monthly_averages(hours=("07:00", "19:00"), without=["2026-12-25"]), pd.DataFrame)
+    assert_type(analytics.bucket_averages(width="2h", as_arrow=True), pa.Table)
+    assert_type(analytics.bucket_averages(width=timedelta(hours=2), fill=True), pd.DataFrame)
     assert_type(analytics.weekday_profile(), pd.DataFrame)
     assert_type(analytics.peaks(number=3), pd.DataFrame)
     assert_type(analytics.peaks(number=3, as_arrow=True), pa.Table)
-    assert_type(analytics.uptime(dtype_backend="pyarrow"), pd.DataFrame)
+    assert_type(analytics.uptime(dtype_backend="pyarrow", weekdays="monday"), pd.DataFrame)
     assert_type(analytics.states(as_arrow=True), pa.Table)
     assert_type(analytics.outages(), pd.DataFrame)
     assert_type(analytics.latest(), pd.DataFrame)
@@ -63,6 +75,10 @@ if TYPE_CHECKING:
     assert_type(analytics.events(family="health"), Iterator[pd.DataFrame])
     assert_type(analytics.events(as_arrow=True), Iterator[pa.Table])
     assert_type(analytics.compare(before=(None, None), after=(None, None)), pd.DataFrame)
+    assert_type(analytics.time_above("North Lot", share=0.85), pd.DataFrame)
+    assert_type(analytics.time_above("North Lot", level=153, by="month", as_arrow=True), pa.Table)
+    assert_type(analytics.expected("North Lot", "2026-11-01", "2026-11-02"), pd.DataFrame)
+    assert_type(analytics.backtest("North Lot"), pd.DataFrame)
 
 
 if TYPE_CHECKING:
@@ -70,11 +86,14 @@ if TYPE_CHECKING:
     async def awaited() -> None:
         assert_type(await aio.hourly_averages("North Lot", start="2026-11-01", fill=True), pd.DataFrame)
         assert_type(await aio.weekday_averages(weekdays=1, as_arrow=True), pa.Table)
+        assert_type(await aio.bucket_averages(width="2h"), pd.DataFrame)
         assert_type(await aio.peaks(number=3), pd.DataFrame)
         assert_type(await aio.uptime(as_arrow=False), pd.DataFrame)
         assert_type(await aio.latest(as_arrow=True), pa.Table)
         assert_type(await aio.aggregate_rows("occupancy_hourly", summary=True), pd.DataFrame)
         assert_type(await aio.compare(before=(None, None), after=(None, None)), pd.DataFrame)
+        assert_type(await aio.time_above("North Lot", level=153, by="total"), pd.DataFrame)
+        assert_type(await aio.expected("North Lot", width="quarter"), pd.DataFrame)
         assert_type(aio.events(family="health"), AsyncIterator[pd.DataFrame])
 
 

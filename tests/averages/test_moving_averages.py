@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import random
+import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -322,6 +324,42 @@ async def _moved(one: str, other: str, folder: Path) -> tuple[int, int]:
 def test_averages_move_in_asyncio_too(store: Store, second: Store, tmp_path: Path) -> None:
     series(store, "lot")
     assert asyncio.run(_moved(store.url, second.url, tmp_path / "averages")) == (29, 29)
+
+
+@pytest.mark.kinds(ServerKind.COMMUNITY)
+def test_late_events_and_refreshes_go_on_beside_an_import(store: Store, second: Store, tmp_path: Path) -> None:
+    fill(store)
+    wanted = answers(store.url, START, END)
+    written = exported(store, tmp_path)
+    camera, done = second.cameras.add("beside"), threading.Event()
+
+    def record(number: int) -> int:
+        count = 0
+        while not done.is_set():
+            at = END - timedelta(days=1 + count % 80, minutes=number)
+            count += second.record([OccupancyEvent(camera.id, at + timedelta(seconds=count), 5)]).inserted
+        return count
+
+    def refresh() -> None:
+        while not done.is_set():
+            second.refresh(END - timedelta(days=20), END)
+
+    with ThreadPoolExecutor() as pool:
+        counts = [pool.submit(record, number) for number in (1, 20)]
+        refreshing = pool.submit(refresh)
+        try:
+            assert second.import_averages(written.path).imported == written.quarters
+        finally:
+            done.set()
+        refreshing.result()
+    second.refresh()
+    with psycopg.connect(second.url) as connection:
+        days = connection.execute(
+            "SELECT sum(samples) FROM occupancy_weekday WHERE camera_id = %s", [camera.id]
+        ).fetchone()
+    assert days == (sum(count.result() for count in counts),)
+    found = answers(second.url, START, END)
+    assert same({name: [row for row in rows if row[0] != camera.id] for name, rows in found.items()}, wanted)
 
 
 @pytest.mark.kinds(ServerKind.COMMUNITY)

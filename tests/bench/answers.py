@@ -88,9 +88,20 @@ def weekdays(store: Store, rounds: int) -> list[dict[str, Any]]:
         def quick() -> pd.DataFrame:
             return analytics.weekday_averages(camera.id, start=start, end=end, url=store.url)
 
+        def of_hours() -> pd.DataFrame:
+            opening = ("07:00", "19:00")
+            return analytics.weekday_averages(camera.id, start=start, end=end, url=store.url, hours=opening)
+
+        def profile() -> pd.DataFrame:
+            return analytics.weekday_profile(camera.id, start=start, end=end, url=store.url)
+
         assert np.allclose([float(row[1]) for row in slow()], quick()["occupied_avg"], rtol=1e-9)
         own, reference = alternate(rounds, quick, slow)
-    return [figure("weekday average over two years, against raw rows", own, reference)]
+        some, all_hours = alternate(rounds, of_hours, profile)
+    return [
+        figure("weekday average over two years, against raw rows", own, reference),
+        figure("the same of opening hours alone, against the profile of all hours", some, all_hours),
+    ]
 
 
 def frames(store: Store, rounds: int) -> list[dict[str, Any]]:

@@ -32,7 +32,30 @@ COPY = f"COPY occupancy_events ({', '.join(OCCUPANCY.columns)}) FROM STDIN (FORM
 LEVELS = ("quarter_hourly", "hourly", "weekday")
 LATE = timedelta(days=2)
 SINGLE_SECONDS = 5.0  # of each count of single events
-QUIET, BESIDE_JOBS, BESIDE_REFRESH = "quiet", "beside jobs", "beside a refresh"
+QUIET, BESIDE_JOBS, BESIDE_REFRESH, BESIDE_LOOP = "quiet", "beside jobs", "beside a refresh", "beside a loop"
+# How single events are stored: by so many processes, beside what, and whether they are late. Those beside a loop say
+# what the processors allow, because it takes one of them, takes no lock and writes nothing.
+WAYS = {
+    "live": (1, QUIET, False),
+    "late": (1, QUIET, True),
+    "late of four": (4, QUIET, True),
+    "late of four beside a refresh": (4, BESIDE_REFRESH, True),
+    "late of four beside a loop": (4, BESIDE_LOOP, True),
+    "live of four": (4, QUIET, False),
+    "live beside jobs": (1, BESIDE_JOBS, False),
+    "live beside a loop": (1, BESIDE_LOOP, False),
+}
+RATES = {
+    "single late events, of live ones": ("late", "live"),
+    "late events of four processes, times one": ("late of four", "late"),
+    "live events of four processes, times one": ("live of four", "live"),
+    "late events of four processes beside a refresh, of without": ("late of four beside a refresh", "late of four"),
+    "the same beside a loop that takes a processor": ("late of four beside a loop", "late of four"),
+}
+LOOP = (
+    "DO $$ DECLARE done timestamptz := clock_timestamp() + interval '0.5 s';"
+    " BEGIN WHILE clock_timestamp() < done LOOP END LOOP; END $$"
+)
 
 
 def midnight(days_ago: int) -> datetime:
@@ -168,7 +191,7 @@ def many_cameras(server: RunningServer, rounds: int, events: int) -> Iterator[di
     yield figure("200 cameras, times 5,000", [few / many for few, many in zip(rates[200], rates[5000], strict=True)])
 
 
-def single(store: Store, processes: int, beside: str = QUIET, *, late: bool) -> list[float]:
+def single(store: Store, processes: int, beside: str, late: bool) -> list[float]:
     """Seconds of each of the events that so many processes store one by one, each for cameras of its own."""
     load = Load(SINGLE_SECONDS, late=float(late), age=LATE.total_seconds(), spread=86_400)
     with repeated(*work_of(store, beside)):
@@ -179,7 +202,14 @@ def work_of(store: Store, beside: str) -> list[Callable[[], object]]:
     """What the server does meanwhile, again and again."""
     if beside == BESIDE_JOBS:
         return [partial(run_jobs, store.url)]
+    if beside == BESIDE_LOOP:
+        return [partial(run_loop, store.url)]
     return [partial(refresh_days, store.url)] if beside == BESIDE_REFRESH else []
+
+
+def run_loop(url: str) -> None:
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(LOOP)
 
 
 def refresh_days(url: str) -> None:
@@ -199,19 +229,16 @@ def singles(server: RunningServer, rounds: int) -> Iterator[dict[str, Any]]:
     with fresh(server, feed, {}) as store:
         store.record_frame(feed)
         for _ in range(rounds):
-            live, late = single(store, 1, late=False), single(store, 1, late=True)
-            four, beside = single(store, 4, late=True), single(store, 4, BESIDE_REFRESH, late=True)
-            jobs = single(store, 1, BESIDE_JOBS, late=False)
-            note("single late events, of live ones", len(late) / len(live))
-            note("late events of four processes, times one", len(four) / len(late))
-            note("the same beside a refresh, of without", len(beside) / len(four))
+            taken = {name: single(store, *way) for name, way in WAYS.items()}
+            for what, (own, reference) in RATES.items():
+                note(what, len(taken[own]) / len(taken[reference]))
             for share, name in ((0.5, "median"), (0.99, "slowest hundredth")):
-                note(
-                    f"{name} of a live event beside jobs, times without",
-                    np.quantile(jobs, share) / np.quantile(live, share),
-                )
-            for name, times in (("live", live), ("late", late), ("late of four", four), ("beside", beside)):
-                note(f"events a second: {name}", len(times) / SINGLE_SECONDS)
+                without = np.quantile(taken["live"], share)
+                for beside in ("jobs", "a loop"):
+                    times = np.quantile(taken[f"live beside {beside}"], share) / without
+                    note(f"{name} of a live event beside {beside}, times without", float(times))
+            for name, latencies in taken.items():
+                note(f"events a second: {name}", len(latencies) / SINGLE_SECONDS)
     yield from (figure(what, values) for what, values in found.items())
 
 

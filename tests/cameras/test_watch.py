@@ -135,6 +135,34 @@ def test_async_for_sees_the_same_and_a_cancelled_call_loses_nothing(store: Store
     assert kinds(found) == [("present", 1), *(("changed", revision) for revision in range(2, 22))]
 
 
+def test_watches_that_are_cancelled_again_while_they_close_leave_no_connection(store: Store, control: str) -> None:
+    """As a web server does, when many browsers leave at once."""
+    watches: list[CameraWatch] = []
+
+    async def follow(narrow: Store) -> None:
+        async with narrow.cameras.watch(poll=RARELY) as watch:
+            watches.append(watch)
+            async for _ in watch:
+                pass
+
+    async def life() -> None:
+        with Store.open(control, settings=Settings()) as narrow:
+            tasks = [asyncio.ensure_future(follow(narrow)) for _ in range(40)]
+            while len(watches) < 40 or not all(watch.read_at for watch in watches):
+                await asyncio.sleep(0.05)
+            for _ in range(3):
+                for task in tasks:
+                    task.cancel()
+                await asyncio.sleep(0)
+            await asyncio.gather(*tasks, return_exceptions=True)
+            deadline = time.monotonic() + 30
+            while any(watch._connection is not None for watch in watches):
+                assert time.monotonic() < deadline
+                await asyncio.sleep(0.05)
+
+    asyncio.run(life())
+
+
 def test_what_commits_out_of_order_is_seen_and_nothing_waits_for_a_long_transaction(store: Store) -> None:
     with psycopg.connect(store.url) as slow, store.cameras.watch(poll=0.2) as watch, Watcher(watch) as watcher:
         slow.execute("INSERT INTO cameras (name) VALUES ('first')")

@@ -77,6 +77,7 @@ def test_an_event_beyond_a_limit_of_the_server_comes_back_and_the_others_are_sto
     result = shallow.record(series(lot.id))
     assert (result.inserted, [r.index for r in result.rejected]) == (39, [17])
     assert "stack depth limit exceeded" in result.rejected[0].reason
+    assert result.rejected[0].kind == "server"
     assert stored(shallow) == 39
 
 

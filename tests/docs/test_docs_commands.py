@@ -34,6 +34,8 @@ WRITTEN_OUT = {
     "averages export / import FOLDER":
         ["averages export averages", "averages export final --finalized", "averages import averages"],
     "import EVENTS [--cameras CAMERAS]": ["import events.parquet --cameras cameras.csv"],
+    "import FEED --format parkapi …":
+        [f"import {ROOT}/tests/files/feeds/parkapi_api.json --format parkapi --timezone Europe/Berlin"],
     "backup FILE": ["backup store.backup"],
     "recovered": ["recovered"],
     "restore FILE": ["--database-url EMPTY restore store.backup"],

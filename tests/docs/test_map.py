@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -25,3 +27,28 @@ def test_every_room_is_on_the_map(folder: str) -> None:
     if folder != "tests":
         names |= {path.name for path in rooms if path.suffix == ".py"}
     assert names - {name.removeprefix(f"{folder}/") for name in NAMED} == set()
+
+
+def rooms_on_the_map() -> dict[str, str]:
+    """The last column of the table of `timeseries/`, by room; prose is not compared."""
+    table = MAP.partition("| imports besides")[2].partition("\n\n")[0]
+    rows = [line.strip("|").split("|") for line in table.splitlines()[2:]]
+    return {row[0].strip(" `").rstrip("/").removesuffix(".py"): row[-1].strip() for row in rows}
+
+
+def imports_of(room: str) -> Iterator[str]:
+    """The other rooms that a room imports, those within functions, too."""
+    folder = ROOT / "timeseries" / room
+    for path in folder.rglob("*.py") if folder.is_dir() else [folder.with_suffix(".py")]:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom) and str(node.module).startswith("timeseries."):
+                yield str(node.module).split(".")[1]
+
+
+LISTED = {room: said for room, said in rooms_on_the_map().items() if re.fullmatch(r"(`\w+`( \([^)]*\))?(, )?)*", said)}
+
+
+@pytest.mark.parametrize("room", LISTED)
+def test_the_map_says_what_each_room_imports(room: str) -> None:
+    assert len(LISTED) > 15
+    assert {*imports_of(room)} - {room, "errors", "progress"} == {*re.findall(r"`(\w+)`", LISTED[room])}

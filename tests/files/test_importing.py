@@ -224,6 +224,7 @@ def test_history_of_a_new_camera_does_not_touch_what_is_kept_of_another(
     assert late.inserted == 1
     assert [r.index for r in late.rejected] == [0]
     assert "removed by retention" in late.rejected[0].reason
+    assert late.rejected[0].kind == "finalized"
 
 
 def test_memory_does_not_grow_with_the_file(store: Store, tmp_path: Path, cameras: Path) -> None:

@@ -23,6 +23,7 @@ __all__ = ["make_role", "reader", "sample"]
 
 LEVELS = ("quarter_hourly", "hourly", "weekday")
 AGGREGATES = [f"{family}_{level}" for family in ("occupancy", "health") for level in LEVELS]
+CHUNKS_OF_LAST_WEEK = "UPDATE _timescaledb_catalog.chunk SET creation_time = now() - interval '7 days'"
 RETENTION = "proc_name = 'policy_retention' AND hypertable_name = 'occupancy_events'"
 Labels = tuple[str, ...]
 
@@ -85,15 +86,60 @@ def test_a_camera_is_not_healthy_by_its_last_status(store: Store, reader: str) -
     assert judged(reader, "camera-unhealthy").keys() - firing(reader, "camera-unhealthy") == {("well", "healthy")}
 
 
-def test_raw_rows_that_should_be_gone_for_two_days(store: Store, reader: str) -> None:
-    lot = store.cameras.add("lot").id
-    assert firing(reader, "retention-failing") == set()
+def test_a_lot_is_unusual_where_its_last_hour_is_far_from_that_of_the_weeks_before(store: Store, reader: str) -> None:
+    """One behaves, one is full at this weekday and hour for once, one is always alike, one is new."""
+    lots = {name: store.cameras.add(name, hold=timedelta(hours=1)).id for name in ("usual", "full", "alike", "new")}
+    hour = NOW.replace(minute=0, second=0) - timedelta(hours=1)
+    for week in range(9):
+        counts = {"usual": 20 + week % 3, "full": 20 + week % 3 if week else 60, "alike": 5}
+        counts |= {"new": 80} if week == 0 else {}
+        store.record([
+            OccupancyEvent(lots[name], hour - timedelta(weeks=week, minutes=5), count) for name, count in counts.items()
+        ])  # fmt: skip
+    assert firing(reader, "lot-unusual") == {("full",)}
+    assert judged(reader, "lot-unusual").keys() == {(name,) for name in lots}
+
+
+def overdue(store: Store, reader: str) -> set[Labels]:
+    """The tables whose retention is overdue by the alert, which are those that status names."""
+    fires = firing(reader, "retention-failing")
+    found = read_status(store.pool)
+    assert fires == {(table.name,) for table in found.tables if table.overdue_from is not None}
+    named = [line for line in found.problems if re.search("(rows|chunks) from .* are still there", line)]
+    assert fires == {(line.partition(":")[0],) for line in named}
+    return fires
+
+
+def test_retention_is_overdue_for_two_days_and_status_says_the_same(store: Store, reader: str) -> None:
+    lot = store.cameras.add("lot", desired_state="stopped").id
+
+    def a_week_passes() -> None:
+        last_run = "UPDATE timeseries.retention_run SET since = now() - interval '7 days', finished_at = NULL"
+        with psycopg.connect(store.url) as connection:
+            connection.execute(CHUNKS_OF_LAST_WEEK if store.server().kind is ServerKind.COMMUNITY else last_run)
+
+    a_week_passes()
+    assert overdue(store, reader) == set()
     store.record([OccupancyEvent(lot, NOW - timedelta(days=91), 1)])
-    assert firing(reader, "retention-failing") == set()
-    store.record([OccupancyEvent(lot, NOW - timedelta(days=93), 1)])
-    assert firing(reader, "retention-failing") == {("occupancy_events",)}
+    a_week_passes()
+    assert overdue(store, reader) == set()
     store.prune()
-    assert firing(reader, "retention-failing") == set()
+    store.record([OccupancyEvent(lot, NOW - timedelta(days=100), 1)])
+    assert overdue(store, reader) == set()  # it has just been imported
+    a_week_passes()
+    assert overdue(store, reader) == {("occupancy_events",)}
+    store.prune()
+    assert overdue(store, reader) == set()
+
+
+@pytest.mark.kinds(ServerKind.APACHE, ServerKind.POSTGRESQL)
+def test_retention_that_failed_is_overdue_at_once(store: Store, reader: str) -> None:
+    lot = store.cameras.add("lot", desired_state="stopped").id
+    store.record([OccupancyEvent(lot, NOW - timedelta(days=92), 1)])
+    assert overdue(store, reader) == set()
+    with psycopg.connect(store.url) as connection:
+        connection.execute("UPDATE timeseries.retention_run SET error = 'canceled', started_at = now()")
+    assert overdue(store, reader) == {("occupancy_events",)}
 
 
 def test_an_aggregate_lags_while_an_old_event_is_above_its_watermark_and_status_says_the_same(
@@ -118,6 +164,9 @@ def test_an_aggregate_lags_while_an_old_event_is_above_its_watermark_and_status_
         assert lagging() == set()  # the next refresh has these
         before = NOW - timedelta(days=9)
         store.record([OccupancyEvent(lot, before, 1), HealthLog(lot, before, "healthy")])
+        assert lagging() == set()  # it has just been imported
+        if community:
+            connection.execute(CHUNKS_OF_LAST_WEEK)
         assert lagging() == ({(name,) for name in AGGREGATES} if community else set())
         if community:
             for name in AGGREGATES:
@@ -165,6 +214,7 @@ def test_a_job_fails_that_cannot_do_its_work_until_it_can(server: RunningServer)
             holder.execute("SELECT count(*) FROM occupancy_events")
             operator.execute(again)
             assert eventually(lambda: job in firing(reader, "job-failing"))
+            assert overdue(store, reader) == {("occupancy_events",)}
         operator.execute(again)
         assert eventually(lambda: job not in firing(reader, "job-failing"))
 

@@ -61,20 +61,20 @@ def test_storing_again_stores_nothing(store: Store) -> None:
     assert stored(store) == 600
 
 
-BAD: list[tuple[str, dict[str, Any], str]] = [
-    ("unknown camera", {"camera_id": uuid.UUID(int=7)}, "no camera has the id 00000000-0000"),
-    ("no uuid", {"camera_id": "North Lot"}, "'North Lot' is not a UUID"),
-    ("negative count", {"occupied_count": -1}, "-1 is negative"),
-    ("huge count", {"occupied_count": 2**31}, "2147483648 is beyond 2147483647"),
-    ("NaN", {"occupied_count": math.nan}, "nan is not a whole number"),
-    ("a share", {"occupied_count": 0.5}, "0.5 is not a whole number"),
-    ("naive datetime", {"timestamp": datetime(2026, 9, 1)}, "naive"),  # noqa: DTZ001
-    ("no datetime", {"timestamp": "2026-09-01T00:00Z"}, "is not a datetime"),
-    ("far future", {"timestamp": datetime(2106, 1, 1, tzinfo=UTC)}, "5 minutes ahead"),
-    ("NUL in JSON", {"raw_data": {"a": "x\0"}}, "NUL"),
-    ("NaN in JSON", {"raw_data": [math.nan]}, "JSON"),
-    ("lone surrogate in JSON", {"raw_data": "\ud800"}, "surrogate"),
-    ("an object in JSON", {"raw_data": object()}, "JSON"),
+BAD: list[tuple[str, dict[str, Any], str, str]] = [
+    ("unknown camera", {"camera_id": uuid.UUID(int=7)}, "no camera has the id 00000000-0000", "unknown_camera"),
+    ("no uuid", {"camera_id": "North Lot"}, "'North Lot' is not a UUID", "camera_id"),
+    ("negative count", {"occupied_count": -1}, "-1 is negative", "occupied_count"),
+    ("huge count", {"occupied_count": 2**31}, "2147483648 is beyond 2147483647", "occupied_count"),
+    ("NaN", {"occupied_count": math.nan}, "nan is not a whole number", "occupied_count"),
+    ("a share", {"occupied_count": 0.5}, "0.5 is not a whole number", "occupied_count"),
+    ("naive datetime", {"timestamp": datetime(2026, 9, 1)}, "naive", "timestamp"),  # noqa: DTZ001
+    ("no datetime", {"timestamp": "2026-09-01T00:00Z"}, "is not a datetime", "timestamp"),
+    ("far future", {"timestamp": datetime(2106, 1, 1, tzinfo=UTC)}, "5 minutes ahead", "future"),
+    ("NUL in JSON", {"raw_data": {"a": "x\0"}}, "NUL", "raw_data"),
+    ("NaN in JSON", {"raw_data": [math.nan]}, "JSON", "raw_data"),
+    ("lone surrogate in JSON", {"raw_data": "\ud800"}, "surrogate", "raw_data"),
+    ("an object in JSON", {"raw_data": object()}, "JSON", "raw_data"),
 ]
 
 
@@ -85,15 +85,16 @@ def test_each_bad_event_comes_back_with_index_and_reason_and_the_others_are_stor
     if position:
         store.record(good[:3])  # so that the batch cannot go straight in
     mixed: list[Any] = []
-    for (_, change, _), event in zip(BAD, good, strict=False):
+    for (_, change, *_), event in zip(BAD, good, strict=False):
         fields = {"camera_id": camera, "timestamp": AT - timedelta(days=1), "occupied_count": 1} | change
         mixed += [event, OccupancyEvent(**fields)]  # type: ignore[arg-type]
     mixed += [good[-1], "nonsense"]
     result = store.record(mixed)
     assert result.inserted == len(good) - 3 * position
     assert [r.index for r in result.rejected] == [*range(1, 2 * len(BAD), 2), len(mixed) - 1]
-    for rejection, (name, _, reason) in zip(result.rejected, BAD, strict=False):
+    for rejection, (name, _, reason, kind) in zip(result.rejected, BAD, strict=False):
         assert reason in rejection.reason, name
+        assert rejection.kind == kind, name
         assert rejection.event is mixed[rejection.index]
     assert result.inserted + result.duplicates + len(result.rejected) == len(mixed)
     assert stored(store) == len(good)
@@ -104,7 +105,7 @@ def test_bad_health_logs_come_back(store: Store) -> None:
     result = store.record([
         HealthLog(camera, AT, "sleepy"), HealthLog(camera, AT, "healthy"), HealthLog(camera, AT, "degraded", "a\0b"),
     ])  # fmt: skip
-    assert [r.index for r in result.rejected] == [0, 2]
+    assert [(r.index, r.kind) for r in result.rejected] == [(0, "status"), (2, "message")]
     assert "healthy, degraded, disconnected" in result.rejected[0].reason
     assert stored(store, "health_logs") == 1
 

@@ -25,7 +25,9 @@ IDS = {"lot": LOT.bytes, str(LOT): LOT.bytes}
 
 def parsed(frame: Any) -> tuple[Batch, dict[int, str]]:
     columns, rows = columns_of(frame)
-    return to_batch(slice_columns(columns, 0, rows), family_of("the table", list(columns)), IDS)
+    batch, rejected = to_batch(slice_columns(columns, 0, rows), family_of("the table", list(columns)), IDS)
+    assert [rejection.index for rejection in rejected.values()] == [*rejected]
+    return batch, {row: rejection.reason for row, rejection in rejected.items()}
 
 
 def frame(rows: int, **columns: Any) -> pd.DataFrame:
@@ -98,6 +100,16 @@ def test_each_bad_row_comes_back_with_its_reason_and_no_other(name: str) -> None
     assert set(reasons) == set(wanted)
     assert set(batch.rows.tolist()) | set(reasons) == set(range(columns_of(given)[1]))
     assert len(batch) + len(reasons) == columns_of(given)[1]
+
+
+def test_a_rejected_row_has_the_kind_of_the_column_that_is_wrong() -> None:
+    given = frame(4, raw_data=["1", "{", None, None], occupied_count=[1, 2, -3, 4])
+    given["camera"] = ["lot", "lot", "lot", "nowhere"]
+    given["timestamp"] = ["yesterday", *given["timestamp"][1:]]
+    columns, rows = columns_of(given)
+    _, rejected = to_batch(slice_columns(columns, 0, rows), OCCUPANCY, IDS)
+    kinds = {row: one.kind.value for row, one in rejected.items()}
+    assert kinds == {0: "timestamp", 1: "raw_data", 2: "occupied_count", 3: "unknown_camera"}
 
 
 def test_values_are_what_was_meant() -> None:

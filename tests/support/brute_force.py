@@ -6,8 +6,8 @@ Nothing here knows of summaries, aggregates or SQL. An observation stands until 
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable
-from datetime import UTC, datetime, timedelta
+from collections.abc import Callable, Collection, Hashable, Iterable
+from datetime import UTC, date, datetime, timedelta
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
@@ -51,6 +51,53 @@ def day_label(quarter: datetime, zone: ZoneInfo) -> Hashable:
     return quarter.astimezone(zone).date()
 
 
+def week_label(quarter: datetime, zone: ZoneInfo) -> Hashable:
+    day = quarter.astimezone(zone).date()
+    return day - timedelta(days=day.isoweekday() - 1)
+
+
+def month_label(quarter: datetime, zone: ZoneInfo) -> Hashable:
+    return quarter.astimezone(zone).date().replace(day=1)
+
+
+def year_label(quarter: datetime, zone: ZoneInfo) -> Hashable:
+    return quarter.astimezone(zone).date().replace(month=1, day=1)
+
+
+def slot_label(minutes: int) -> Callable[[datetime, ZoneInfo], Hashable]:
+    """Buckets of so many minutes, counted from midnight on the wall; up to an hour, each offset has its own."""
+
+    def label(quarter: datetime, zone: ZoneInfo) -> Hashable:
+        local = quarter.astimezone(zone)
+        slot = (local.hour * 60 + local.minute) // minutes
+        return local.date(), slot, local.utcoffset() if minutes <= 60 else None
+
+    return label
+
+
+def counts(
+    quarter: datetime,
+    zone: ZoneInfo,
+    *,
+    hours: tuple[str, str] | None = None,
+    weekdays: Collection[int] | None = None,
+    dates: Collection[date] | None = None,
+    without: Collection[date] | None = None,
+) -> bool:
+    """Whether a quarter of an hour counts, by what the clock and the calendar on the wall say when it begins."""
+    local = quarter.astimezone(zone)
+    if hours is not None:
+        first, last = hours
+        now = f"{local:%H:%M}"
+        if not (first <= now < last if first < last else now >= first or now < last):
+            return False
+    return (
+        (weekdays is None or local.isoweekday() in weekdays)
+        and (dates is None or local.date() in dates)
+        and (without is None or local.date() not in without)
+    )
+
+
 def profile_label(quarter: datetime, zone: ZoneInfo) -> Hashable:
     local = quarter.astimezone(zone)
     return local.isoweekday(), local.hour
@@ -91,7 +138,9 @@ def answer(
     hold: timedelta = timedelta(days=1),
     now: datetime | None = None,
 ) -> dict[Hashable, Known]:
-    """Group [start, end) by one label per quarter of an hour; both ends lie on quarters."""
+    """Group [start, end) by one label per quarter of an hour; both ends lie on quarters. What has the label None is
+    left out.
+    """
     moments = np.array([micros(t) for t in times], dtype=np.int64)
     keys = list(labels)
     grid = np.array([micros(q) for q in [*quarters(start, end), end]], dtype=np.int64)
@@ -109,6 +158,7 @@ def answer(
             before.span_seconds + spans[i],
             before.samples + int(samples[i]),
         )
+    result.pop(None, None)
     return result
 
 
@@ -132,6 +182,7 @@ def extremes(
         first = max(at, start)
         for position in range((first - start) // QUARTER, -((start - until) // QUARTER) if until > first else 0):
             seen.setdefault(labels[position], set()).add(count)
+    seen.pop(None, None)
     return {label: (min(found), max(found)) for label, found in seen.items()}
 
 

@@ -65,10 +65,16 @@ def camera_of(row: Mapping[str, Any]) -> Camera:
     return Camera(**{name: row.get(name) for name in COLUMNS}, hidden=frozenset(COLUMNS).difference(row))  # type: ignore[arg-type]
 
 
+def can_be_a_name(text: str) -> bool:
+    """Whether PostgreSQL can hold this text: not with a NUL, nor a lone surrogate."""
+    return "\0" not in text and text.encode(errors="ignore").decode() == text
+
+
 def validate_camera(values: dict[str, Any]) -> dict[str, Any]:
     """The values, unless the constraints of the table would refuse one: the error names it and the remedy."""
     name, zone, hold, capacity = (values.get(key) for key in ("name", "timezone", "hold", "capacity"))
-    if "name" in values and (not isinstance(name, str) or not name.strip() or len(name) > 200 or "\0" in name):
+    fits = isinstance(name, str) and name.strip() and len(name) <= 200 and can_be_a_name(name)
+    if "name" in values and not fits:
         raise InvalidInputError(f"camera name {name!r}: it must be a text of 1 to 200 characters")
     if "timezone" in values and zone not in available_timezones():
         raise InvalidInputError(f"time zone {zone!r} of camera {name!r}: it must be an IANA name; {zone_hint(zone)}")

@@ -16,7 +16,15 @@ from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
 from timeseries.access.keyring import Keyring
-from timeseries.cameras.camera import CHANGEABLE, COLUMNS, Camera, DesiredState, camera_of, validate_camera
+from timeseries.cameras.camera import (
+    CHANGEABLE,
+    COLUMNS,
+    Camera,
+    DesiredState,
+    camera_of,
+    can_be_a_name,
+    validate_camera,
+)
 from timeseries.cameras.changes import CameraChange, changed_meanwhile, read_history
 from timeseries.cameras.watch import CameraWatch
 from timeseries.database.connections import Connection, Pool, connected
@@ -256,11 +264,6 @@ def id_of(camera: UUID | str) -> UUID | None:
         return camera if isinstance(camera, UUID) else UUID(str(camera))
     except ValueError:
         return None
-
-
-def can_be_a_name(text: str) -> bool:
-    """Whether PostgreSQL can look for this text: not with a NUL, nor a lone surrogate."""
-    return "\0" not in text and text.encode(errors="ignore").decode() == text
 
 
 def unknown_camera(wanted: object, names: list[str]) -> UnknownCameraError:

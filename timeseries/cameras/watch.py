@@ -97,7 +97,9 @@ class CameraWatch:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await asyncio.to_thread(self.close)
+        """Close in the thread that waits; shielded, because a call in a thread that has not begun can be cancelled."""
+        self._stop.set()
+        await asyncio.shield(asyncio.get_running_loop().run_in_executor(self._executor, self.close))
 
     def _work(self) -> None:
         """Wait for a slice of time, and read where a notification came or a look is due."""

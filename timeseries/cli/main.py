@@ -16,11 +16,19 @@ COMMANDS = {
         "Write days of raw rows as Parquet to DESTINATION, a folder or a URI like s3://bucket/folder.",
     ),
     "averages": ("timeseries.cli.averages:averages", "Averages from one store into another, of any kind and version."),
+    "backtest": (
+        "analytics.cli:backtest",
+        "Errors of what was expected of the lot NAME, beside those of naive forecasts.",
+    ),
     "backup": ("timeseries.cli.backup:backup", "Write the whole database, as it is at one moment, into FILE."),
     "camera": ("timeseries.cli.cameras:camera", "The configuration of cameras."),
     "demo": (
         "analytics.cli:demo",
         "Feed 120 days of sample data, up to now, through the public API and answer with it; a second run reuses them.",
+    ),
+    "expected": (
+        "analytics.cli:expected",
+        "What is to be expected of the lot NAME, by default for the next day.",
     ),
     "export": (
         "timeseries.cli.export:export",

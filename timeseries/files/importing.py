@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
@@ -23,8 +23,8 @@ from timeseries.files.sqlite_reader import is_sqlite, open_database
 from timeseries.ingest import record
 from timeseries.ingest.batches import QUARTER_MICROSECONDS, Batch
 from timeseries.ingest.columns import Unreadable
-from timeseries.ingest.frames import Waiting, camera_ids, family_of, to_batch
-from timeseries.model.events import RecordResult
+from timeseries.ingest.frames import Waiting, camera_ids, family_of, moved, to_batch
+from timeseries.model.events import RecordResult, Rejection
 from timeseries.model.parsing import parse_zone
 from timeseries.model.relations import Family
 from timeseries.progress import Progress
@@ -32,25 +32,26 @@ from timeseries.progress import Progress
 
 @dataclass(slots=True)
 class Group:
-    """Blocks whose events are stored together, and the reasons against rows of them; a row is numbered through all."""
+    """Blocks whose events are stored together, and the rejections of their rows; a row is numbered through all."""
 
     blocks: list[Block] = field(default_factory=list)
     rows: int = 0
     waiting: Waiting = field(default_factory=Waiting)
-    reasons: dict[int, str] = field(default_factory=dict)
+    rejected: dict[int, Rejection] = field(default_factory=dict)
 
-    def add(self, block: Block, batch: Batch, reasons: dict[int, str]) -> None:
+    def add(self, block: Block, batch: Batch, rejected: Iterable[Rejection]) -> None:
         self.blocks.append(block)
         self.waiting.add(batch, self.rows)
-        self.reasons |= {self.rows + row: reason for row, reason in reasons.items()}
+        self.rejected |= moved(rejected, self.rows)
         self.rows += block.table.num_rows
 
-    def reject(self, rejected: RejectedRows, reasons: dict[int, str]) -> None:
-        """Write the rows against which there is a reason, in their order."""
+    def reject(self, file: RejectedRows, refused: Iterable[Rejection]) -> None:
+        """Write the rejected rows in their order, those that were `refused` by the server, too."""
+        reasons = {one.index: one.reason for one in (*self.rejected.values(), *refused)}
         start = 0
         for block in self.blocks:
             end = start + block.table.num_rows
-            rejected.add_rows(block, {row - start: reasons[row] for row in reasons if start <= row < end})
+            file.add_rows(block, {row - start: reasons[row] for row in reasons if start <= row < end})
             start = end
 
 
@@ -123,6 +124,10 @@ def import_file(
             source = database = stack.enter_context(open_database(path))
             database.refuse_naive(zone)
             created, ids = merge_cameras(cameras, database, zone, match_names)
+        elif path.suffix == ".json":
+            raise InvalidInputError(
+                f"{path} is JSON; a feed of parking sites is imported by its format: --format parkapi"
+            )
         else:
             source = stack.enter_context(closing(TableFile(path)))
             created = import_cameras(cameras, cameras_path) if cameras_path else 0
@@ -171,18 +176,18 @@ class Storing:
             return
         self.family = self.family or family_of(str(self.path), block.table.schema.names)
         block = self.held.joined(block) if self.held else block
-        batch, reasons = to_batch(block.table, self.family, self.ids, self.zone)
+        batch, rejected = to_batch(block.table, self.family, self.ids, self.zone)
         cut = last_quarter(batch, block.table.num_rows)
         self.held = block.tail(cut)
-        self.group.add(
-            block.head(cut), batch.take(batch.rows < cut), {row: reasons[row] for row in reasons if row < cut}
-        )
+        before = [rejection for row, rejection in rejected.items() if row < cut]
+        self.group.add(block.head(cut), batch.take(batch.rows < cut), before)
         if self.group.waiting.is_full():
             self._submit()
 
     def finish(self) -> None:
         if self.held is not None and self.family is not None:
-            self.group.add(self.held, *to_batch(self.held.table, self.family, self.ids, self.zone))
+            batch, rejected = to_batch(self.held.table, self.family, self.ids, self.zone)
+            self.group.add(self.held, batch, rejected.values())
         if self.group.blocks:
             self._submit()
         while self.storing:
@@ -200,7 +205,7 @@ class Storing:
         result = future.result()
         self.inserted += result.inserted
         self.duplicates += result.duplicates
-        group.reject(self.rejected, group.reasons | {r.index: r.reason for r in result.rejected})
+        group.reject(self.rejected, result.rejected)
 
 
 def last_quarter(batch: Batch, rows: int) -> int:

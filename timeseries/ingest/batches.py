@@ -11,10 +11,10 @@ from uuid import UUID
 import numpy as np
 import numpy.typing as npt
 
-from timeseries.errors import InvalidInputError
 from timeseries.model.events import (
     POSTGRES_EPOCH,
     Event,
+    InvalidEventError,
     OccupancyEvent,
     Rejection,
     camera_bytes,
@@ -183,15 +183,15 @@ def from_events(events: Sequence[object], first_row: int = 0) -> tuple[list[Batc
     for row, event in enumerate(events, first_row):
         try:
             if not isinstance(event, Event):
-                raise InvalidInputError(f"{event!r:.100} is neither an OccupancyEvent nor a HealthLog")
+                raise InvalidEventError(f"{event!r:.100} is neither an OccupancyEvent nor a HealthLog")
             camera, time = camera_bytes(event.camera_id), event_time(event.timestamp)
             if isinstance(event, OccupancyEvent):
                 fields = (row, camera, time, check_count(event.occupied_count), json_bytes(event.raw_data))
                 checked[OCCUPANCY].append(fields)
             else:
                 checked[HEALTH].append((row, camera, time, status_bytes(event.status), text_bytes(event.message)))
-        except InvalidInputError as error:
-            rejected.append(Rejection(row, str(error), event))
+        except InvalidEventError as error:
+            rejected.append(Rejection(row, str(error), event, error.kind))
     return [_batch(family, *zip(*rows, strict=True)) for family, rows in checked.items() if rows], rejected
 
 

@@ -17,7 +17,16 @@ import pyarrow.compute as pc
 
 from timeseries.errors import InvalidInputError
 from timeseries.ingest.batches import Bytes, camera_array
-from timeseries.model.events import EARLIEST, LARGEST_COUNT, MICROSECOND, POSTGRES_EPOCH, check_count, event_time
+from timeseries.model.events import (
+    EARLIEST,
+    LARGEST_COUNT,
+    MICROSECOND,
+    POSTGRES_EPOCH,
+    Rejection,
+    RejectionKind,
+    check_count,
+    event_time,
+)
 from timeseries.model.parsing import localize, parse_count, parse_timestamp
 
 Column: TypeAlias = "pa.Array | list[Any]"
@@ -69,17 +78,17 @@ def readable(name: str, value: Any) -> Any:
 
 @dataclass(slots=True)
 class Columns:
-    """Parses the columns of a table into those of a batch, and keeps the first reason against each row."""
+    """Parses the columns of a table into those of a batch, and keeps the first rejection of each row."""
 
     columns: dict[str, Column]
-    reasons: dict[int, str] = field(default_factory=dict)
+    rejected: dict[int, Rejection] = field(default_factory=dict)
 
     @property
     def rows(self) -> int:
         return len(self.columns["camera"])
 
     def cameras(self, ids: dict[str, bytes]) -> npt.NDArray[np.void]:
-        """The sixteen-byte ids, `ids` having them by name and by text; zeros in rows that have a reason."""
+        """The sixteen-byte ids, `ids` having them by name and by text; zeros in rejected rows."""
 
         def camera(value: Any) -> bytes:
             found = None if value is None else ids.get(camera_key(value))
@@ -122,7 +131,7 @@ class Columns:
         return values
 
     def parse_all(self, name: str, convert: Callable[[Any], bytes | None], default: bytes | None) -> Bytes:
-        """The bytes of each row, parsed one by one; `default` in rows that have a reason."""
+        """The bytes of each row, parsed one by one; `default` in rejected rows."""
         values = [default] * self.rows
         for position, value in self.parse_where(name, ~self.no_rows(), convert):
             values[position] = value
@@ -137,14 +146,15 @@ class Columns:
         return values if any(value is not None for value in values) else None
 
     def parse_where(self, name: str, where: Mask, convert: Callable[[Any], Any]) -> Iterator[tuple[int, Any]]:
-        """Position and parsed value of the rows of a mask; a row that cannot be parsed gets a reason."""
+        """Position and parsed value of the rows of a mask; a row that cannot be parsed is rejected."""
+        kind = RejectionKind("unknown_camera" if name == "camera" else name)
         positions = np.flatnonzero(where)
         values = python_values(self.columns[name], positions)
         for position, value in zip(positions.tolist(), values, strict=True):
             try:
                 yield position, convert(readable(name, value))
             except InvalidInputError as error:
-                self.reasons.setdefault(position, str(error))
+                self.rejected.setdefault(position, Rejection(position, str(error), kind=kind))
 
     def no_rows(self) -> Mask:
         return np.zeros(self.rows, dtype=bool)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 from zoneinfo import ZoneInfo
@@ -40,15 +40,20 @@ def record_table(pool: Pool, cameras: Cameras, frame: Any, on_conflict: record.O
     ids = camera_ids(cameras)
     result = RecordResult()
     waiting = Waiting()
-    reasons: dict[int, str] = {}
+    rejected: dict[int, Rejection] = {}
     for offset in range(0, rows, record.BATCH_SIZE):
         batch, refused = to_batch(slice_columns(columns, offset, record.BATCH_SIZE), family, ids)
-        reasons |= {offset + row: reason for row, reason in refused.items()}
+        rejected |= moved(refused.values(), offset)
         waiting.add(batch, offset)
         if waiting.is_full() or offset + record.BATCH_SIZE >= rows:
             result += record.store(pool, waiting.taken(), on_conflict)
-    reasons |= {rejection.index: rejection.reason for rejection in result.rejected}
-    return replace(result, rejected=tuple(Rejection(row, reasons[row]) for row in sorted(reasons)))
+    rejected |= moved(result.rejected, 0)
+    return replace(result, rejected=tuple(rejected[row] for row in sorted(rejected)))
+
+
+def moved(rejections: Iterable[Rejection], offset: int) -> dict[int, Rejection]:
+    """The rejections of a part of a table that begins at `offset`, by their index in the whole table."""
+    return {offset + one.index: replace(one, index=offset + one.index) for one in rejections}
 
 
 @dataclass(slots=True)
@@ -142,8 +147,8 @@ def family_of(source: str, columns: list[str]) -> Family:
 
 def to_batch(
     table: pa.RecordBatch | dict[str, Column], family: Family, ids: dict[str, bytes], zone: ZoneInfo | None = None
-) -> tuple[Batch, dict[int, str]]:
-    """The good rows as a batch, and the reasons against the others by their position in the table; `zone` is that of
+) -> tuple[Batch, dict[int, Rejection]]:
+    """The good rows as a batch, and the rejections of the others by their position in the table; `zone` is that of
     naive timestamps.
     """
     columns = Columns(table if isinstance(table, dict) else dict(zip(table.schema.names, table.columns, strict=True)))
@@ -157,8 +162,8 @@ def to_batch(
     if family is HEALTH:
         extra = extra or [None] * columns.rows
     batch = Batch(family, np.arange(columns.rows), cameras, times, counts, statuses, extra)
-    if columns.reasons:
+    if columns.rejected:
         good = np.ones(columns.rows, dtype=bool)
-        good[list(columns.reasons)] = False
+        good[list(columns.rejected)] = False
         batch = batch.take(good)
-    return batch, columns.reasons
+    return batch, columns.rejected

@@ -21,12 +21,12 @@ from timeseries.database.server import inspect_server
 from timeseries.errors import InvalidInputError, NotMigratedError
 from timeseries.ingest.batches import DAY_MICROSECONDS, QUARTER_MICROSECONDS, Batch, from_events
 from timeseries.ingest.staging import copy, merge_staged
-from timeseries.model.events import MICROSECOND, POSTGRES_EPOCH, RecordResult, Rejection, microseconds
+from timeseries.model.events import MICROSECOND, POSTGRES_EPOCH, RecordResult, Rejection, RejectionKind, microseconds
 
 BATCH_SIZE = 50_000  # events of one COPY, because its duration is limited and a link may be slow
 TRANSACTION_SIZE = 500_000  # events, because each transaction computes all that it touches: hours of 5,000 cameras, say
 MANY = 10_000  # events that take long enough for others to wait for the chunks that they need
-ATTEMPTS, PAUSE, PATIENCE = 25, 0.05, 15.0  # where locks are held: a late event waits for a row for 0.3 seconds only
+ATTEMPTS, PAUSE, PATIENCE = 25, 0.05, 15.0  # where locks are held: late events wait for rows for 0.3 seconds only
 
 MATERIALIZE = "SELECT timeseries.materialize(%(family)s, %(cameras)s, %(quarters)s, %(added)s)"
 MATERIALIZE_AND_NOTE = f"{MATERIALIZE}, timeseries.note_change(%(family)s, %(quarters)s)"
@@ -64,7 +64,7 @@ def record(pool: Pool, events: Iterable[object], on_conflict: OnConflict = "igno
         batches, rejected = from_events(chunk, offset)
         for batch in batches:
             stored = store(pool, batch, on_conflict)
-            rejected += [Rejection(r.index, r.reason, chunk[r.index - offset]) for r in stored.rejected]
+            rejected += [replace(one, event=chunk[one.index - offset]) for one in stored.rejected]
             result += replace(stored, rejected=())
         result += RecordResult(rejected=tuple(sorted(rejected, key=lambda rejection: rejection.index)))
         offset += len(chunk)
@@ -99,7 +99,7 @@ def store_isolating(pool: Pool, batch: Batch, on_conflict: OnConflict) -> Record
         return leave_to_refresh(pool, batch, on_conflict, error)
     except InvalidInputError as error:
         if len(batch) == 1:
-            return rejections(batch, np.array([True]), str(error))
+            return rejections(batch, np.array([True]), str(error), RejectionKind.SERVER)
         first = np.arange(len(batch)) < len(batch) // 2
         return store_isolating(pool, batch.take(first), on_conflict) + store_isolating(
             pool, batch.take(~first), on_conflict
@@ -120,7 +120,7 @@ def leave_to_refresh(pool: Pool, batch: Batch, on_conflict: OnConflict, error: E
         store_rest = partial(store_unmaterialized, connection, batch.take(~old), on_conflict)
         refused = *LOCKED, psycopg.IntegrityError
         reason = f"too old for the refresh policies, and {wrong}"
-        return rejections(batch, old, reason) + patiently(store_rest, on=refused)
+        return rejections(batch, old, reason, RejectionKind.SERVER) + patiently(store_rest, on=refused)
 
 
 def store_unmaterialized(connection: Connection, batch: Batch, on_conflict: OnConflict) -> RecordResult:
@@ -136,10 +136,10 @@ def account_for_duplicates(repeated: Batch, batch: Batch, stored: RecordResult) 
     """An event that repeats a stored one is a duplicate, one that repeats a rejected one is rejected as well."""
     if not stored.rejected:
         return RecordResult(duplicates=len(repeated))
-    reasons = {rejection.index: rejection.reason for rejection in stored.rejected}
-    refused = {key: reasons.get(row) for key, row in zip(batch.keys().tolist(), batch.rows.tolist(), strict=True)}
+    by_row = {rejection.index: rejection for rejection in stored.rejected}
+    refused = {key: by_row.get(row) for key, row in zip(batch.keys().tolist(), batch.rows.tolist(), strict=True)}
     fates = [refused[key] for key in repeated.keys().tolist()]
-    rejected = tuple(Rejection(int(row), why) for row, why in zip(repeated.rows, fates, strict=True) if why)
+    rejected = tuple(replace(one, index=int(row)) for row, one in zip(repeated.rows, fates, strict=True) if one)
     return RecordResult(duplicates=len(repeated) - len(rejected), rejected=rejected)
 
 
@@ -209,7 +209,7 @@ def reject_finalized(connection: Connection, batch: Batch, now: datetime) -> tup
     keys["time"] -= keys["time"] % QUARTER_MICROSECONDS
     finalized = {(camera.bytes, microseconds(quarter)) for camera, quarter in rows}
     hit = np.array([key in finalized for key in keys.tolist()])
-    return batch.take(~hit), rejections(batch, hit, TOO_OLD)
+    return batch.take(~hit), rejections(batch, hit, TOO_OLD, RejectionKind.FINALIZED)
 
 
 def reaches_back_a_day(batch: Batch, now: datetime) -> bool:
@@ -231,5 +231,7 @@ def follow(connection: Connection, batch: Batch, now: datetime, *, checked: bool
         connection.execute(statement, {**touched, "added": None if checked else added})
 
 
-def rejections(batch: Batch, where: np.ndarray[Any, np.dtype[np.bool_]], reason: str) -> RecordResult:
-    return RecordResult(rejected=tuple(Rejection(int(row), reason) for row in batch.rows[where]))
+def rejections(
+    batch: Batch, where: np.ndarray[Any, np.dtype[np.bool_]], reason: str, kind: RejectionKind
+) -> RecordResult:
+    return RecordResult(rejected=tuple(Rejection(int(row), reason, kind=kind) for row in batch.rows[where]))

@@ -10,7 +10,7 @@ from psycopg import sql
 
 from timeseries.database.connections import Connection
 from timeseries.ingest.batches import Batch
-from timeseries.model.events import MICROSECOND, POSTGRES_EPOCH, RecordResult, Rejection, microseconds
+from timeseries.model.events import MICROSECOND, POSTGRES_EPOCH, RecordResult, Rejection, RejectionKind, microseconds
 from timeseries.model.relations import Family
 
 TOO_FAR_AHEAD = "the timestamp is more than 5 minutes ahead of the clock; check the camera's clock"
@@ -43,9 +43,12 @@ INSERT_NEW = sql.SQL("""
 """)
 
 
-def unknown(camera: bytes) -> str:
-    """The reason against an event of a camera that is not there."""
-    return f"no camera has the id {UUID(bytes=camera)}; add it with store.cameras.add"
+def unknown(camera: bytes) -> tuple[str, RejectionKind]:
+    """The reason against an event of a camera that is not there, and its kind."""
+    return (
+        f"no camera has the id {UUID(bytes=camera)}; add it with store.cameras.add",
+        RejectionKind.UNKNOWN_CAMERA,
+    )
 
 
 def copy(connection: Connection, table: sql.Identifier, batch: Batch) -> None:
@@ -92,14 +95,14 @@ def merge_staged(connection: Connection, batch: Batch, *, replace: bool) -> Reco
         for camera, at in connection.execute(DELETE_ORPHANS.format(**names)).fetchall()
     }
     for camera, at in connection.execute(DELETE_AHEAD.format(**names)).fetchall():
-        refused[camera.bytes, microseconds(at)] = TOO_FAR_AHEAD
+        refused[camera.bytes, microseconds(at)] = TOO_FAR_AHEAD, RejectionKind.FUTURE
     replaced = connection.execute(UPDATE_REPLACED.format(**names), span).rowcount if replace else 0
     connection.execute(DELETE_KNOWN.format(**names), span)
     inserted = connection.execute(INSERT_NEW.format(**names)).rowcount
-    reasons = [refused.get(key) for key in batch.keys().tolist()] if refused else [None] * len(batch)
+    fates = zip(batch.rows.tolist(), map(refused.get, batch.keys().tolist()), strict=True) if refused else ()
     return RecordResult(
         inserted,
         len(batch) - len(refused) - inserted - replaced,
-        tuple(Rejection(int(row), reason) for row, reason in zip(batch.rows, reasons, strict=True) if reason),
+        tuple(Rejection(row, fate[0], kind=fate[1]) for row, fate in fates if fate),
         replaced,
     )

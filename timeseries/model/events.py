@@ -8,6 +8,7 @@ import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from enum import StrEnum
 from numbers import Real
 from typing import Any
 from uuid import UUID
@@ -46,13 +47,41 @@ class HealthLog:
 Event = OccupancyEvent | HealthLog
 
 
+class RejectionKind(StrEnum):
+    """Why an event was rejected, as a word that counters and alerts can use: its camera is not there, its timestamp is
+    ahead of the server's clock, its quarter is finalized, one of its fields has a value that cannot be stored, the
+    server refused it, or something else.
+    """
+
+    UNKNOWN_CAMERA = "unknown_camera"
+    FUTURE = "future"
+    FINALIZED = "finalized"
+    CAMERA_ID = "camera_id"
+    TIMESTAMP = "timestamp"
+    OCCUPIED_COUNT = "occupied_count"
+    RAW_DATA = "raw_data"
+    STATUS = "status"
+    MESSAGE = "message"
+    SERVER = "server"
+    OTHER = "other"
+
+
 @dataclass(frozen=True, slots=True)
 class Rejection:
-    """An event that was not stored: its index in the input, the reason, and the event itself."""
+    """An event that was not stored: its index in the input, the reason, the event itself, and the kind of reason."""
 
     index: int
     reason: str
     event: object = None
+    kind: RejectionKind = RejectionKind.OTHER
+
+
+class InvalidEventError(InvalidInputError):
+    """An event cannot be stored, because of what it holds; `kind` is that of its rejection."""
+
+    def __init__(self, reason: str, kind: RejectionKind = RejectionKind.OTHER) -> None:
+        super().__init__(reason)
+        self.kind = kind
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,21 +111,26 @@ def camera_bytes(camera_id: object) -> bytes:
     try:
         return UUID(camera_id).bytes  # type: ignore[arg-type]
     except (ValueError, AttributeError, TypeError):
-        raise InvalidInputError(f"camera_id {camera_id!r:.100} is not a UUID; use Camera.id") from None
+        raise InvalidEventError(
+            f"camera_id {camera_id!r:.100} is not a UUID; use Camera.id", RejectionKind.CAMERA_ID
+        ) from None
 
 
 def microseconds(timestamp: object) -> int:
     """Microseconds since 2000-01-01 in UTC, as PostgreSQL counts them."""
     if not isinstance(timestamp, datetime):
-        raise InvalidInputError(f"timestamp {timestamp!r:.100} is not a datetime")
+        raise InvalidEventError(f"timestamp {timestamp!r:.100} is not a datetime", RejectionKind.TIMESTAMP)
     try:
         return operator.index((timestamp - POSTGRES_EPOCH) // MICROSECOND)
     except TypeError:  # pandas.NaT is an instance of datetime, and subtraction from it gives a float
         pass
     except (OverflowError, ValueError):
-        raise InvalidInputError(f"timestamp {timestamp!r:.100} is no moment that can be stored") from None
-    raise InvalidInputError(
-        f"timestamp {timestamp!r} is naive or not a time; give it a time zone, for example tzinfo=UTC"
+        raise InvalidEventError(
+            f"timestamp {timestamp!r:.100} is no moment that can be stored", RejectionKind.TIMESTAMP
+        ) from None
+    raise InvalidEventError(
+        f"timestamp {timestamp!r} is naive or not a time; give it a time zone, for example tzinfo=UTC",
+        RejectionKind.TIMESTAMP,
     )
 
 
@@ -104,7 +138,9 @@ def event_time(timestamp: object) -> int:
     """The `microseconds` of an event; earlier than 1970 is only a clock that was never set."""
     time = microseconds(timestamp)
     if time < EARLIEST:
-        raise InvalidInputError(f"timestamp {timestamp!s:.100} is before 1970: a clock that was never set?")
+        raise InvalidEventError(
+            f"timestamp {timestamp!s:.100} is before 1970: a clock that was never set?", RejectionKind.TIMESTAMP
+        )
     return time
 
 
@@ -129,11 +165,15 @@ def check_count(value: object) -> int:
     """A number of cars: whole, not negative, and not beyond what an integer column holds."""
     number = as_integer(value)
     if number is None:
-        raise InvalidInputError(f"occupied_count {value!r:.100} is not a whole number")
+        raise InvalidEventError(f"occupied_count {value!r:.100} is not a whole number", RejectionKind.OCCUPIED_COUNT)
     if number < 0:
-        raise InvalidInputError(f"occupied_count {max(number, -LARGEST_LOOKED_AT)} is negative")
+        raise InvalidEventError(
+            f"occupied_count {max(number, -LARGEST_LOOKED_AT)} is negative", RejectionKind.OCCUPIED_COUNT
+        )
     if number > LARGEST_COUNT:
-        raise InvalidInputError(f"occupied_count {min(number, LARGEST_LOOKED_AT)} is beyond {LARGEST_COUNT}")
+        raise InvalidEventError(
+            f"occupied_count {min(number, LARGEST_LOOKED_AT)} is beyond {LARGEST_COUNT}", RejectionKind.OCCUPIED_COUNT
+        )
     return number
 
 
@@ -144,14 +184,18 @@ def json_bytes(value: object) -> bytes | None:
     try:
         text = json.dumps(value, allow_nan=False, ensure_ascii=False)
         if NUL_IN_JSON.search(text):
-            raise InvalidInputError("raw_data holds a NUL character, which PostgreSQL cannot store; remove it")
+            raise InvalidEventError(
+                "raw_data holds a NUL character, which PostgreSQL cannot store; remove it", RejectionKind.RAW_DATA
+            )
         return text.encode()
-    except InvalidInputError:
+    except InvalidEventError:
         raise
     except UnicodeEncodeError:
-        raise InvalidInputError("raw_data holds a lone surrogate, which is no text; remove it") from None
+        raise InvalidEventError(
+            "raw_data holds a lone surrogate, which is no text; remove it", RejectionKind.RAW_DATA
+        ) from None
     except (TypeError, ValueError, RecursionError) as error:
-        raise InvalidInputError(f"raw_data cannot be written as JSON: {error}") from None
+        raise InvalidEventError(f"raw_data cannot be written as JSON: {error}", RejectionKind.RAW_DATA) from None
 
 
 def status_bytes(value: object) -> bytes:
@@ -159,7 +203,9 @@ def status_bytes(value: object) -> bytes:
     for status in HEALTH_STATUSES if isinstance(value, str) else ():
         if value == status:
             return status.encode()
-    raise InvalidInputError(f"status {value!r:.100} is unknown; it must be one of {', '.join(HEALTH_STATUSES)}")
+    raise InvalidEventError(
+        f"status {value!r:.100} is unknown; it must be one of {', '.join(HEALTH_STATUSES)}", RejectionKind.STATUS
+    )
 
 
 def text_bytes(value: object) -> bytes | None:
@@ -167,10 +213,14 @@ def text_bytes(value: object) -> bytes | None:
     if value is None:
         return None
     if not isinstance(value, str):
-        raise InvalidInputError(f"message {value!r:.100} is not a text")
+        raise InvalidEventError(f"message {value!r:.100} is not a text", RejectionKind.MESSAGE)
     if "\0" in value:
-        raise InvalidInputError("message holds a NUL character, which PostgreSQL cannot store; remove it")
+        raise InvalidEventError(
+            "message holds a NUL character, which PostgreSQL cannot store; remove it", RejectionKind.MESSAGE
+        )
     try:
         return value.encode()
     except UnicodeEncodeError:
-        raise InvalidInputError("message holds a lone surrogate, which is no text; remove it") from None
+        raise InvalidEventError(
+            "message holds a lone surrogate, which is no text; remove it", RejectionKind.MESSAGE
+        ) from None

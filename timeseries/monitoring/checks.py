@@ -13,7 +13,6 @@ from timeseries.database.server import Server, ServerKind
 from timeseries.maintenance.policies import LivePolicies
 from timeseries.maintenance.retention_record import Record
 from timeseries.model.parsing import interval_text
-from timeseries.model.relations import RAW_TABLES
 
 GRACE = timedelta(days=2)
 
@@ -34,14 +33,14 @@ SELECT_UNBOUNDED_OWNERS = """
             AND EXISTS (SELECT FROM unnest(s.setconfig) AS setting
                         WHERE setting LIKE 'lock\\_timeout=%' AND setting <> 'lock_timeout=0'))
 """
-# The oldest chunk that a policy should have compressed, or dropped whether it is compressed or not. A chunk that was
-# created within the grace, by an import of history, is not overdue, because the job has not run since.
-SELECT_OVERDUE_CHUNK = """
+# The oldest chunk that a policy should have compressed. A chunk that was created within the grace, by an import of
+# history, is not overdue, because the job has not run since.
+SELECT_UNCOMPRESSED_CHUNK = """
     SELECT min(c.range_start)
     FROM timescaledb_information.chunks AS c
     LEFT JOIN timeseries.materializations AS m USING (hypertable_schema, hypertable_name)
     WHERE coalesce(m.view_schema, hypertable_schema) = 'public' AND coalesce(m.name, hypertable_name) = %(relation)s
-      AND (%(compressed)s OR NOT c.is_compressed)
+      AND NOT c.is_compressed
       AND c.range_end < now() - %(after)s::interval - %(grace)s::interval
       AND c.chunk_creation_time < now() - %(grace)s::interval
 """
@@ -50,9 +49,6 @@ SELECT_JOBS = (
 )
 SELECT_ERROR = """
     SELECT err_message FROM timescaledb_information.job_errors WHERE job_id = %s ORDER BY finish_time DESC LIMIT 1
-"""
-SELECT_OLDEST = """
-    SELECT min("timestamp") FROM public.{events} HAVING min("timestamp") < now() - %(keep)s::interval
 """
 SELECT_ARCHIVE_LAG = """
     SELECT name, archived_until, days_missing FROM public.store_archive() WHERE lag_seconds > allowed_seconds
@@ -72,6 +68,7 @@ class JobRun(NamedTuple):
 
 
 Jobs: TypeAlias = Mapping[tuple[str, str], JobRun]  # by relation and what the job does
+Overdue: TypeAlias = Mapping[str, datetime]  # by raw table: where the rows begin that retention should have removed
 
 
 def read_jobs(connection: Connection) -> Jobs:
@@ -99,7 +96,7 @@ def server_problems(connection: Connection, server: Server) -> Iterator[str]:
             )
 
 
-def retention_problems(connection: Connection, record: Record, keep: timedelta | None) -> Iterator[str]:
+def retention_problems(record: Record, keep: timedelta | None, overdue: Overdue) -> Iterator[str]:
     """Raw rows that retention should have removed, where TimescaleDB runs no policies, and why they are there. `keep`
     is the setting of this process.
     """
@@ -111,14 +108,17 @@ def retention_problems(connection: Connection, record: Record, keep: timedelta |
         )
     if not record.scheduled:
         yield "retention is paused, so the disk will fill; run: timeseries jobs resume"
-    elif record.error is not None:
-        # Retention removes whole days, so a day more than `keep` may be there. A failed run gets no further grace.
-        yield from _left(connection, record.keep + timedelta(days=1), f"the last run failed ({record.error})")
-    elif record.idle is not None and record.idle > GRACE:
-        whose = (
-            f"the job {record.cron_job!r} of pg_cron" if record.cron_job else "a writer, or whoever opens the store,"
-        )
-        yield from _left(connection, record.keep + GRACE, f"{whose} has not pruned for {record.idle.days} days")
+        return
+    why = _why_not_pruned(record)
+    for table, begin in overdue.items():
+        yield f"{table}: raw rows from {begin:%Y-%m-%d} are still there: {why}; run: timeseries prune"
+
+
+def _why_not_pruned(record: Record) -> str:
+    if record.error is not None:
+        return f"the last run failed ({record.error})"
+    whose = f"the job {record.cron_job!r} of pg_cron" if record.cron_job else "a writer, or whoever opens the store,"
+    return f"{whose} has not pruned for {record.idle.days if record.idle else 0} days"
 
 
 def archive_problems(connection: Connection) -> Iterator[str]:
@@ -133,32 +133,20 @@ def archive_problems(connection: Connection) -> Iterator[str]:
         yield f"the last run of the archive failed: {error}"
 
 
-def _left(connection: Connection, keep: timedelta, why: str) -> Iterator[str]:
-    for events in RAW_TABLES:
-        oldest = value(connection, SELECT_OLDEST.format(events=events), {"keep": keep})
-        if oldest is not None:
-            yield f"{events}: raw rows from {oldest:%Y-%m-%d} are still there: {why}; run: timeseries prune"
-
-
-def overdue(connection: Connection, live: LivePolicies, jobs: Jobs) -> Iterator[str]:
+def policy_problems(connection: Connection, live: LivePolicies, jobs: Jobs, overdue: Overdue) -> Iterator[str]:
     """Chunks that the policies should have dropped or compressed by now and have not.
 
     Days and times are written as the session's zone has them, which must be UTC.
     """
     for relation, policy in live.relations.items():
-        if policy.drop_after is not None and relation in RAW_TABLES:
-            job = jobs.get((relation, "retention"))
-            grace = timedelta(0) if job and job.last_run_status == "Failed" else GRACE  # a failed run gets none
-            values = {"relation": relation, "after": policy.drop_after, "grace": grace, "compressed": True}
-            oldest = value(connection, SELECT_OVERDUE_CHUNK, values)
-            if oldest is not None:
-                yield (
-                    f"{relation}: chunks from {oldest:%Y-%m-%d} are still there though retention keeps"
-                    f" {interval_text(policy.drop_after)}" + _last_run(connection, job)
-                )
+        if policy.drop_after is not None and relation in overdue:
+            yield (
+                f"{relation}: chunks from {overdue[relation]:%Y-%m-%d} are still there though retention keeps"
+                f" {interval_text(policy.drop_after)}" + _last_run(connection, jobs.get((relation, "retention")))
+            )
         if policy.columnstore_after is not None:
-            values = {"relation": relation, "after": policy.columnstore_after, "grace": GRACE, "compressed": False}
-            oldest = value(connection, SELECT_OVERDUE_CHUNK, values)
+            values = {"relation": relation, "after": policy.columnstore_after, "grace": GRACE}
+            oldest = value(connection, SELECT_UNCOMPRESSED_CHUNK, values)
             if oldest is not None:
                 yield (
                     f"{relation}: the chunk of {oldest:%Y-%m-%d} is not in the columnstore"

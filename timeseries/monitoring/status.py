@@ -24,7 +24,8 @@ from timeseries.monitoring.backups import BackupStatus, backup_problems, read_ba
 @dataclass(frozen=True, slots=True)
 class TableStatus:
     """Estimated rows (the samples of their days, or the planner's statistics), bytes on disk with indexes, oldest and
-    newest timestamp; of the chunks in the columnstore the bytes before and after.
+    newest timestamp; of the chunks in the columnstore the bytes before and after. `overdue_from` is where the oldest
+    rows begin that retention should have removed (None: it is not overdue).
     """
 
     name: str
@@ -34,6 +35,7 @@ class TableStatus:
     bytes_in_columnstore: int
     oldest: datetime | None
     newest: datetime | None
+    overdue_from: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +117,8 @@ def read_status(pool: Pool, keep: timedelta | None = None) -> Status:
             return _what_can_be_told(connection, server, wrong)
         live = read_policies(connection) if server.kind is ServerKind.COMMUNITY else None
         record = read_record(connection)
+        tables = tuple(TableStatus(*row) for row in connection.execute(SELECT_TABLES))
+        overdue = {table.name: table.overdue_from for table in tables if table.overdue_from is not None}
         aggregates = tuple(AggregateStatus(*row) for row in connection.execute(SELECT_AGGREGATES))
         counts = tuple(_count(connection, family) for family in FAMILIES)
         silent = tuple(SilentCamera(*row) for row in connection.execute(SELECT_SILENT))
@@ -125,7 +129,7 @@ def read_status(pool: Pool, keep: timedelta | None = None) -> Status:
             value(connection, "SELECT version_num FROM public.alembic_version"),
             value(connection, "SELECT count(*) FROM public.cameras"),
             silent,
-            tuple(TableStatus(*row) for row in connection.execute(SELECT_TABLES)),
+            tables,
             aggregates,
             counts,
             tuple(live.relations.values()) if live else (),
@@ -135,9 +139,9 @@ def read_status(pool: Pool, keep: timedelta | None = None) -> Status:
                 *checks.server_problems(connection, server),
                 *(live.problems() if live else ()),
                 *(
-                    checks.overdue(connection, live, jobs)
+                    checks.policy_problems(connection, live, jobs, overdue)
                     if live
-                    else checks.retention_problems(connection, record, keep)
+                    else checks.retention_problems(record, keep, overdue)
                 ),
                 *(checks.stale(connection, a.name, a.watermark, jobs) for a in aggregates if a.stale),
                 *checks.archive_problems(connection),
@@ -214,7 +218,8 @@ def _store_retention(record: Record) -> RetentionStatus:
 
 
 SELECT_TABLES = """
-    SELECT name, rows_about, bytes, bytes_before_columnstore, bytes_in_columnstore, oldest, newest
+    SELECT name, rows_about, bytes, bytes_before_columnstore, bytes_in_columnstore, oldest, newest,
+           CASE WHEN overdue_seconds > allowed_seconds THEN overdue_from END
     FROM public.store_tables()
 """
 SELECT_AGGREGATES = """

@@ -37,7 +37,8 @@ SOURCES = (
                date_part('epoch', oldest) AS table_oldest_timestamp_seconds,
                date_part('epoch', newest) AS table_newest_timestamp_seconds,
                date_part('epoch', keep) AS table_keep_seconds,
-               greatest(0, date_part('epoch', now() - oldest - keep)) AS table_retention_overdue_seconds
+               overdue_seconds AS table_retention_overdue_seconds,
+               allowed_seconds AS table_retention_allowed_seconds
         FROM public.store_tables()
         """,
         ("table",),
@@ -89,7 +90,8 @@ HELP = {
     "table_oldest_timestamp_seconds": "The oldest raw row.",
     "table_newest_timestamp_seconds": "The newest raw row.",
     "table_keep_seconds": "How long retention keeps raw rows.",
-    "table_retention_overdue_seconds": "How long the oldest raw row has outlived retention.",
+    "table_retention_overdue_seconds": "How long retention should have removed the oldest raw rows.",
+    "table_retention_allowed_seconds": "How long that may be.",
     "aggregate_bytes": "Bytes on disk.",
     "aggregate_lag_seconds": "From the watermark to the newest event; 0 for a view.",
     "aggregate_allowed_seconds": "How old an event may become by the policy until it is materialized.",

@@ -6,12 +6,13 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 
 from timeseries.deadline import Deadline
-from timeseries.model.events import Event, RecordResult, Rejection
+from timeseries.model.events import Event, RecordResult, Rejection, RejectionKind
 from timeseries.settings import BATCH_DEADLINE_VARIABLE
 from timeseries.writer.backoff import delays
-from timeseries.writer.tally import Tally, kind_of
+from timeseries.writer.tally import Tally
 
 log = logging.getLogger(__name__)
 Record = Callable[[Sequence[Event]], RecordResult]
@@ -62,7 +63,7 @@ class Delivery:
                 self.stored += result.inserted
                 self.duplicates += result.duplicates
                 for rejection in result.rejected:
-                    self.reject(Rejection(rejection.index, rejection.reason, events[rejection.index]))
+                    self.reject(replace(rejection, event=events[rejection.index]))
                 return True
 
     def wait(self, error: Exception, pauses: Iterator[float], number: int) -> bool:
@@ -82,7 +83,7 @@ class Delivery:
     def _isolate(self, events: list[Event], error: Exception) -> bool:
         """Halve a batch that was refused for good, until only the refused event is left."""
         if len(events) == 1:
-            self.reject(Rejection(0, f"it was refused: {error}", events[0]))
+            self.reject(Rejection(0, f"it was refused: {error}", events[0], RejectionKind.SERVER))
             return True
         middle = len(events) // 2
         return self.deliver(events[:middle]) and self.deliver(events[middle:])
@@ -91,7 +92,7 @@ class Delivery:
         """Count an event that cannot be stored, and pass it to `on_rejected`."""
         with self._counting:
             self.rejected += 1
-            self.tally.rejected[kind_of(rejection.reason)] += 1
+            self.tally.rejected[rejection.kind] += 1
         log.warning("rejected: %s", rejection.reason)
         if self._on_rejected is not None:
             try:

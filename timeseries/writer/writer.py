@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Literal, Self
 
 from timeseries.errors import ConfigurationError, NotStoredError, SpoolError, WriterFullError
-from timeseries.model.events import Event, Rejection
+from timeseries.model.events import Event, Rejection, RejectionKind
 from timeseries.settings import BATCH_DEADLINE
 from timeseries.writer.backoff import delays
 from timeseries.writer.delivery import Delivery, Record
@@ -38,7 +38,7 @@ class WriterState:
     for a byte (None: there is no call), `damaged` counts records of the spool that are unreadable or missing,
     `spool_bytes` is its size on disk. A retry after a lost answer finds its events stored, and counts them as
     duplicates. After a recovery of the database `replayed` events were sent again; what was delivered before
-    `lost_before` (UTC) may be lost. `rejected_by` has the rejections by kind (`timeseries.writer.tally.KINDS`),
+    `lost_before` (UTC) may be lost. `rejected_by` has the rejections by `RejectionKind`,
     `batches` the stored batches by the seconds that they took, up to each of `timeseries.writer.tally.BOUNDS`, and
     `batch_seconds` their sum.
     """
@@ -56,7 +56,7 @@ class WriterState:
     replayed: int
     lost_before: datetime | None
     spool_bytes: int
-    rejected_by: Mapping[str, int]
+    rejected_by: Mapping[RejectionKind, int]
     batches: tuple[int, ...]
     batch_seconds: float
 

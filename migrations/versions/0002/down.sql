@@ -1,6 +1,6 @@
 DROP FUNCTION
-    public.store_tables, public.store_lag, public.store_jobs, public.store_archive, timeseries.read_span,
-    timeseries.has_events;
+    public.store_tables, public.store_lag, public.store_jobs, public.store_archive, timeseries.read_overdue,
+    timeseries.read_span, timeseries.has_events;
 DROP FUNCTION timeseries.record_backup;
 DROP TABLE timeseries.backups;
 DROP ROUTINE timeseries.retain_all, timeseries.retain;

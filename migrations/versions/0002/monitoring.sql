@@ -21,12 +21,49 @@ BEGIN
 END
 $$;
 
+-- Retention is overdue if it should have removed a chunk (without policies: a UTC day) more than `allowed_seconds` ago:
+-- two days, or none after a failed run. A chunk is not due before it was created, and a day not before the last run that
+-- ended well, because history may have been imported since the job ran.
+CREATE FUNCTION timeseries.read_overdue(
+    events text, keep interval, oldest timestamptz,
+    OUT overdue_from timestamptz, OUT overdue_seconds double precision, OUT allowed_seconds double precision
+) LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' AS $$
+DECLARE
+    due_at timestamptz;
+    failed boolean;
+BEGIN
+    IF timeseries.built_for() = 'community' THEN
+        SELECT c.range_start, greatest(c.range_end + keep, c.chunk_creation_time) AS due INTO overdue_from, due_at
+        FROM timescaledb_information.chunks AS c
+        WHERE c.hypertable_schema = 'public' AND c.hypertable_name = events
+        ORDER BY due, c.range_start
+        LIMIT 1;
+        SELECT bool_or(s.last_run_status = 'Failed') INTO failed
+        FROM timescaledb_information.jobs AS j
+        JOIN timescaledb_information.job_stats AS s ON s.job_id = j.job_id
+        WHERE j.proc_name = 'policy_retention' AND j.hypertable_schema = 'public' AND j.hypertable_name = events;
+    ELSE
+        overdue_from := date_trunc('day', oldest);
+        SELECT max(greatest(r.since, r.finished_at)), bool_or(r.error IS NOT NULL) INTO due_at, failed
+        FROM timeseries.retention_run AS r;
+        due_at := greatest(due_at, overdue_from + interval '1 day' + keep);
+    END IF;
+    IF overdue_from IS NULL OR due_at >= now() THEN
+        overdue_from := NULL;
+        due_at := now();
+    END IF;
+    overdue_seconds := date_part('epoch', now() - due_at);
+    allowed_seconds := CASE WHEN failed THEN 0 ELSE 172800 END;
+END
+$$;
+
 -- On Community the rows are counted by the samples of days, because the planner has no statistics of compressed chunks
 -- and approximate_row_count counts their rows twice.
 CREATE FUNCTION public.store_tables()
 RETURNS TABLE (
     name text, kept_as text, rows_about bigint, bytes bigint, oldest timestamptz, newest timestamptz, keep interval,
-    bytes_before_columnstore bigint, bytes_in_columnstore bigint
+    bytes_before_columnstore bigint, bytes_in_columnstore bigint, overdue_from timestamptz,
+    overdue_seconds double precision, allowed_seconds double precision
 ) LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     events regclass;
@@ -59,13 +96,16 @@ BEGIN
         ELSIF timescale THEN
             rows_about := public.approximate_row_count(events);
         END IF;
+        SELECT o.* INTO overdue_from, overdue_seconds, allowed_seconds
+        FROM timeseries.read_overdue(name, keep, oldest) AS o;
         RETURN NEXT;
     END LOOP;
 END
 $$;
 COMMENT ON FUNCTION public.store_tables IS
-    'A row per table of raw rows: estimated rows, bytes on disk, oldest and newest timestamp, how long rows are kept, and '
-    'of the chunks in the columnstore the bytes before and after.';
+    'A row per table of raw rows: estimated rows, bytes on disk, oldest and newest timestamp, how long rows are kept; of '
+    'the chunks in the columnstore the bytes before and after; where the oldest rows begin that retention should have '
+    'removed, for how many seconds that is overdue, and how many are allowed.';
 
 -- The bounds are values in the plan, so that the planner excludes chunks.
 CREATE FUNCTION timeseries.has_events(events text, since timestamptz, until timestamptz) RETURNS boolean

@@ -20,8 +20,13 @@
 --
 -- With `per` the buckets are added up by weekday (1 to 7), by weekday and hour (weekday * 24 + hour) or all of them
 -- together (0), and there is a label in place of a bucket.
+--
+-- A calendar, and any other width than quarter, hour and day, cuts the buckets into pieces, which are added up again
+-- (calendar.sql). States are carried through pieces that do not count; these have the label -1 and are left out at the
+-- end. They are not NULL, because in an array without NULL an element is found without a search.
 CREATE FUNCTION timeseries.@{family}_of_cameras(
-    camera_ids uuid[], range_start timestamptz, range_end timestamptz, width text, time_zone text, per text
+    camera_ids uuid[], range_start timestamptz, range_end timestamptz, width text, time_zone text, per text,
+    calendar timeseries.calendar
 ) RETURNS TABLE (
     camera_id uuid, bucket timestamptz, local_start timestamp, label integer, samples bigint, @results,
     span_seconds double precision
@@ -40,6 +45,9 @@ DECLARE
     hours_until    CONSTANT timestamptz := marks.hours_until;
     quarters_until CONSTANT timestamptz := marks.quarters_until;
     raw_from       CONSTANT timestamptz := marks.raw_from;
+    -- A composite value IS NOT NULL where none of its fields is NULL.
+    is_cut     CONSTANT boolean := NOT (calendar IS NULL) OR width NOT IN ('quarter', 'hour', 'day');
+    has_days   CONSTANT boolean := width IN ('day', 'week', 'month', 'year') AND calendar.hours_from IS NULL;
     scopes     timeseries.camera_scope[];
     zones      timeseries.zone_buckets[];
     from_at    timestamptz;
@@ -75,17 +83,25 @@ BEGIN
     INTO zones
     FROM (SELECT s.zone, min(s.range_start) AS start_at FROM unnest(scopes) AS s GROUP BY s.zone) AS z
     CROSS JOIN LATERAL (
-        SELECT array_agg(greatest(l.bucket, asked_from) ORDER BY l.bucket) || until_at AS edges,
-               array_agg(l.bucket ORDER BY l.bucket) AS buckets,
-               array_agg(l.local_start ORDER BY l.bucket) AS local_starts,
-               array_agg(CASE per WHEN 'weekday' THEN extract(isodow FROM l.local_start)
-                                       WHEN 'profile' THEN extract(isodow FROM l.local_start) * 24
-                                                           + extract(hour FROM l.local_start)
-                                       WHEN 'range' THEN 0 END::integer ORDER BY l.bucket) AS labels,
-               array_agg(date_part('epoch', least(l.bucket_end, until_at) - greatest(l.bucket, asked_from))
-                         ORDER BY l.bucket) AS spans
-        FROM timeseries.local_buckets(z.start_at, until_at, width, z.zone) AS l
-        WHERE l.bucket < l.bucket_end
+        SELECT array_agg(greatest(l.edge, asked_from) ORDER BY l.edge) || until_at AS edges,
+               array_agg(l.bucket ORDER BY l.edge) AS buckets,
+               array_agg(l.local_start ORDER BY l.edge) AS local_starts,
+               array_agg(CASE WHEN l.bucket = 'infinity' THEN -1
+                              WHEN per = 'weekday' THEN extract(isodow FROM l.local_start)
+                              WHEN per = 'profile' THEN extract(isodow FROM l.local_start) * 24
+                                                        + extract(hour FROM l.local_start)
+                              ELSE 0 END::integer ORDER BY l.edge) AS labels,
+               array_agg(date_part('epoch', least(l.edge_end, until_at) - greatest(l.edge, asked_from))
+                         ORDER BY l.edge) AS spans
+        FROM (
+            SELECT l.bucket AS edge, l.bucket_end AS edge_end, l.bucket, l.local_start
+            FROM timeseries.local_buckets(z.start_at, until_at, width, z.zone) AS l
+            WHERE NOT is_cut AND l.bucket < l.bucket_end
+            UNION ALL
+            SELECT p.edge, p.edge_end, p.bucket, p.local_start
+            FROM timeseries.bucket_pieces(z.start_at, until_at, width, z.zone, calendar) AS p
+            WHERE is_cut
+        ) AS l
     ) AS b;
 
     -- Whole days come from summaries of days in the camera's own zone, whole hours where local time allows it.
@@ -96,7 +112,7 @@ BEGIN
            coalesce(max(l.coarse_from), from_at),
            min(greatest(l.coarse_from, l.coarse_until)),
            asked_from - max(l.hold) - interval '15 minutes',
-           until_at <= raw_from AND bool_and(l.level = width AND CASE l.level
+           NOT is_cut AND until_at <= raw_from AND bool_and(l.level = width AND CASE l.level
                WHEN 'hour' THEN l.range_start >= l.coarse_from AND until_at <= l.coarse_until
                ELSE l.level = 'quarter' END)
     INTO scopes, days, hours, head_until, tail_from, carry_from, is_simple
@@ -112,15 +128,15 @@ BEGIN
         FROM unnest(scopes) AS s
         JOIN public.cameras AS c ON c.id = s.camera_id
         JOIN (
-            SELECT z.zone, z.number, bool_and(b = date_bin('1 hour', b, epoch)) AS on_the_hour,
+            SELECT z.zone, z.number, coalesce(bool_and(e = date_bin('1 hour', e, epoch)), true) AS on_the_hour,
                    timeseries.next_midnight(asked_from, z.zone) AS first_midnight,
                    timeseries.midnight((until_at AT TIME ZONE z.zone)::date, z.zone) AS last_midnight
             FROM unnest(zones) WITH ORDINALITY AS z (zone, edges, buckets, local_starts, labels, spans, number)
-            CROSS JOIN LATERAL unnest(z.buckets) AS b
+            LEFT JOIN LATERAL unnest(z.edges[2:cardinality(z.edges) - 1]) AS e ON true
             GROUP BY z.zone, z.number
         ) AS z ON z.zone = s.zone
         CROSS JOIN LATERAL (
-            SELECT CASE WHEN width = 'day' AND s.zone = c.timezone AND isfinite(days_until) THEN 'day'
+            SELECT CASE WHEN has_days AND s.zone = c.timezone AND isfinite(days_until) THEN 'day'
                         WHEN width <> 'quarter' AND z.on_the_hour AND isfinite(hours_until) THEN 'hour'
                         ELSE 'quarter' END AS level
         ) AS d
@@ -136,11 +152,11 @@ BEGIN
 @pieces
         SELECT p.camera_id, p.bucket, p.local_start, NULL::integer, p.samples::bigint, @columns, p.span_seconds
         FROM pieces AS p
-        WHERE p.is_whole
+        WHERE p.is_whole AND NOT is_cut
         UNION ALL
         SELECT p.camera_id, p.bucket, p.local_start, NULL, sum(p.samples)::bigint, @totals, sum(p.span_seconds)
         FROM pieces AS p
-        WHERE NOT p.is_whole
+        WHERE (is_cut OR NOT p.is_whole) AND p.label >= 0
         GROUP BY p.camera_id, p.bucket, p.local_start;
     ELSE
         RETURN QUERY
@@ -148,6 +164,7 @@ BEGIN
         SELECT p.camera_id, NULL::timestamptz, NULL::timestamp, p.label, sum(p.samples)::bigint, @totals,
                sum(p.span_seconds)
         FROM pieces AS p
+        WHERE p.label >= 0
         GROUP BY p.camera_id, p.label;
     END IF;
 END
@@ -156,7 +173,7 @@ $$;
 -- Many cameras are asked for in two halves, because PostgreSQL computes no window function in parallel, but two calls.
 CREATE FUNCTION timeseries.@{family}_buckets(
     camera_ids uuid[], range_start timestamptz, range_end timestamptz, width text, time_zone text,
-    per text DEFAULT NULL
+    per text DEFAULT NULL, calendar timeseries.calendar DEFAULT NULL
 ) RETURNS TABLE (
     camera_id uuid, bucket timestamptz, local_start timestamp, label integer, samples bigint, @results,
     span_seconds double precision
@@ -168,12 +185,12 @@ DECLARE
     half  CONSTANT integer := cardinality(every) / 2;
 BEGIN
     IF half < 100 THEN
-        RETURN QUERY SELECT * FROM timeseries.@{family}_of_cameras($1, $2, $3, $4, $5, $6);
+        RETURN QUERY SELECT * FROM timeseries.@{family}_of_cameras($1, $2, $3, $4, $5, $6, $7);
     ELSE
         RETURN QUERY
-        SELECT * FROM timeseries.@{family}_of_cameras(every[:half], $2, $3, $4, $5, $6)
+        SELECT * FROM timeseries.@{family}_of_cameras(every[:half], $2, $3, $4, $5, $6, $7)
         UNION ALL
-        SELECT * FROM timeseries.@{family}_of_cameras(every[half + 1:], $2, $3, $4, $5, $6);
+        SELECT * FROM timeseries.@{family}_of_cameras(every[half + 1:], $2, $3, $4, $5, $6, $7);
     END IF;
 END
 $$;

@@ -1,5 +1,5 @@
 DROP TRIGGER rebuild_camera ON public.cameras;
-DROP FUNCTION timeseries.rebuild_camera, timeseries.sealed, timeseries.materialize;
+DROP FUNCTION timeseries.rebuild_camera, timeseries.sealed, timeseries.materialize, timeseries.materialize_single;
 DROP FUNCTION timeseries.hold_quarters, timeseries.import_quarters;
 DROP FUNCTION timeseries.materialize_occupancy_quarter, timeseries.materialize_health_quarter;
 DROP MATERIALIZED VIEW public.health_weekday;
@@ -13,4 +13,5 @@ SELECT public.remove_retention_policy('public.health_logs');
 CALL public.remove_columnstore_policy('public.occupancy_events');
 CALL public.remove_columnstore_policy('public.health_logs');
 DROP FUNCTION timeseries.keep_sealed_quarter, timeseries.begin_check, timeseries.keep_one_row;
+DROP FUNCTION timeseries.lock_late_slots, timeseries.late_slot;
 DROP TABLE timeseries.late_writers;

@@ -1,9 +1,16 @@
 -- Triggers on what is materialized: whatever a refresh does, from a job or by hand, no average is erased or doubled.
 
--- Writers of late events lock the rows of this table (late_events.sql), a camera's by the hash of its id; a refresh locks
--- the table. Locks of rows and no advisory locks, because every reader may take those.
+-- Writers of late events and refreshes lock rows of this table (late_events.sql): sixteen for each three hours, of which
+-- there are 64 in turn, and 256 more for cameras. A writer locks one of its three hours and one of its camera, by the
+-- hash of the id; a refresh locks all of the hours that it computes. So they wait for each other only where they write
+-- the same. Locks of rows and no advisory locks, because every reader may take those.
 CREATE TABLE timeseries.late_writers (slot integer CONSTRAINT pk_late_writers PRIMARY KEY);
-INSERT INTO timeseries.late_writers SELECT generate_series(0, 63);
+INSERT INTO timeseries.late_writers SELECT generate_series(0, 64 * 16 + 255);
+
+-- The first slot of the three hours of a moment.
+CREATE FUNCTION timeseries.late_slot(moment timestamptz) RETURNS integer LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+    SELECT ((date_part('epoch', date_bin('3 hours', moment, 'epoch')) / 10800)::bigint & 63)::integer * 16
+$$;
 
 -- A quarter is finalized if it counted more raw rows than there are now, because no refresh can compute anything better:
 -- such a row is neither deleted nor replaced. Quarters younger than a day are not checked, because retention keeps at
@@ -69,7 +76,12 @@ BEGIN
     IF first_bucket IS NULL THEN
         RETURN NULL;
     END IF;
-    LOCK TABLE timeseries.late_writers IN EXCLUSIVE MODE;
+    PERFORM FROM timeseries.late_writers AS l
+    WHERE l.slot - l.slot % 16 IN (
+        SELECT timeseries.late_slot(h)
+        FROM generate_series(first_bucket, last_bucket + TG_ARGV[1]::interval - interval '15 minutes', '15 minutes') AS h
+    ) AND l.slot < 64 * 16
+    ORDER BY l.slot FOR UPDATE;
     EXECUTE format('SELECT EXISTS (SELECT FROM %s WHERE bucket BETWEEN $1 AND $2 GROUP BY %s HAVING count(*) > 1)',
                    relation, TG_ARGV[0])
     INTO is_doubled USING first_bucket, last_bucket;
@@ -104,7 +116,7 @@ DECLARE
                      ' pg_current_xact_id_if_assigned()::text';
 BEGIN
     FOR materialized IN
-        SELECT m.relation, m.hypertable_name AS name, m.level,
+        SELECT m.relation, m.hypertable_name AS name, m.level, m.bucket,
                CASE m.family WHEN 'occupancy' THEN 'occupancy_events' ELSE 'health_logs' END AS events,
                CASE m.level WHEN 'weekday' THEN 'camera_id, bucket, local_date' ELSE 'camera_id, bucket' END AS key
         FROM timeseries.materializations AS m
@@ -112,7 +124,8 @@ BEGIN
     LOOP
         EXECUTE format(
             'CREATE TRIGGER keep_one_row AFTER INSERT ON %s REFERENCING NEW TABLE AS inserted FOR EACH STATEMENT
-             WHEN (%s) EXECUTE FUNCTION timeseries.keep_one_row(%L)', materialized.relation, not_ours, materialized.key);
+             WHEN (%s) EXECUTE FUNCTION timeseries.keep_one_row(%L, %L)',
+            materialized.relation, not_ours, materialized.key, materialized.bucket);
         CONTINUE WHEN materialized.level <> 'quarter_hourly';
         EXECUTE format(
             'CREATE TRIGGER begin_check BEFORE UPDATE OR DELETE ON %1$s FOR EACH STATEMENT

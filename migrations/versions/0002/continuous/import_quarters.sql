@@ -1,11 +1,16 @@
 -- Quarters of one camera that another store summarized, in the temporary table `incoming`: they are materialized as if
 -- retention had removed their raw rows here, and so they are finalized. For the owner, who may write there.
 
--- To the end of the transaction nobody else materializes quarters of this camera.
+-- To the end of the transaction nobody else materializes quarters of this camera, and a refresh of their hours waits.
 CREATE FUNCTION timeseries.hold_quarters(family text, camera uuid)
 RETURNS void LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    first_quarter timestamptz;
+    last_quarter timestamptz;
 BEGIN
-    PERFORM FROM timeseries.late_writers AS l WHERE l.slot = uuid_hash(camera) & 63 FOR UPDATE;
+    EXECUTE 'SELECT min(bucket), max(bucket) FROM pg_temp.incoming' INTO first_quarter, last_quarter;
+    PERFORM timeseries.lock_late_slots(array_agg(camera), array_agg(h))
+    FROM generate_series(date_bin('3 hours', first_quarter, 'epoch'), last_quarter, interval '3 hours') AS h;
 END
 $$;
 

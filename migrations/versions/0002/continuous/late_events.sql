@@ -6,12 +6,13 @@
 -- camera alone, from the view that a refresh would read.
 --
 -- Writers of different cameras work side by side, and beside a refresh:
---   * A writer locks the slots of its cameras in late_writers, in order. So one writer at a time replaces the rows of a
---     camera, and its statements see what the one before it has committed.
---   * A refresh deletes rows and inserts others. Where it came first, the writer gives way: it waits for a row for less
---     than the server's deadlock_timeout, fails with lock_not_available, and is tried again as a whole.
+--   * A writer locks slots of late_writers, in order: of its hours, then of its cameras. So one writer at a time replaces
+--     the rows of a camera, and its statements see what the one before it has committed.
+--   * A refresh deletes rows and inserts others. Where it came first, the writer of a single event meets a row that it
+--     cannot have. It lets go of its slots, because the refresh will want them, and waits for the rows without any. A
+--     writer of many fails with lock_not_available, and is tried again as a whole.
 --   * Where the writer came first, the refresh may have computed its row without the late event, or insert a second one.
---     So a refresh ends with a wait for the writers in flight, and then removes what is there twice
+--     So a refresh ends with a wait for the writers in its hours, and then removes what is there twice
 --     (timeseries.keep_one_row in final_quarters.sql).
 
 -- The quarters among these whose raw rows are gone, because materializing one of them again would lose what is kept.
@@ -36,6 +37,53 @@ BEGIN
          WHERE a.camera_id = ANY ($1) AND a.bucket BETWEEN $3 AND $4 AND a.samples > coalesce(raw.samples, 0)',
         family || '_quarter_hourly', events)
     USING camera_ids, quarters, (SELECT min(q) FROM unnest(quarters) AS q), (SELECT max(q) FROM unnest(quarters) AS q);
+END
+$$;
+
+-- Held to the end of the transaction, or of the block with an EXCEPTION clause.
+CREATE FUNCTION timeseries.lock_late_slots(camera_ids uuid[], quarters timestamptz[]) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM FROM timeseries.late_writers AS l
+    WHERE l.slot = ANY (ARRAY(
+        SELECT timeseries.late_slot(t.q) + (uuid_hash(t.c) & 15) FROM unnest(camera_ids, quarters) AS t (c, q)
+        UNION
+        SELECT 64 * 16 + (uuid_hash(t.c) & 255) FROM unnest(camera_ids) AS t (c)))
+    ORDER BY l.slot FOR UPDATE;
+END
+$$;
+
+-- One quarter with its hour and day, beside refreshes. Returns by how many samples the quarter grew. A row that a refresh
+-- has deleted is waited for by doing the same without slots, which is rolled back. That is tried for five seconds,
+-- because the caller has to answer for longer waits.
+CREATE FUNCTION timeseries.materialize_single(
+    family text, late_camera uuid, late_quarter timestamptz, hours_below timestamptz, days_below timestamptz
+) RETURNS integer LANGUAGE plpgsql AS $$
+DECLARE
+    is_waiting boolean := false;
+    grown integer;
+BEGIN
+    LOOP
+        BEGIN
+            IF NOT is_waiting THEN
+                PERFORM timeseries.lock_late_slots(ARRAY[late_camera], ARRAY[late_quarter]),
+                        set_config('lock_timeout', '10ms', true);
+            END IF;
+            IF family = 'occupancy' THEN
+                grown := timeseries.materialize_occupancy_quarter(late_camera, late_quarter, hours_below, days_below);
+            ELSE
+                grown := timeseries.materialize_health_quarter(late_camera, late_quarter, hours_below, days_below);
+            END IF;
+            IF NOT is_waiting THEN
+                RETURN grown;
+            END IF;
+            RAISE lock_not_available;
+        EXCEPTION WHEN lock_not_available THEN
+            IF clock_timestamp() > statement_timestamp() + interval '5 seconds' THEN
+                RAISE;
+            END IF;
+            is_waiting := NOT is_waiting;
+        END;
+    END LOOP;
 END
 $$;
 
@@ -66,23 +114,22 @@ BEGIN
     IF first_quarter >= greatest(quarters_below, hours_below, days_below) THEN
         RETURN;
     END IF;
-    PERFORM FROM timeseries.late_writers AS l
-    WHERE l.slot = ANY (ARRAY(SELECT uuid_hash(c) & 63 FROM unnest(camera_ids) AS c))
-    ORDER BY l.slot FOR UPDATE;
-    PERFORM set_config('timeseries.late_writer', pg_current_xact_id()::text, true),
-            set_config('lock_timeout', '300ms', true);
-    IF cardinality(quarters) = 1 AND date_bin('1 day', first_quarter, 'epoch') + interval '24 hours' <= quarters_below THEN
-        IF family = 'occupancy' THEN
-            grown := timeseries.materialize_occupancy_quarter(camera_ids[1], first_quarter, hours_below, days_below);
-        ELSE
-            grown := timeseries.materialize_health_quarter(camera_ids[1], first_quarter, hours_below, days_below);
-        END IF;
+    PERFORM set_config('timeseries.late_writer', pg_current_xact_id()::text, true);
+    IF cardinality(quarters) = 1 AND quarters_below >= (CASE
+        WHEN date_bin('1 day', first_quarter, 'epoch') < days_below
+            THEN date_bin('1 day', first_quarter, 'epoch') + interval '24 hours'
+        WHEN date_bin('1 hour', first_quarter, 'epoch') < hours_below
+            THEN date_bin('1 hour', first_quarter, 'epoch') + interval '1 hour'
+        ELSE first_quarter + interval '15 minutes' END)
+    THEN
+        grown := timeseries.materialize_single(family, camera_ids[1], first_quarter, hours_below, days_below);
         IF grown < greatest(added[1], 0) THEN
             RAISE EXCEPTION 'a quarter of an hour is finalized' USING ERRCODE = 'restrict_violation';
         END IF;
         PERFORM set_config('timeseries.late_writer', '', true);
         RETURN;
     END IF;
+    PERFORM timeseries.lock_late_slots(camera_ids, quarters), set_config('lock_timeout', '300ms', true);
     FOR level IN
         SELECT m.level AS name, m.relation, m.definition, m.bucket AS width,
                date_bin(m.bucket, first_quarter, 'epoch') AS first_bucket,

@@ -1,5 +1,5 @@
--- One quarter of one camera, below the watermark of the quarters together with its whole day, materialized in each level
--- whose watermark is above it. Returns by how many samples the quarter grew.
+-- One quarter of one camera, below the watermark of the quarters together with the whole hour or day that is materialized,
+-- in each level whose watermark is above it. Returns by how many samples the quarter grew.
 --
 -- Late events come one by one, and to plan the queries of the aggregates takes longer than to run them. So the rows of the
 -- few chunks are read by short queries, planned each time for their time, and what is computed of them has a generic plan,

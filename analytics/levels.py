@@ -1,0 +1,94 @@
+"""Time at or above a level."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, Protocol, Unpack, overload
+
+import pandas as pd
+import pyarrow as pa
+
+from analytics.docstrings import documented
+from analytics.frames import DtypeBackend
+from analytics.query import Frame_co, QuerySpec, Ranged, Table_co, run, typed
+from analytics.ranges import TOTAL_AHEAD, Moment
+from analytics.request import Cameras, Request
+from timeseries import InvalidInputError
+
+MOST_SHARE = 100
+By = Literal["day", "weekday", "month", "total"]
+MEASURES = ("level", "hours_at_least", "hours_at_most", "share_at_least", "share_at_most", "known_hours", "coverage")
+LABELS: dict[str, tuple[str, ...]] = {
+    "day": ("bucket", "local_date"), "weekday": ("weekday",), "month": ("bucket", "local_date"), "total": (),
+}  # fmt: skip
+ABOVE = """
+    SELECT a.*, a.cars AS level, a.hours_at_least / nullif(a.known_hours, 0) AS share_at_least,
+           a.hours_at_most / nullif(a.known_hours, 0) AS share_at_most
+    FROM public.occupancy_above(
+        $camera_ids::uuid[], $start_at::timestamptz, $end_at::timestamptz, $time_zone, $level::integer,
+        $share::numeric, $per
+    ) AS a
+    WHERE a.coverage > 0
+"""
+SPECS = {
+    by: QuerySpec(
+        ABOVE, ("camera", "camera_id", *labels, *MEASURES), ("camera", *labels[:1]), "hours", ahead=TOTAL_AHEAD
+    )
+    for by, labels in LABELS.items()
+}
+
+
+class TimeAboveAnswer(Protocol[Table_co, Frame_co]):
+    @overload
+    def __call__(
+        self, cameras: Cameras = None, *, as_arrow: Literal[True], level: int | None = None,
+        share: float | None = None, by: By = "day", **asked: Unpack[Ranged],
+    ) -> Table_co: ...  # fmt: skip
+    @overload
+    def __call__(
+        self, cameras: Cameras = None, *, as_arrow: Literal[False] = False, level: int | None = None,
+        share: float | None = None, by: By = "day", **asked: Unpack[Ranged],
+    ) -> Frame_co: ...  # fmt: skip
+
+
+@typed(TimeAboveAnswer[pa.Table, pd.DataFrame])
+@documented(MEASURES)
+def time_above(
+    cameras: Cameras = None,
+    *,
+    level: int | None = None,
+    share: float | None = None,
+    by: By = "day",
+    start: Moment = None,
+    end: Moment = None,
+    timezone: str | None = None,
+    as_arrow: bool = False,
+    dtype_backend: DtypeBackend | None = None,
+    url: str | None = None,
+) -> Any:
+    """How long at least so many cars were there: hours, and the share of the time that is known.
+
+    It is exact as long as raw rows are there: both bounds are equal. Of a quarter of an hour whose raw rows are gone
+    only minimum, maximum and integral are known, and they bound the time.
+
+    Args:
+        level: so many cars; or `share`, not both.
+        share: so much of the capacity of each camera, like 0.85; the level is the least whole number of cars that is
+            as much. Without a capacity level, hours and shares are missing.
+        by: "day", "weekday", "month" (local ones) or "total".
+
+    Returns:
+        A row per camera and day, weekday or month with known time, by camera and time; by day and month indexed by
+        `bucket`, the midnight at which it begins, with `local_date`; by weekday with `weekday`; in total a row per
+        camera. Coverage is of the part of them that lies in the range.
+    """
+    if (level is None) == (share is None):
+        raise InvalidInputError("give either a level, a number of cars, or a share of the capacity, like share=0.85")
+    if (level is not None and level < 0) or (share is not None and not 0 <= share <= MOST_SHARE):
+        raise InvalidInputError(
+            f"level {level!r}, share {share!r}: a level is at least 0, a share from 0 to {MOST_SHARE}"
+        )
+    if by not in SPECS:
+        raise InvalidInputError(f"by {by!r} is unknown; give one of {', '.join(map(repr, SPECS))}")
+    request = Request(cameras, start, end, timezone, url)
+    spec = SPECS[by]
+    return run(spec, request, as_arrow=as_arrow, dtype_backend=dtype_backend, level=level, share=share, per=by)

@@ -1,0 +1,126 @@
+-- Which time counts, by the clock and the calendar on the wall of the lot, and buckets of any width. A field that is NULL
+-- lets all time count. Hours may pass midnight: each quarter of an hour is judged by its own time of day, weekday and date.
+CREATE TYPE timeseries.calendar AS (
+    hours_from time,
+    hours_to   time,
+    weekdays   integer[],
+    dates      date[],
+    without    date[]
+);
+
+CREATE FUNCTION public.calendar(
+    hours_from time DEFAULT NULL, hours_to time DEFAULT NULL, weekdays integer[] DEFAULT NULL,
+    dates date[] DEFAULT NULL, without date[] DEFAULT NULL
+) RETURNS timeseries.calendar LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS $$
+BEGIN
+    IF num_nulls(hours_from, hours_to) = 1 OR hours_from = hours_to
+        OR mod(date_part('epoch', hours_from)::numeric, 900) <> 0 OR mod(date_part('epoch', hours_to)::numeric, 900) <> 0
+    THEN
+        RAISE EXCEPTION 'hours from % to %: give both, different, each on a quarter of an hour',
+            coalesce(hours_from::text, 'NULL'), coalesce(hours_to::text, 'NULL')
+            USING ERRCODE = 'invalid_parameter_value';
+    ELSIF 1 > ANY (weekdays) OR 7 < ANY (weekdays) THEN
+        RAISE EXCEPTION 'weekdays %: give ISO numbers from 1 (Monday) to 7 (Sunday)', weekdays
+            USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+    RETURN ROW(hours_from, hours_to, weekdays, dates, without)::timeseries.calendar;
+END
+$$;
+COMMENT ON FUNCTION public.calendar IS
+    'The time that counts in an answer: local hours of the day (to may be earlier than from: past midnight), weekdays '
+    '(ISO: Monday 1 to Sunday 7), only these dates, and without those dates.';
+
+-- A width as the functions below know it: quarter, hour, day, week, month, year, or a number of minutes.
+CREATE FUNCTION timeseries.bucket_width(width text) RETURNS text LANGUAGE plpgsql STABLE STRICT PARALLEL SAFE AS $$
+DECLARE
+    asked   interval;
+    minutes numeric;
+    known   CONSTANT jsonb := '{"15": "quarter", "60": "hour", "1440": "day", "10080": "week"}';
+BEGIN
+    IF width IN ('quarter', 'hour', 'day', 'week', 'month', 'year') THEN
+        RETURN width;
+    END IF;
+    asked := width::interval;
+    IF asked = interval '1 month' AND date_part('month', asked) = 1 THEN
+        RETURN 'month';
+    ELSIF asked = interval '1 year' AND date_part('year', asked) = 1 THEN
+        RETURN 'year';
+    END IF;
+    minutes := trim_scale(extract(epoch FROM asked) / 60);
+    IF known ? minutes::text THEN
+        RETURN known ->> minutes::text;
+    ELSIF minutes < 15 OR mod(minutes, 15) <> 0 OR mod(1440, minutes) <> 0 THEN
+        RAISE EXCEPTION
+            'width % is neither a week, a month or a year nor a multiple of a quarter of an hour that divides a day', width
+            USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+    RETURN minutes || ' minutes';
+EXCEPTION WHEN invalid_datetime_format OR datetime_field_overflow OR interval_field_overflow THEN
+    RAISE EXCEPTION 'width % is neither quarter, hour, day, week, month or year nor an interval, like 2 hours', width
+        USING ERRCODE = 'invalid_parameter_value';
+END
+$$;
+
+-- The pieces into which a calendar cuts local buckets of any width, in order and without a gap, from one that ends after
+-- range_start to one that ends at range_end or after it. In a piece that does not count, bucket and local_start are
+-- infinite. A bucket may have several pieces.
+--
+-- Buckets are counted from local midnight, by the wall clock. Where the clock is put back, one of up to an hour that comes
+-- twice is two buckets, as hours are; a wider one is one bucket that lasts longer.
+CREATE FUNCTION timeseries.bucket_pieces(
+    range_start timestamptz, range_end timestamptz, width text, time_zone text, calendar timeseries.calendar
+) RETURNS TABLE (edge timestamptz, edge_end timestamptz, bucket timestamptz, local_start timestamp)
+LANGUAGE plpgsql STABLE PARALLEL SAFE ROWS 1000
+SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_custom_plan SET jit = off AS $$
+#variable_conflict use_column
+DECLARE
+    in_days CONSTANT boolean := width IN ('day', 'week', 'month', 'year');
+    step    CONSTANT interval := CASE WHEN in_days THEN NULL WHEN width = 'quarter' THEN '15 minutes'
+                                      WHEN width = 'hour' THEN '60 minutes' ELSE width END;
+    opens   CONSTANT time := calendar.hours_from;
+    closes  CONSTANT time := calendar.hours_to;
+    days_of_week CONSTANT integer[] := calendar.weekdays;
+    only_on CONSTANT date[] := calendar.dates;
+    not_on  CONSTANT date[] := calendar.without;
+    -- Units of which every piece is made, as few as will do, because each is looked at.
+    unit    CONSTANT text := CASE
+        WHEN in_days AND opens IS NULL THEN 'day'
+        WHEN date_part('minute', coalesce(step, '0')) = 0
+            AND date_part('minute', coalesce(opens, '00:00')) + date_part('minute', coalesce(closes, '00:00')) = 0
+            THEN 'hour'
+        ELSE 'quarter' END;
+BEGIN
+    RETURN QUERY
+    WITH units AS (
+        SELECT u.bucket AS at, u.local_start AS wall,
+               CASE WHEN in_days THEN date_trunc(width, u.local_start)
+                    ELSE date_bin(step, u.local_start, date_trunc('day', u.local_start)) END AS slot,
+               CASE WHEN step <= interval '1 hour'
+                    THEN (u.bucket AT TIME ZONE time_zone) - (u.bucket AT TIME ZONE 'UTC') END AS utc_offset
+        FROM timeseries.local_buckets(
+            date_bin('15 minutes', timeseries.midnight((range_start AT TIME ZONE time_zone)::date, time_zone), 'epoch'),
+            range_end, unit, time_zone) AS u
+        WHERE u.bucket < u.bucket_end
+    ),
+    judged AS (
+        SELECT u.at, u.slot, CASE
+            WHEN (days_of_week IS NULL OR extract(isodow FROM u.wall)::integer = ANY (days_of_week))
+             AND (only_on IS NULL OR u.wall::date = ANY (only_on))
+             AND (not_on IS NULL OR u.wall::date <> ALL (not_on))
+             AND (opens IS NULL OR CASE WHEN opens < closes THEN u.wall::time >= opens AND u.wall::time < closes
+                                        ELSE u.wall::time >= opens OR u.wall::time < closes END)
+            THEN min(u.at) OVER (PARTITION BY u.slot, u.utc_offset) ELSE 'infinity' END AS bucket
+        FROM units AS u
+    ),
+    pieces AS (
+        SELECT c.at, lead(c.at, 1, 'infinity') OVER (ORDER BY c.at) AS until, c.bucket, c.slot
+        FROM (SELECT j.*, j.bucket IS DISTINCT FROM lag(j.bucket) OVER (ORDER BY j.at) AS begins FROM judged AS j) AS c
+        WHERE c.begins
+    )
+    SELECT p.at, p.until,
+           CASE WHEN in_days AND isfinite(p.bucket) THEN timeseries.midnight(p.slot::date, time_zone) ELSE p.bucket END,
+           CASE WHEN isfinite(p.bucket) THEN p.slot ELSE 'infinity' END
+    FROM pieces AS p
+    WHERE p.until > range_start;
+END
+$$;

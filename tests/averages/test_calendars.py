@@ -1,0 +1,368 @@
+"""Buckets of any width, and any calendar, against brute force on raw events, before and after retention."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from functools import partial
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pandas as pd
+import psycopg
+import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+import analytics
+from analytics.comparison import Side
+from tests.support import brute_force
+from tests.support.brute_force import QUARTER
+from tests.support.sample_year import YEAR, ZONES, Lot, Year, opened
+from tests.support.servers import RunningServer
+from timeseries import InvalidInputError, OccupancyEvent, ServerKind, Store
+from timeseries.model.relations import HEALTH_STATUSES
+
+PROPERTY = settings(
+    max_examples=40,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+WIDTHS = {"30 minutes": 30, "45min": 45, "90 minutes": 90, "2h": 120, "3:00": 180, "6 hours": 360, "12h": 720}
+
+
+@dataclass(frozen=True)
+class Question:
+    """An answer, the label of each quarter of an hour in it, and the label of one of its rows."""
+
+    answer: Callable[..., pd.DataFrame]
+    label: Callable[[datetime, ZoneInfo], Any]
+    key: Callable[[Any, datetime, ZoneInfo], Any]
+
+
+def of_time(answer: Callable[..., Any], label: Callable[..., Any]) -> Question:
+    """A bucket that begins before the range has the label of the first quarter of the range."""
+    return Question(answer, label, lambda row, start, zone: label(max(row.bucket.to_pydatetime(), start), zone))
+
+
+def of_date(answer: Callable[..., Any], label: Callable[..., Any]) -> Question:
+    return Question(answer, label, lambda row, start, zone: row.local_date.date())
+
+
+QUESTIONS = [
+    of_time(analytics.quarter_hourly_averages, lambda quarter, zone: quarter),
+    of_time(analytics.hourly_averages, brute_force.hour_label),
+    of_date(analytics.daily_averages, brute_force.day_label),
+    of_date(analytics.weekly_averages, brute_force.week_label),
+    of_date(analytics.monthly_averages, brute_force.month_label),
+    of_date(analytics.yearly_averages, brute_force.year_label),
+    Question(analytics.weekday_averages, brute_force.weekday_label, lambda row, start, zone: row.weekday),
+    Question(analytics.weekday_profile, brute_force.profile_label, lambda row, start, zone: (row.weekday, row.hour)),
+    *(
+        of_time(partial(analytics.bucket_averages, width=width), brute_force.slot_label(minutes))
+        for width, minutes in WIDTHS.items()
+    ),
+]
+
+of_hours = st.integers(0, 23).map(lambda hour: f"{hour:02d}:00")
+of_quarters = st.integers(0, 95).map(lambda quarter: f"{quarter // 4:02d}:{quarter % 4 * 15:02d}")
+pairs = st.one_of(
+    *(st.tuples(times, times).filter(lambda pair: pair[0] != pair[1]) for times in (of_hours, of_quarters))
+)
+# From before the year of the lots to after it; the changes of the clock are where most would go wrong.
+starts = st.one_of(
+    st.integers(-3 * 96, 365 * 96).map(lambda quarter: YEAR[0] + quarter * QUARTER),
+    st.sampled_from([
+        YEAR[0], *(datetime(2026, *day, tzinfo=UTC) for day in ((3, 8), (3, 29), (4, 4), (10, 3), (10, 25))),
+    ]),
+)  # fmt: skip
+lengths = st.one_of(st.integers(1, 400), st.integers(1, 60 * 96))
+some_days = st.frozensets(st.integers(-1, 20), max_size=9)
+kinds_of_time = st.fixed_dictionaries({}, optional={
+    "hours": pairs,
+    "weekdays": st.frozensets(st.integers(1, 7), min_size=1),
+    "dates": some_days,
+    "without": some_days,
+})  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def year(server: RunningServer) -> Iterator[Year]:
+    with opened(server.copy()) as built:
+        yield built
+    server.drop()
+
+
+def calendar_of(asked: dict[str, Any], start: datetime) -> dict[str, Any]:
+    """With dates in place of numbers of days after the start."""
+    first = start.date()
+    return {
+        name: [first + timedelta(days=number) for number in sorted(value)] if name in ("dates", "without") else value
+        for name, value in asked.items()
+    }
+
+
+def labels_of(
+    label: Callable[..., Any], start: datetime, end: datetime, zone: ZoneInfo, calendar: dict[str, Any]
+) -> list[Any]:
+    return [
+        label(quarter, zone) if brute_force.counts(quarter, zone, **calendar) else None
+        for quarter in brute_force.quarters(start, end)
+    ]
+
+
+def check(
+    year: Year, lot: Lot, question: Question, start: datetime, end: datetime, zone: ZoneInfo, calendar: dict[str, Any]
+) -> None:
+    """A frame against brute force: a row for each label that counts, averages to 1e-9, samples and extremes exactly."""
+    found = year.ask(question.answer, lot, start, end, fill=True, timezone=zone.key, **calendar)
+    labels = labels_of(question.label, start, end, zone, calendar)
+    times, counted = (list(part) for part in zip(*lot.counts, strict=True))
+    asked: dict[str, Any] = {
+        "start": start,
+        "end": end,
+        "labels": labels,
+        "hold": lot.camera.hold,
+        "now": year.asked_at,
+    }
+    wanted = brute_force.answer(times, counted, **asked)
+    extremes = brute_force.extremes(times, counted, **asked)
+    rows = {question.key(row, start, zone): row for row in found.reset_index().itertuples()}
+    assert len(rows) == len(found)
+    if question.answer is analytics.weekday_profile:  # which fills all 168 hours
+        assert [row for name, row in rows.items() if name not in wanted and row.coverage] == []
+        assert {*wanted} <= {*rows}
+    else:
+        assert {*rows} == {*wanted}
+    for name, known in wanted.items():
+        row: Any = rows[name]
+        assert row.samples == known.samples
+        assert row.coverage == pytest.approx(known.coverage, rel=1e-9, abs=1e-12)
+        if known.average is None:
+            assert pd.isna(row.occupied_avg)
+        else:
+            assert row.occupied_avg == pytest.approx(known.average, rel=1e-9, abs=1e-12)
+            assert (row.occupied_min, row.occupied_max) == extremes[name]
+
+
+def check_uptime(
+    year: Year, lot: Lot, start: datetime, end: datetime, zone: ZoneInfo, calendar: dict[str, Any]
+) -> None:
+    rows = year.ask(analytics.uptime, lot, start, end, timezone=zone.key, **calendar).to_dict("records")
+    labels = labels_of(lambda quarter, zone: 0, start, end, zone, calendar)
+    for status in HEALTH_STATUSES:
+        wanted = brute_force.answer(
+            [at for at, _, _ in lot.logs], [int(logged == status) for _, logged, _ in lot.logs],
+            start=start, end=end, labels=labels, hold=lot.camera.hold, now=year.asked_at,
+        )  # fmt: skip
+        assert len(rows) == len(wanted)
+        for row, known in zip(rows, wanted.values(), strict=True):
+            assert row["coverage"] == pytest.approx(known.coverage, rel=1e-9, abs=1e-12)
+            assert row["samples"] == known.samples
+            if known.average is not None:
+                assert row[f"{status}_share"] == pytest.approx(known.average, rel=1e-9, abs=1e-12)
+
+
+def check_any(
+    year: Year, number: int, zone: str | None, question: Question, start: datetime, length: int, asked: dict[str, Any]
+) -> None:
+    lot = year.lots[number]
+    calendar, end = calendar_of(asked, start), start + length * QUARTER
+    check(year, lot, question, start, end, ZoneInfo(zone) if zone else lot.zone, calendar)
+    check_uptime(year, lot, start, end, lot.zone, calendar)
+
+
+any_question = given(
+    number=st.integers(0, len(ZONES) - 1),
+    zone=st.one_of(st.none(), st.sampled_from(ZONES)),
+    question=st.sampled_from(QUESTIONS),
+    start=starts,
+    length=lengths,
+    asked=kinds_of_time,
+)
+night = {"hours": ("22:00", "05:30"), "weekdays": frozenset({6, 7})}
+autumn = example(0, None, QUESTIONS[-6], datetime(2025, 11, 1, 4, tzinfo=UTC), 300, {})  # 45 minutes in New York
+half_hour = example(4, None, QUESTIONS[-7], datetime(2026, 4, 4, tzinfo=UTC), 96, night)  # 30 minutes on Lord Howe
+whole_year = example(
+    1, None, QUESTIONS[4], YEAR[0], 365 * 96, {"hours": ("07:00", "19:00"), "without": frozenset({54})}
+)
+
+
+@PROPERTY
+@any_question
+@autumn
+@half_hour
+@whole_year
+def test_any_width_and_calendar_average_as_brute_force_does(
+    year: Year, number: int, zone: str | None, question: Question, start: datetime, length: int, asked: dict[str, Any]
+) -> None:
+    check_any(year, number, zone, question, start, length, asked)
+
+
+def test_what_was_observed_today_counts_as_the_calendar_says(year: Year) -> None:
+    lot = year.lots[-1]
+    end = datetime.fromtimestamp(year.now.timestamp() // 900 * 900, UTC) + timedelta(days=1)
+    for question in QUESTIONS:
+        for calendar in ({}, {"hours": ("06:15", "20:00")}, {"weekdays": [1, 3, 5, 7], "hours": ("20:00", "06:00")}):
+            check(year, lot, question, end - timedelta(days=3, hours=7), end, lot.zone, calendar)
+
+
+def test_a_range_without_a_start_begins_with_the_first_observation_also_where_it_does_not_count(year: Year) -> None:
+    for lot in year.lots[:3]:
+        first = datetime.fromtimestamp(lot.counts[0][0].timestamp() // 900 * 900, UTC)
+        for more in ({}, {"hours": ("05:00", "17:30")}, {"weekdays": [2]}):
+            for ask in (
+                analytics.monthly_averages,
+                partial(analytics.bucket_averages, width="6 hours"),
+                analytics.uptime,
+            ):
+                open_range = ask(lot.camera, end=YEAR[1], url=year.store.url, **more)
+                same = ask(lot.camera, start=first if ask is not analytics.uptime else None, end=YEAR[1],
+                           url=year.store.url, **more)  # fmt: skip
+                pd.testing.assert_frame_equal(open_range, same)
+
+
+def test_peaks_and_comparisons_are_of_time_that_counts(year: Year) -> None:
+    lot = year.lots[1]
+    calendar: dict[str, Any] = {"hours": ("07:00", "19:00"), "weekdays": ["sat", "sun"]}
+    hours = year.ask(analytics.hourly_averages, lot, *YEAR, **calendar)
+    busiest = year.ask(analytics.peaks, lot, *YEAR, number=5, **calendar)
+    assert busiest["occupied_avg"].tolist() == sorted(hours["occupied_avg"], reverse=True)[:5]
+    day: Side = {"start": YEAR[0], "end": YEAR[1], "hours": ("06:00", "22:00")}
+    night: Side = {"start": YEAR[0], "end": YEAR[1], "hours": ("22:00", "06:00")}
+    found = analytics.compare(lot.camera, before=day, after=night, weekdays="sunday", url=year.store.url)
+    assert found["weekday"].tolist() == [7]
+    for name, side in (("before", day), ("after", night)):
+        (average,) = year.ask(analytics.weekday_averages, lot, *YEAR, weekdays=7, hours=side["hours"])["occupied_avg"]
+        assert found[f"occupied_avg_{name}"].tolist() == [average]
+
+
+def test_retention_changes_no_average_of_any_width_and_calendar(year: Year) -> None:
+    """The last test of the module: it changes what the others read."""
+    if year.store.server().kind is ServerKind.COMMUNITY:
+        with psycopg.connect(year.store.url, autocommit=True) as connection:
+            until = YEAR[0] + timedelta(days=200)
+            connection.execute("SELECT public.drop_chunks('public.occupancy_events', %s::timestamptz)", [until])
+            connection.execute("SELECT public.drop_chunks('public.health_logs', %s::timestamptz)", [until])
+    else:
+        assert year.store.prune(timedelta(days=100)).removed > 0
+
+    @PROPERTY
+    @any_question
+    @half_hour
+    @whole_year
+    def check_again(
+        number: int, zone: str | None, question: Question, start: datetime, length: int, asked: dict[str, Any]
+    ) -> None:
+        check_any(year, number, zone, question, start, length, asked)
+
+    check_again()
+
+
+class EveryFirst:
+    """A container of dates that cannot list them."""
+
+    def __contains__(self, day: object) -> bool:
+        return isinstance(day, date) and day.day == 1
+
+
+def test_dates_are_given_as_a_list_or_as_a_container(store: Store) -> None:
+    camera = store.cameras.add("lot", timezone="Europe/Berlin")
+    start = datetime(2026, 3, 1, tzinfo=UTC)
+    store.record([OccupancyEvent(camera.id, start + timedelta(hours=i), i % 24) for i in range(24 * 40)])
+    ask = partial(analytics.daily_averages, "lot", start="2026-03-01", end="2026-04-09", url=store.url)
+    firsts = [date(2026, 3, 1), date(2026, 4, 1)]
+    pandas = pd.date_range("2026-01-01", "2026-06-01", freq="MS")
+    for dates in (
+        EveryFirst(),
+        firsts,
+        iter(firsts),
+        map(str, firsts),
+        {*firsts},
+        pandas,
+        dict.fromkeys(firsts, "first"),
+    ):
+        found = ask(dates=dates)
+        assert [day.date() for day in found["local_date"]] == firsts
+        assert found.attrs["calendar"]["dates"] == ["2026-03-01", "2026-04-01"]
+    assert len(ask(without=EveryFirst())) == len(ask()) - 2
+    assert len(ask(dates="2026-03-07")) == 1
+    assert len(ask(dates=[])) == 0
+
+
+def test_the_holidays_of_a_library_are_dates(store: Store) -> None:
+    holidays = pytest.importorskip("holidays")
+    camera = store.cameras.add("lot", timezone="Europe/Berlin")
+    store.record([OccupancyEvent(camera.id, datetime(2025, 12, day, 11, tzinfo=UTC), day) for day in range(1, 32)])
+    ask = partial(analytics.daily_averages, "lot", end="2026-01-01", url=store.url)
+    found = ask(dates=holidays.country_holidays("DE"))
+    assert [day.isoformat()[:10] for day in found["local_date"]] == ["2025-12-25", "2025-12-26"]
+    assert len(ask(without=holidays.country_holidays("DE"))) == 29
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        ({"hours": ("7", "19")}, "time of day '7' is not like 07:30"),
+        ({"hours": ("07:05", "19:00")}, "'07:05' is local, so without an offset, and on a quarter"),
+        ({"hours": "07:00-19:00"}, "are not a pair of from and to"),
+        ({"hours": ("07:00", "07:00")}, "begin when they end"),
+        ({"weekdays": "someday"}, "weekday 'someday' is unknown"),
+        ({"dates": ["2026-12-25", "Christmas"]}, "dates has 'Christmas', which is not a date like 2026-12-25"),
+        ({"without": 7}, "without 7 is neither a date"),
+        ({"without": [datetime(2026, 12, 25, tzinfo=UTC)]}, "which is not a date"),
+        ({"width": "20 minutes"}, "width 20 minutes is neither a week"),
+        ({"width": timedelta(hours=5)}, "width 18000.0 seconds is neither a week"),
+        ({"width": "fortnight"}, "width fortnight is neither quarter, hour"),
+        ({"width": 2}, "width 2 is neither a timedelta nor a text"),
+    ],
+)
+def test_time_that_cannot_be_meant_is_refused_with_its_value(store: Store, asked: dict[str, Any], message: str) -> None:
+    store.cameras.add("lot")
+    with pytest.raises(InvalidInputError, match=re.escape(message)):
+        analytics.bucket_averages("lot", **({"width": "day"} | asked), url=store.url)
+
+
+def test_midnight_is_the_end_of_the_day(store: Store) -> None:
+    camera = store.cameras.add("lot", timezone="Asia/Tokyo")
+    start = datetime(2026, 3, 1, tzinfo=UTC)
+    store.record([OccupancyEvent(camera.id, start + timedelta(hours=i), i) for i in range(48)])
+    ask = partial(analytics.weekday_profile, "lot", url=store.url)
+    for hours in (("18:00", "24:00"), ("18:00", "00:00"), (time(18), time(0))):
+        assert sorted(set(ask(hours=hours)["hour"])) == list(range(18, 24))
+    end = start + timedelta(days=3)
+    pd.testing.assert_frame_equal(ask(end=end, hours=("00:00", "24:00")), ask(end=end))
+
+
+def test_a_width_that_has_a_name_is_the_same_by_name_and_by_length(store: Store) -> None:
+    camera = store.cameras.add("lot", timezone="Australia/Lord_Howe")
+    start = datetime(2026, 4, 3, tzinfo=UTC)
+    store.record([OccupancyEvent(camera.id, start + timedelta(minutes=50 * i), i) for i in range(100)])
+    ask = partial(analytics.bucket_averages, "lot", start=start, end=start + timedelta(days=4), url=store.url)
+    for name, *others in (
+        ("quarter", "15min", timedelta(minutes=15)),
+        ("hour", "1h", timedelta(hours=1)),
+        ("day", "1 day", "24 hours"),
+        ("week", "7 days", "1w"),
+        ("month", "1 month"),
+        ("year", "1 year", "12 months"),
+    ):
+        for other in others:
+            pd.testing.assert_frame_equal(ask(width=other), ask(width=name))
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        "hours_from => '07:00'",
+        "hours_from => '07:00', hours_to => '07:00'",
+        "hours_from => '07:05', hours_to => '09:00'",
+        "weekdays => '{0}'",
+        "weekdays => '{1,8}'",
+    ],
+)
+def test_a_calendar_in_sql_refuses_what_cannot_be_meant(store: Store, arguments: str) -> None:
+    with psycopg.connect(store.url) as connection, pytest.raises(psycopg.errors.InvalidParameterValue):
+        connection.execute(f"SELECT * FROM occupancy_weeks(calendar => calendar({arguments}))")
