@@ -77,6 +77,8 @@ class AsyncStore:
 
     record = asynchronous(Store.record)
     record_frame = asynchronous(Store.record_frame)
+    export_averages = asynchronous(Store.export_averages)
+    import_averages = asynchronous(Store.import_averages)
     status = asynchronous(Store.status)
     server = asynchronous(Store.server)
 

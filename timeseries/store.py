@@ -6,7 +6,7 @@ them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -33,6 +33,9 @@ from timeseries.writer.writer import OnFull, Writer
 if TYPE_CHECKING:
     from timeseries.archive.check import CheckResult
     from timeseries.archive.run import ArchiveResult
+    from timeseries.averages.export import AveragesExport
+    from timeseries.averages.importing import AveragesImport
+    from timeseries.averages.importing import OnConflict as OnAveragesConflict
     from timeseries.backup.dump import BackupResult
     from timeseries.files.export import ExportResult
     from timeseries.files.import_feed import FeedFormat
@@ -230,6 +233,40 @@ class Store:
 
         return export.export(
             self.pool, self.cameras, relation, Path(path), of=of, start=start, end=end, progress=progress
+        )
+
+    def export_averages(
+        self,
+        folder: Path | str,
+        *,
+        of: Sequence[Camera | UUID | str] | None = None,
+        start: datetime | None = None,
+        end: datetime | None = None,
+        finalized: bool = False,
+        progress: Progress = None,
+    ) -> AveragesExport:
+        """Write the averages of cameras into a folder, for another store; see
+        `timeseries.averages.export.export_averages`.
+        """
+        from timeseries.averages import export
+
+        return export.export_averages(
+            self.pool, self.cameras, Path(folder), of=of, start=start, end=end, finalized=finalized, progress=progress
+        )
+
+    def import_averages(
+        self,
+        folder: Path | str,
+        *,
+        mapping: Mapping[str, Camera | UUID | str] | None = None,
+        on_conflict: OnAveragesConflict = "refuse",
+        progress: Progress = None,
+    ) -> AveragesImport:
+        """Take over the averages that another store wrote; see `timeseries.averages.importing.import_averages`."""
+        from timeseries.averages import importing
+
+        return importing.import_averages(
+            self.pool, self.cameras, Path(folder), mapping=mapping, on_conflict=on_conflict, progress=progress
         )
 
     def archive(self, destination: Path | str, *, progress: Progress = None) -> ArchiveResult:

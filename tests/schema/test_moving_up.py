@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import random
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from uuid import UUID
 
 import psycopg
 import pytest
@@ -70,7 +72,7 @@ def granted(url: str) -> dict[str, str]:
 
 @pytest.mark.kinds(ServerKind.COMMUNITY, ServerKind.APACHE)
 @pytest.mark.parametrize("position", [0, 1])
-def test_a_database_moves_up_with_all_rows_and_averages(server: RunningServer, position: int) -> None:
+def test_a_database_moves_up_with_all_rows_and_averages(server: RunningServer, position: int, tmp_path: Path) -> None:
     if server.found.cluster is None:
         pytest.skip("needs a server that the test may restart")
     if position >= len(LESSER[server.kind]):
@@ -87,6 +89,9 @@ def test_a_database_moves_up_with_all_rows_and_averages(server: RunningServer, p
             events = [event for camera in cameras for event in events_of(camera, START, NOW, chance)]
             assert store.record(events).inserted == len(events)
             assert store.prune(timedelta(days=100)).removed > 0
+            cameras.append(store.cameras.add("averages of lot 0", id=UUID(int=2**128 - 1)).id)
+            store.export_averages(tmp_path / "averages", of=["lot 0"])
+            store.import_averages(tmp_path / "averages", mapping={"lot 0": "averages of lot 0"})
         roles = granted(cluster.url())
         before = answers(cluster.url(), START, END)
         cluster.stop()
