@@ -43,9 +43,10 @@ class AsyncCameras:
     connection_string = asynchronous(Cameras.connection_string)
     history = asynchronous(Cameras.history)
 
-    @wraps(Cameras.watch)
     def watch(self, *, poll: float = 2.0) -> CameraWatch:
         return self._called.watch(poll=poll)
+
+    watch.__doc__ = Cameras.watch.__doc__  # no wraps(), by which type checkers take it for a function without self
 
 
 class AsyncStore:

@@ -192,11 +192,12 @@ class Store:
         timezone: str | None = None,
         naive_timezone: str | None = None,
     ) -> ImportResult:
-        """Store what the parking sites of a feed report: JSON of ParkAPI v3, perhaps gzipped.
+        """Store what the parking sites of a feed report: JSON of ParkAPI v3 (`"parkapi"`), or XML of DATEX II 2.3
+        (`"datex2"`: a ParkingTablePublication, then each ParkingStatusPublication), perhaps gzipped.
 
         A site becomes a camera when it is new: `timezone` is then that of all sites, which the feed does not say.
         Cameras that exist are left as they are. A camera's id is made of the site's uid and of whose site it is, so
-        that each feed finds the same: of `source_id` in the feed, of `source`, or of both. What is occupied are the
+        that each feed finds the same: `source` says it, or the feed's `source_id` or creator. What is occupied are the
         spaces that are not free. Naive timestamps are refused, unless `naive_timezone` says whose clocks they are of.
 
         A site without a number, or with one that cannot be, is a rejected row that names it; the others are stored.

@@ -36,6 +36,8 @@ WRITTEN_OUT = {
     "import EVENTS [--cameras CAMERAS]": ["import events.parquet --cameras cameras.csv"],
     "import FEED --format parkapi …":
         [f"import {ROOT}/tests/files/feeds/parkapi_api.json --format parkapi --timezone Europe/Berlin"],
+    "import FEED --format datex2 …":
+        [f"import {ROOT}/tests/files/feeds/datex2_aachen_table.xml --format datex2 --timezone Europe/Berlin"],
     "backup FILE": ["backup store.backup"],
     "recovered": ["recovered"],
     "restore FILE": ["--database-url EMPTY restore store.backup"],
