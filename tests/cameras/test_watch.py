@@ -15,6 +15,7 @@ from tests.support.proxy import Proxy
 from tests.support.roles import MakeRole, control, ingest, make_role, reader, worker
 from tests.support.watchers import Watcher, kinds, taken, versions
 from timeseries import CameraChange, NotAllowedError, ServerUnavailableError, Store
+from timeseries.cameras.watch import CameraWatch
 from timeseries.settings import Settings
 
 __all__ = ["MakeRole", "control", "ingest", "make_role", "reader", "worker"]
