@@ -63,10 +63,10 @@ def list_(url: str | None, camera: str | None, as_json: bool) -> None:
 
 @period.command()
 @click.argument("id", type=int)
-@click.option("--kind", type=click.Choice(KINDS))
-@click.option("--start")
-@click.option("--end", help=f"{LASTS} for none.")
-@click.option("--text")
+@click.option("--kind", type=click.Choice(KINDS), help="What it does to answers.")
+@click.option("--start", help="When it begins.")
+@click.option("--end", help=f"When it ends; {LASTS!r} for no end.")
+@click.option("--text", help="What happened, for people.")
 @click.pass_obj
 def update(url: str | None, /, id: int, **options: Any) -> None:  # noqa: A002 - the argument's name
     """Change the period of this ID."""
