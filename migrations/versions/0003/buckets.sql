@@ -146,8 +146,8 @@ BEGIN
         JOIN public.cameras AS c ON c.id = s.camera_id
         JOIN (
             SELECT z.zone, z.cut, z.number, coalesce(bool_and(e = date_bin('1 hour', e, epoch)), true) AS on_the_hour,
-                   z.cut IS NULL OR coalesce(bool_and(e = timeseries.midnight((e AT TIME ZONE z.zone)::date, z.zone)), true)
-                       AS at_midnight,
+                   coalesce(bool_and(
+                       z.cut IS NULL OR e = timeseries.midnight((e AT TIME ZONE z.zone)::date, z.zone)), true) AS at_midnight,
                    timeseries.next_midnight(asked_from, z.zone) AS first_midnight,
                    timeseries.midnight((until_at AT TIME ZONE z.zone)::date, z.zone) AS last_midnight
             FROM unnest(zones) WITH ORDINALITY
