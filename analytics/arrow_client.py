@@ -14,7 +14,7 @@ from functools import partial
 from itertools import count
 from pathlib import Path
 from string import Template
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import adbc_driver_manager
 import pyarrow as pa
@@ -47,8 +47,22 @@ _sizes: dict[str, int] = {}
 _defaults: dict[tuple[Settings, Path], str] = {}
 
 
+class Fetch(Protocol):
+    """The rows of a query."""
+
+    def __call__(self, query: str, parameters: dict[str, object]) -> pa.Table: ...
+
+
 def fetch(query: str, parameters: dict[str, object], url: str | None = None) -> pa.Table:
-    """The rows of a query, by Arrow: no row becomes a Python object.
+    """The rows of one query, as `ask` gets them."""
+    return ask(lambda rows_of: rows_of(query, parameters), url)
+
+
+def ask(work: Callable[[Fetch], Result], url: str | None = None) -> Result:
+    """What `work` makes of the rows of its queries, which come by Arrow: no row becomes a Python object.
+
+    All of it is one call in a thread and one transaction, because for small answers each call, and each way to the
+    server and back, costs as much as the rows do. It may be done twice.
 
     A parameter stands in the query as `$name`, a text or NULL, to be cast. Parameters are bound by a statement of their
     own, as settings of the transaction: the rows of a query that binds none arrive by COPY, three times as fast. A
@@ -60,7 +74,7 @@ def fetch(query: str, parameters: dict[str, object], url: str | None = None) -> 
         NotAllowedError where the role lacks a right, InvalidInputError where the server cannot use a value,
         QueryCancelledError where it ended the query; PoolBusyError where all connections are busy for a minute.
     """
-    return _client(url).fetch(query, parameters)
+    return _client(url).ask(work)
 
 
 class ArrowClient:
@@ -72,25 +86,27 @@ class ArrowClient:
         self._free: deque[Session] = deque()  # the one used last comes next
         self._closed = False
 
-    def fetch(self, query: str, parameters: dict[str, object]) -> pa.Table:
-        """The rows; asked a second time, by a new connection, where the first was lost or its server answers nobody."""
+    def ask(self, work: Callable[[Fetch], Result]) -> Result:
+        """What `work` returns; done once more, by a new connection, where the first was lost or its server answers
+        nobody.
+        """
         with self.places.taken():
             try:
-                return self._fetch(query, parameters)
+                return self._ask(work)
             except LostConnectionError:
                 self._close_free()  # they have the same server
             try:
-                return self._fetch(query, parameters)
+                return self._ask(work)
             except LostConnectionError as error:
                 raise UNREACHABLE(str(error)) from error.__cause__
 
-    def _fetch(self, query: str, parameters: dict[str, object]) -> pa.Table:
+    def _ask(self, work: Callable[[Fetch], Result]) -> Result:
         session = self._take()
         limit = Settings.from_environment().call_deadline.total_seconds()
         try:
             if session.was_idle:
                 self._check(session, limit)
-            return session.bounded(partial(session.fetch, query, parameters), limit, CALL_DEADLINE_VARIABLE)
+            return session.bounded(partial(session.transact, work), limit, CALL_DEADLINE_VARIABLE)
         except UnansweredError as error:
             raise LostConnectionError(str(error)) from error
         except GivenUpError as error:
@@ -182,19 +198,31 @@ class Session:
         with cancellable(self._end):
             return watched(work, Watch(Deadline(limit, name), self._moved, self._answers), self._drop)
 
-    def fetch(self, query: str, parameters: dict[str, object]) -> pa.Table:
-        """The rows of a query, in the transaction that was begun, else in one of its own."""
+    def transact(self, work: Callable[[Fetch], Result]) -> Result:
+        """What `work` makes of the rows of its queries, in the transaction that was begun, else in one of its own."""
         if not self._begun:
             self.begin()
-        with self._closed_after_error() as connection, connection.cursor() as cursor:
-            table = self._ask(cursor, query, parameters)
-        self._begun, self._answered = False, time.monotonic()
-        return table
+        with self._closed_after_error() as connection, connection.cursor() as cursor, self._committed(cursor):
+            return work(partial(self._rows, cursor))
 
     def begin(self) -> None:
         with self._closed_after_error() as connection, connection.cursor() as cursor:
             cursor.execute("BEGIN READ ONLY")
         self._begun = True
+
+    @contextmanager
+    def _committed(self, cursor: dbapi.Cursor) -> Iterator[None]:
+        """A block after which the transaction ends; also where the question is refused for what it asks."""
+        try:
+            yield
+        except TimeseriesError:
+            self._commit(cursor)
+            raise
+        self._commit(cursor)
+
+    def _commit(self, cursor: dbapi.Cursor) -> None:
+        cursor.execute("COMMIT")
+        self._begun, self._answered = False, time.monotonic()
 
     @contextmanager
     def _closed_after_error(self) -> Iterator[dbapi.Connection]:
@@ -203,6 +231,8 @@ class Session:
             if self._connection is None:
                 self._connection = self._connect()
             yield self._connection
+        except TimeseriesError:  # the connection is as good as before, or there is none
+            raise
         except BaseException:
             self.close()
             raise
@@ -210,7 +240,7 @@ class Session:
             if self.dropped:
                 self.close()
 
-    def _ask(self, cursor: dbapi.Cursor, query: str, parameters: dict[str, object]) -> pa.Table:
+    def _rows(self, cursor: dbapi.Cursor, query: str, parameters: dict[str, object]) -> pa.Table:
         names = ["timezone", "jit", *(f"timeseries.{name}" for name in parameters)]
         # NULL is sent as an empty text, because set_config() takes NULL for a reset, and parallel workers do not get a
         # setting that has its default.
@@ -220,9 +250,7 @@ class Session:
         cursor.execute(BIND, settings)
         self.limit = cursor.fetch_arrow_table()["statement_timeout"][0].as_py()
         cursor.execute(Template(query).substitute(read))
-        table = cursor.fetch_arrow_table()
-        cursor.execute("COMMIT")
-        return table
+        return cursor.fetch_arrow_table()
 
     def _connect(self) -> dbapi.Connection:
         try:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Container
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
+from functools import partial
 
 import numpy as np
 import pandas as pd
 
+from analytics.arrow_client import fetch
 from analytics.docstrings import documented
 from analytics.frames import attributes
 from analytics.history import Width, averages_of, bucket_of, buckets_of, by_camera, check
@@ -105,7 +107,7 @@ def forecasts(request: Request, origin: Moment) -> list[Forecast]:
     now = datetime.now(UTC)
     given = parsed("origin", origin)
     found = []
-    for selection in by_zone(request):
+    for selection in by_zone(request, partial(fetch, url=request.url)):
         start = selection.start or quarter(now, 0) or now
         end = selection.end or start + DAY
         at = instant("origin", given, selection.timezone) or min(start, now)

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Container, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
+from functools import partial
 
 import numpy as np
 import pandas as pd
 
+from analytics.arrow_client import fetch
 from analytics.docstrings import documented
 from analytics.expectation import WEEKS
 from analytics.frames import attributes, computed
@@ -71,7 +73,8 @@ def backtest(
             raise InvalidInputError(f"{name} {span}: give a multiple of {step}, the width of a bucket")
     cameras_seen: list[CameraInfo] = []
     rows: list[Array] = []
-    asked = [with_range(selection) for selection in by_zone(Request(cameras, start, end, timezone, url))]
+    request = Request(cameras, start, end, timezone, url)
+    asked = [with_range(selection) for selection in by_zone(request, partial(fetch, url=url))]
     for selection, first, last in asked:
         averages = averages_of([selection], width, first, last, selection.timezone, url)
         for camera, _, seen in by_camera(averages, selection, width, holidays):

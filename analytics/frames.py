@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from typing import Any, Literal
-from uuid import UUID
 
 import numpy as np
 import pandas as pd
@@ -122,7 +121,7 @@ def camera_positions(ids: pa.ChunkedArray, cameras: Sequence[CameraInfo]) -> np.
     """Which of the cameras each row is of, -1 for none of them."""
     chunk = ids.combine_chunks() if isinstance(ids, pa.ChunkedArray) else ids
     encoded = getattr(chunk, "storage", chunk).dictionary_encode()
-    place = {UUID(camera.id).bytes: position for position, camera in enumerate(cameras)}
+    place = {bytes.fromhex(camera.id.replace("-", "")): position for position, camera in enumerate(cameras)}
     known = np.array([place.get(value, -1) for value in encoded.dictionary.to_pylist()], dtype=np.int32)
     result: np.ndarray[Any, np.dtype[np.int32]] = known[encoded.indices.to_numpy(zero_copy_only=False)]
     return result

@@ -13,8 +13,8 @@ import pandas as pd
 import pyarrow as pa
 
 from analytics import calendars
-from analytics.arrow_client import fetch
-from analytics.calendars import Calendar, Dates, Hours
+from analytics.arrow_client import Fetch, ask
+from analytics.calendars import Calendar, Dates, Found, Hours
 from analytics.docstrings import documented
 from analytics.frames import DtypeBackend, attributes, frame, table
 from analytics.ranges import LOOKAHEAD, MAX_FILL_AHEAD, Moment, check_filled
@@ -134,14 +134,19 @@ def run(
     """The answer as a DataFrame or, with `as_arrow`, as a `pyarrow.Table`; the errors are those of
     `analytics.docstrings.ERRORS`.
     """
-    asked = by_zone(request, exact=spec.exact)
-    clamped = [spec.clamped(selection, fill=fill) for selection in asked]
-    counted = calendar.found(clamped)
     parameters |= {"time_zone": request.timezone, "fill": fill}
-    parts = [
-        fetch(spec.query, selection.parameters() | counts.parameters() | parameters, request.url)
-        for selection, counts in zip(clamped, counted, strict=True)
-    ]
+
+    def work(fetch: Fetch) -> tuple[list[ZoneSelection], list[Found], list[pa.Table]]:
+        asked = by_zone(request, fetch, exact=spec.exact)
+        clamped = [spec.clamped(selection, fill=fill) for selection in asked]
+        counted = calendar.found(clamped)
+        parts = [
+            fetch(spec.query, selection.parameters() | counts.parameters() | parameters)
+            for selection, counts in zip(clamped, counted, strict=True)
+        ]
+        return asked, counted, parts
+
+    asked, counted, parts = ask(work, request.url)
     attrs = attributes(asked, spec.unit) | calendars.attributes(counted)
     found = table(parts, asked, spec.columns, spec.keys, attrs)
     return found if as_arrow else frame(found, attrs, dtype_backend)

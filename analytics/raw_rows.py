@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any, Literal, Protocol, Unpack, overload
 from uuid import UUID
 
@@ -186,7 +187,8 @@ def events(
     if batch_size < 1:
         raise InvalidInputError(f"batch size {batch_size!r}: it must be at least 1")
     spec = PAGES[family]
-    asked = by_zone(Request(cameras, start, end, timezone, url), exact=True)
+    request = Request(cameras, start, end, timezone, url)
+    asked = by_zone(request, partial(fetch, url=url), exact=True)
     attrs = attributes(asked, spec.unit)
     parts = (part for selection in asked for part in pages(selection, family, batch_size, url))
     first = next(parts, None)

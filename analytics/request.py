@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from analytics.arrow_client import fetch
+from analytics.arrow_client import Fetch
 from analytics.ranges import Moment, clamp_to_observable, instant, parsed, quarter
 from timeseries import Camera, InvalidInputError
-from timeseries.cameras import unknown_camera
+from timeseries.cameras import can_be_a_name, id_of, unknown_camera
 from timeseries.model.parsing import parse_zone
 
 CameraLike = Camera | UUID | str
 Cameras = CameraLike | Iterable[CameraLike] | None
 Weekdays = str | int | Iterable[str | int] | None
 
+SELECT_CAMERAS = "SELECT id::text, name::text, timezone, capacity FROM public.cameras ORDER BY name"
+# The names are JSON, which needs no quoting of its own.
+SELECT_NAMED_CAMERAS = """
+    SELECT id::text, name::text, timezone, capacity
+    FROM public.cameras
+    WHERE name = ANY (ARRAY(SELECT jsonb_array_elements_text($names::jsonb))) OR id = ANY ($ids::uuid[])
+    ORDER BY name
+"""
 NAMES = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 
 
@@ -68,7 +77,7 @@ class ZoneSelection:
         return replace(self, start=start, end=end)
 
 
-def by_zone(request: Request, *, exact: bool = False) -> list[ZoneSelection]:
+def by_zone(request: Request, fetch: Fetch, *, exact: bool = False) -> list[ZoneSelection]:
     """One selection per time zone, since a date begins at another moment in each; at least one. The range is rounded
     outwards to quarters of an hour unless it is to be `exact`.
 
@@ -78,7 +87,7 @@ def by_zone(request: Request, *, exact: bool = False) -> list[ZoneSelection]:
     if asked is not None:
         parse_zone(asked)
     zones: dict[str, list[CameraInfo]] = {}
-    for camera in find_cameras(request.cameras, request.url):
+    for camera in find_cameras(request.cameras, fetch):
         zones.setdefault(asked or camera.timezone, []).append(camera)
     start, end = parsed("start", request.start), parsed("end", request.end)
     if len(zones) == 1 or any(value and not isinstance(value, datetime) for value in (start, end)):
@@ -113,30 +122,32 @@ def several(cameras: Cameras) -> list[CameraLike] | None:
     return [cameras] if isinstance(cameras, str | UUID | Camera) else None if cameras is None else list(cameras)
 
 
-def find_cameras(cameras: Cameras, url: str | None) -> list[CameraInfo]:
+def find_cameras(cameras: Cameras, fetch: Fetch) -> list[CameraInfo]:
     """The cameras asked for, all where None is given; one that is named twice is there once."""
-    query = "SELECT id::text, name::text, timezone, capacity FROM public.cameras ORDER BY name"
-    known = [CameraInfo(**row) for row in fetch(query, {}, url).to_pylist()]
     wanted = several(cameras)
     if wanted is None:
-        return known
+        return read_cameras(fetch)
+    keys = [str(camera.id if isinstance(camera, Camera) else camera) for camera in wanted]
+    known = read_cameras(fetch, keys)
     by_key = {info.id: info for info in known} | {info.name: info for info in known}
     found: dict[str, CameraInfo] = {}
-    for camera in wanted:
-        key = str(camera.id if isinstance(camera, Camera) else camera)
-        info = by_key.get(key) or by_key.get(spelled_out(key))
+    for key in keys:
+        info = by_key.get(key) or by_key.get(str(id_of(key)))
         if info is None:
-            raise unknown_camera(key, [info.name for info in known])
+            raise unknown_camera(key, [info.name for info in read_cameras(fetch)])
         found[info.id] = info
     return list(found.values())
 
 
-def spelled_out(key: str) -> str:
-    """An id in the spelling of the database, from any that stands for one; another text as it is."""
-    try:
-        return str(UUID(key))
-    except ValueError:
-        return key
+def read_cameras(fetch: Fetch, keys: list[str] | None = None) -> list[CameraInfo]:
+    """The cameras that have one of the keys as name or id, or all; by name."""
+    if keys is None:
+        found = fetch(SELECT_CAMERAS, {})
+    else:
+        names = json.dumps([key for key in keys if can_be_a_name(key)])
+        ids = "{" + ",".join(str(key) for key in map(id_of, keys) if key) + "}"
+        found = fetch(SELECT_NAMED_CAMERAS, {"names": names, "ids": ids})
+    return [CameraInfo(*row) for row in zip(*(column.to_pylist() for column in found.columns), strict=True)]
 
 
 def weekday_numbers(weekdays: Weekdays) -> list[int]:

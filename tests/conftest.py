@@ -60,11 +60,11 @@ def pytest_testnodedown(node: Any) -> None:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    if "server" not in metafunc.fixturenames:
-        return
     only = metafunc.definition.get_closest_marker("kinds")
     kinds = [kind for kind in FOUND if FOUND[kind].origins and (only is None or kind in only.args)]
-    metafunc.parametrize("server", kinds, indirect=True, ids=[kind.value for kind in kinds], scope="session")
+    for name in ("server", "other_server"):
+        if name in metafunc.fixturenames:
+            metafunc.parametrize(name, kinds, indirect=True, ids=[kind.value for kind in kinds], scope="session")
 
 
 @pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
@@ -123,13 +123,22 @@ def servers() -> Iterator[dict[ServerKind, RunningServer | None]]:
 
 @pytest.fixture(scope="session")
 def server(request: pytest.FixtureRequest, servers: dict[ServerKind, RunningServer | None]) -> RunningServer:
-    kind: ServerKind = request.param
+    return started(request.param, servers)
+
+
+@pytest.fixture(scope="session")
+def other_server(request: pytest.FixtureRequest, servers: dict[ServerKind, RunningServer | None]) -> RunningServer:
+    """A server of each kind beside `server`, perhaps the same one."""
+    return started(request.param, servers)
+
+
+def started(kind: ServerKind, servers: dict[ServerKind, RunningServer | None]) -> RunningServer:
     if kind not in servers:
-        started, failures = start(FOUND[kind])
+        new, failures = start(FOUND[kind])
         note(kind.value, None, list(failures))
-        servers[kind] = started
-        if started is not None:
-            started.prepare()
+        servers[kind] = new
+        if new is not None:
+            new.prepare()
     found = servers[kind]
     if found is None:
         # Who names a server, or has one installed, wants it tested; only an engine may fail to give one.

@@ -59,6 +59,8 @@ def test_cameras_events_and_answers_are_awaited(url: str) -> None:
             (lot,) = await lots(store, 1)
             assert await store.cameras.get("lot 0") == lot
             assert (await store.cameras.update(lot, capacity=9)).capacity == 9
+            async with store.cameras.watch() as watch:
+                assert (await anext(watch)).camera_id == lot.id
             assert (await store.status()).cameras == 1
             assert (await aio.latest("lot 0", url=url))["occupied_count"].tolist() == [0]
             pages = [page async for page in aio.events(batch_size=1, url=url)]

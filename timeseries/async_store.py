@@ -44,9 +44,10 @@ class AsyncCameras:
     connection_string = asynchronous(Cameras.connection_string)
     history = asynchronous(Cameras.history)
 
-    @wraps(Cameras.watch)
     def watch(self, *, poll: float = 2.0) -> CameraWatch:
         return self._called.watch(poll=poll)
+
+    watch.__doc__ = Cameras.watch.__doc__  # no wraps(), by which type checkers take it for a function without self
 
 
 class AsyncPeriods:
@@ -93,6 +94,8 @@ class AsyncStore:
 
     record = asynchronous(Store.record)
     record_frame = asynchronous(Store.record_frame)
+    export_averages = asynchronous(Store.export_averages)
+    import_averages = asynchronous(Store.import_averages)
     status = asynchronous(Store.status)
     server = asynchronous(Store.server)
 

@@ -19,6 +19,7 @@ TICK = 0.1  # seconds between two looks at a call, as psycopg has it
 NOTICE = 10.0  # seconds of silence until it is reported
 ASK = 20.0  # seconds of silence until the server is asked, by another connection, whether it answers at all
 HURRY = 10.0  # seconds of silence that are left to a call whose caller has gone; a lock is waited for half as long
+NEVER_LOOKED = object()  # because most calls end before the first look, and a look takes as long as a small answer
 LONGEST = 600.0  # seconds, at most, for a call that was given up before, while its server answered others
 
 
@@ -125,7 +126,8 @@ class Watch:
 
     def __init__(self, deadline: Deadline, moved: Callable[[], object], answers: Callable[[], bool]) -> None:
         self._deadline = deadline
-        self._moved, self._seen = moved, moved()
+        self._moved = moved
+        self._seen: object = NEVER_LOOKED
         self._inquiry = _Inquiry(answers)
         deadline.heard()
 

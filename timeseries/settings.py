@@ -30,8 +30,9 @@ POOL_SIZE = 4
 class Settings:
     """Where the database is and how connection strings are encrypted; secrets stay out of the repr.
 
-    `database_url` is empty when no variable is set: the embedded server in `home` is meant then. `keep` is how long raw
-    rows stay where TimescaleDB runs no policies; None leaves what the database records, 90 days at first. A statement
+    `database_url` is empty when no variable is set: the embedded server in `home` is meant then, run by the PostgreSQL
+    with the prefix `postgres`, if that is set. `analytics` asks `read_url`, if that is set. `keep` is how long raw rows
+    stay where TimescaleDB runs no policies; None leaves what the database records, 90 days at first. A statement
     or an answer over which no byte moves for `call_deadline`, or a writer's batch for `batch_deadline`, is given up.
     A store has `pool_size` connections at most, and the answers of a process `read_pool_size` to each database.
     """
@@ -49,14 +50,8 @@ class Settings:
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> Settings:
-        """Read `TIMESERIES_DATABASE_URL` (else `DATABASE_URL`), `TIMESERIES_READ_URL` (the server that `analytics`
-        queries in place of that one; of several hosts a standby is preferred), `TIMESERIES_SECRET_KEY`,
-        `TIMESERIES_HOME` (the embedded server's folder), `TIMESERIES_POSTGRES` (the prefix of a local PostgreSQL to
-        prefer), `TIMESERIES_KEEP` (how long raw rows stay), `TIMESERIES_CALL_DEADLINE` and `TIMESERIES_BATCH_DEADLINE`
-        (how long a statement and a writer's batch may be silent), `TIMESERIES_POOL_SIZE` and
-        `TIMESERIES_READ_POOL_SIZE` (how many connections a store and answers have).
-
-        Raises ConfigurationError where one of these five is no length of time, or no number.
+        """The settings that the variables of docs/configuration.md give. Raises ConfigurationError for one that should
+        be a length of time or a number, and is not.
         """
         given = os.environ if environment is None else environment
         postgres = given.get(POSTGRES_VARIABLE, "")

@@ -6,7 +6,7 @@ them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -34,6 +34,9 @@ from timeseries.writer.writer import OnFull, Writer
 if TYPE_CHECKING:
     from timeseries.archive.check import CheckResult
     from timeseries.archive.run import ArchiveResult
+    from timeseries.averages.export import AveragesExport
+    from timeseries.averages.importing import AveragesImport
+    from timeseries.averages.importing import OnConflict as OnAveragesConflict
     from timeseries.backup.dump import BackupResult
     from timeseries.files.export import ExportResult
     from timeseries.files.import_feed import FeedFormat
@@ -191,11 +194,12 @@ class Store:
         timezone: str | None = None,
         naive_timezone: str | None = None,
     ) -> ImportResult:
-        """Store what the parking sites of a feed report: JSON of ParkAPI v3, perhaps gzipped.
+        """Store what the parking sites of a feed report: JSON of ParkAPI v3 (`"parkapi"`), or XML of DATEX II 2.3
+        (`"datex2"`: a ParkingTablePublication, then each ParkingStatusPublication), perhaps gzipped.
 
         A site becomes a camera when it is new: `timezone` is then that of all sites, which the feed does not say.
         Cameras that exist are left as they are. A camera's id is made of the site's uid and of whose site it is, so
-        that each feed finds the same: of `source_id` in the feed, of `source`, or of both. What is occupied are the
+        that each feed finds the same: `source` says it, or the feed's `source_id` or creator. What is occupied are the
         spaces that are not free. Naive timestamps are refused, unless `naive_timezone` says whose clocks they are of.
 
         A site without a number, or with one that cannot be, is a rejected row that names it; the others are stored.
@@ -232,6 +236,40 @@ class Store:
 
         return export.export(
             self.pool, self.cameras, relation, Path(path), of=of, start=start, end=end, progress=progress
+        )
+
+    def export_averages(
+        self,
+        folder: Path | str,
+        *,
+        of: Sequence[Camera | UUID | str] | None = None,
+        start: datetime | None = None,
+        end: datetime | None = None,
+        finalized: bool = False,
+        progress: Progress = None,
+    ) -> AveragesExport:
+        """Write the averages of cameras into a folder, for another store; see
+        `timeseries.averages.export.export_averages`.
+        """
+        from timeseries.averages import export
+
+        return export.export_averages(
+            self.pool, self.cameras, Path(folder), of=of, start=start, end=end, finalized=finalized, progress=progress
+        )
+
+    def import_averages(
+        self,
+        folder: Path | str,
+        *,
+        mapping: Mapping[str, Camera | UUID | str] | None = None,
+        on_conflict: OnAveragesConflict = "refuse",
+        progress: Progress = None,
+    ) -> AveragesImport:
+        """Take over the averages that another store wrote; see `timeseries.averages.importing.import_averages`."""
+        from timeseries.averages import importing
+
+        return importing.import_averages(
+            self.pool, self.cameras, Path(folder), mapping=mapping, on_conflict=on_conflict, progress=progress
         )
 
     def archive(self, destination: Path | str, *, progress: Progress = None) -> ArchiveResult:

@@ -57,7 +57,8 @@ app = FastAPI(title="Cameras", lifespan=connected)
 
 
 def the_store(request: Request) -> AsyncStore:
-    return request.app.state.store
+    store: AsyncStore = request.app.state.store
+    return store
 
 
 StoreOfApp = Annotated[AsyncStore, Depends(the_store)]
@@ -76,9 +77,9 @@ class Edit(BaseModel):
     desired_state: Literal["running", "stopped", "maintenance"] | None = None
 
 
-def shown(camera: Camera | None) -> dict[str, Any] | None:
+def shown(camera: Camera) -> dict[str, Any]:
     """What a browser may see of a camera."""
-    return None if camera is None else {name: getattr(camera, name) for name in SHOWN}
+    return {name: getattr(camera, name) for name in SHOWN}
 
 
 @app.get("/", include_in_schema=False)
@@ -113,7 +114,7 @@ async def live(store: StoreOfApp) -> AsyncIterator[ServerSentEvent]:
             try:
                 async with asyncio.timeout_at(due):
                     change = await anext(watch)
-                data = {"kind": change.kind, "id": change.camera_id, "camera": shown(change.new)}
+                data = {"kind": change.kind, "id": change.camera_id, "camera": change.new and shown(change.new)}
                 yield ServerSentEvent(event="camera", data=data | {"changed": change.changed})
             except TimeoutError:
                 new, problem = await newest(sent)
@@ -123,7 +124,7 @@ async def live(store: StoreOfApp) -> AsyncIterator[ServerSentEvent]:
                 due = asyncio.get_running_loop().time() + LOOK_EVERY
 
 
-async def newest(sent: dict[str, Any]) -> tuple[list[dict[str, Any]], str | None]:
+async def newest(sent: dict[str, Any]) -> tuple[list[dict[Any, Any]], str | None]:
     """The counts and states that are not `sent` yet, to which they are added; or why they cannot be had."""
     try:
         frame = await aio.latest()
@@ -138,9 +139,10 @@ async def newest(sent: dict[str, Any]) -> tuple[list[dict[str, Any]], str | None
 @app.exception_handler(TimeseriesError)
 async def explain(request: Request, error: TimeseriesError) -> JSONResponse:
     code = next((code for kind, code in STATUS_CODES.items() if isinstance(error, kind)), 503)
-    body = {"detail": str(error)}
+    body: dict[str, Any] = {"detail": str(error)}
     if isinstance(error, CameraChangedError):
-        body |= {"edited": shown(error.edited), "current": shown(error.current)}
+        versions = {"edited": error.edited, "current": error.current}
+        body |= {name: shown(camera) for name, camera in versions.items() if isinstance(camera, Camera)}
     return JSONResponse(jsonable_encoder(body), code)
 
 

@@ -1,6 +1,7 @@
 -- What only the lesser kind of server needs is removed, in the transaction that also makes the rest of what the schema
 -- has on Community. The tables of kept quarters go no earlier, because an interrupted promotion starts again from them.
 DROP FUNCTION timeseries.sealed, timeseries.materialize, timeseries.prune_day, timeseries.watermarks;
+DROP FUNCTION timeseries.hold_quarters, timeseries.import_quarters;
 DROP VIEW timeseries.occupancy_stored_quarters, timeseries.occupancy_stored_hours, timeseries.occupancy_stored_days,
     timeseries.health_stored_quarters, timeseries.health_stored_hours, timeseries.health_stored_days;
 DROP VIEW timeseries.occupancy_live, timeseries.health_live;

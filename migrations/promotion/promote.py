@@ -106,6 +106,7 @@ def compute(name: str, source: str, moment: str) -> None:
 def finish(rights: Iterable[tuple[str, bool, str]]) -> None:
     sql.run("promotion/finish.sql")
     aggregates.create_late_functions()
+    sql.run("versions/0002/continuous/import_quarters.sql")
     sql.run("versions/0003/continuous/stored.sql")
     give(rights)
     sql.run("versions/0002/continuous/policies.sql")

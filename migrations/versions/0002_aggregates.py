@@ -86,9 +86,11 @@ def upgrade() -> None:
         sql.run(f"{HERE}/continuous/final_quarters.sql")
         sql.run(f"{HERE}/continuous/policies.sql")
         create_late_functions()
+        sql.run(f"{HERE}/continuous/import_quarters.sql")
     else:
         create_views()
         sql.run(f"{HERE}/views/late_events.sql")
+        sql.run(f"{HERE}/views/import_quarters.sql")
     for name in ("chunks", "camera_history_guard", "retention", "backups", "monitoring"):
         sql.run(f"{HERE}/{name}.sql")
 

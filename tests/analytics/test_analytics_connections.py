@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator
+from datetime import UTC, datetime
 
 import psycopg
 import pytest
@@ -12,7 +13,14 @@ from sqlalchemy import make_url
 
 import analytics
 from analytics import arrow_client
-from timeseries import NotMigratedError, QueryCancelledError, ServerUnavailableError, Store
+from timeseries import (
+    NotMigratedError,
+    OccupancyEvent,
+    QueryCancelledError,
+    ServerUnavailableError,
+    Store,
+    UnknownCameraError,
+)
 
 SLOW = "SELECT pg_sleep(30)::text AS slept"
 
@@ -36,16 +44,16 @@ def test_a_time_limit_is_named_with_the_remedy_and_not_asked_for_twice(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     url = f"{store.url}?options=-cstatement_timeout%3D300"
-    asked: list[str] = []
-    once = arrow_client.ArrowClient._fetch
+    asked: list[object] = []
+    once = arrow_client.ArrowClient._ask
     monkeypatch.setattr(
         arrow_client.ArrowClient,
-        "_fetch",
-        lambda self, query, _: asked.append(query) or once(self, query, _),  # type: ignore[func-returns-value]
+        "_ask",
+        lambda self, work: asked.append(work) or once(self, work),  # type: ignore[func-returns-value]
     )
     with pytest.raises(QueryCancelledError, match=r"statement_timeout of 300ms.*shorter range.*higher"):
         arrow_client.fetch(SLOW, {}, url)
-    assert asked == [SLOW]
+    assert len(asked) == 1
     assert arrow_client.fetch("SELECT 1 AS one", {}, url)["one"].to_pylist() == [1]
     arrow_client.close(url)
 
@@ -80,3 +88,34 @@ def test_the_database_is_that_of_the_environment_as_it_is_now(
     assert analytics.latest()["camera"].tolist() == ["North Lot"]
     arrow_client.close()
     arrow_client.close(empty_database)
+
+
+def test_an_answer_is_one_transaction_and_a_refused_question_keeps_its_connection(store: Store) -> None:
+    store.cameras.add("North Lot")
+
+    def process() -> int:
+        return int(arrow_client.fetch("SELECT pg_backend_pid() AS pid", {}, store.url)["pid"][0].as_py())
+
+    arrow_client.set_pool_size(1, store.url)
+    before, asked = process(), []
+    with pytest.MonkeyPatch.context() as patch:
+        begin = arrow_client.Session.begin
+        patch.setattr(arrow_client.Session, "begin", lambda self: asked.append(self) or begin(self))  # type: ignore[func-returns-value]
+        analytics.weekday_averages("North Lot", url=store.url)
+    assert len(asked) == 1
+    with pytest.raises(UnknownCameraError, match="'North Lot'"):
+        analytics.weekday_averages("Nort Lot", url=store.url)
+    assert process() == before
+    arrow_client.close(store.url)
+
+
+@pytest.mark.parametrize("name", ['{a,"b"}', "it's \\ 'c' $1 ${d}", "Lücke 日本", "null"])
+def test_a_camera_is_found_by_any_name_and_nothing_by_what_can_be_none(store: Store, name: str) -> None:
+    camera = store.cameras.add(name)
+    store.cameras.add("another")
+    store.record([OccupancyEvent(camera.id, datetime.now(UTC), 3)])
+    assert analytics.latest(name, url=store.url)["occupied_count"].tolist() == [3]
+    assert analytics.latest([str(camera.id).upper(), name], url=store.url)["camera"].tolist() == [name]
+    for no_name in ("", "\0", "\ud800", f"{name}\0"):
+        with pytest.raises(UnknownCameraError):
+            analytics.latest([name, no_name], url=store.url)

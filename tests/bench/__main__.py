@@ -12,7 +12,7 @@ import statistics
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -24,7 +24,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from sqlalchemy.orm import Session
 
-from tests.bench import answers, bars, city, history, web
+from tests.bench import answers, bars, city, history, imports, singles, web
 from tests.bench import start as bench_start
 from tests.bench.life import life
 from tests.support.servers import URL, RunningServer, discover, refused_by_docker, start, start_cluster
@@ -236,10 +236,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--events", type=int, default=500_000)
     parser.add_argument("--rounds", type=int, default=5)
-    tables = ["ingest", "history", "answers", "life", "city", "start", "web"]
+    tables = ["ingest", "singles", "history", "imports", "answers", "cameras", "life", "city", "start", "web"]
     parser.add_argument("--only", choices=tables, help="one of the tables")
     parser.add_argument("--kind", choices=[kind.value for kind in ServerKind], default="community")
-    parser.add_argument("--cameras", type=int, default=10_000, help="of the city")
+    parser.add_argument("--cameras", type=int, help="of the city (10,000), and of answers about all of many (5,000)")
     parser.add_argument(
         "--hours", type=int, default=3, help="of the city's minutes, twice, before anything is measured"
     )
@@ -257,9 +257,24 @@ def main() -> None:
     if given.only != "start":
         results |= of_server(given)
     Path("benchmarks.json").write_text(json.dumps(results, indent=2) + "\n")
-    for table in bars.BARS.keys() & results.keys():
+    for table in bars.BARS.keys() & results.keys() - ({"cameras"} if given.cameras else set()):
         if missing := bars.without_row(table, results[table]):
             raise SystemExit(f"{table}: no row says {', '.join(sorted(missing))}")
+
+
+def printed(table: str, rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The rows of ratios, each printed as it is found."""
+    found = []
+    for row in rows:
+        found.append(row)
+        shown = [row["what"], *(f"{row[key]:.2f}" for key in RATIOS), bars.wanted(table, row)]
+        print_table([table, *RATIOS, "wanted"], [shown])
+    return found
+
+
+def print_seconds(table: str, rows: list[dict[str, Any]], ratio: str = "ratio") -> None:
+    shown = [[row["what"], f"{row['seconds']:.4f}", f"{row['ratio']:.2f}", bars.wanted(table, row)] for row in rows]
+    print_table([table, "seconds", ratio, "wanted"], shown)
 
 
 def of_server(given: argparse.Namespace) -> dict[str, Any]:
@@ -277,31 +292,29 @@ def of_server(given: argparse.Namespace) -> dict[str, Any]:
             ]
             header = ["ingest", "events a second", "of the limit", "lowest", "highest"]
             print_table(header, shown, title=results["server"])
-        if given.only in (None, "history"):
-            results["history"] = []
-            for row in history.rows(server, given.rounds, given.events, given.feed, given.feed_cameras):
-                results["history"].append(row)
-                shown = [[row["what"], *(f"{row[key]:.2f}" for key in RATIOS), bars.wanted("history", row)]]
-                print_table(["history", *RATIOS, "wanted"], shown)
+        for table, rows_of in {
+            "singles": singles.rows(server, given.rounds),
+            "history": history.rows(server, given.rounds, given.events, given.feed, given.feed_cameras),
+            "imports": imports.rows(server, given.rounds, given.events),
+        }.items():
+            if given.only in (None, table):
+                results[table] = printed(table, rows_of)
         if given.only in (None, "city"):
-            results["city"] = found = list(city.rows(server, given.cameras, given.hours, given.seconds))
+            results["city"] = found = list(city.rows(server, given.cameras or 10_000, given.hours, given.seconds))
             print_table(["city", "value", "unit"], [[row["what"], f"{row['value']:,}", row["unit"]] for row in found])
         if given.only in (None, "answers"):
             results["answers"] = asked = answers.rows(server, given.rounds)
-            shown = [
-                [row["what"], f"{row['seconds']:.4f}", f"{row['ratio']:.2f}", bars.wanted("answers", row)]
-                for row in asked
-            ]
-            print_table(["answer", "seconds", "times as fast", "wanted"], shown)
+            print_seconds("answers", asked, "times as fast")
+        if given.only in (None, "cameras"):
+            results["cameras"] = of_all = answers.many_cameras(server, given.rounds, given.cameras or 5000)
+            print_seconds("cameras", of_all, "times as fast")
         if given.only in (None, "web"):
             results["web"] = at_once = web.rows(server, given.rounds)
-            shown = [[row["what"], f"{row['seconds']:.4f}", f"{row['ratio']:.2f}"] for row in at_once]
-            print_table(["web", "seconds", "ratio"], shown)
+            print_seconds("web", at_once)
         if given.only in (None, "life"):
             bench.empty()
             results["life"] = found_costs = life(bench.store, given.rounds)
-            shown = [[row["what"], f"{row['seconds']:.4f}", f"{row['ratio']:.2f}"] for row in found_costs]
-            print_table(["life", "seconds", "ratio"], shown)
+            print_seconds("life", found_costs)
         bench.store.close()
     finally:
         server.drop(keep=0)

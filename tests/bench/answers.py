@@ -6,6 +6,7 @@ import statistics
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -178,9 +179,9 @@ def feed_all(store: Store, cameras: int, days: int, hourly: int) -> tuple[dateti
     return start, end
 
 
-def every(store: Store, rounds: int) -> list[dict[str, Any]]:
-    """Answers about 5,000 cameras at once, against a bare fetch of as many hours as the first of them has."""
-    start, end = feed_all(store, 5000, 90, 4)
+def every(store: Store, rounds: int, cameras: int) -> list[dict[str, Any]]:
+    """Answers about all of many cameras, against a bare fetch of as many hours as the first of them has."""
+    start, end = feed_all(store, cameras, 90, 4)
     hours = (end - timedelta(hours=96), end - timedelta(hours=6))
     query = f"""
         SELECT camera_id, bucket, samples, occupied_min, occupied_max, occupied_avg FROM public.occupancy_hourly
@@ -195,27 +196,38 @@ def every(store: Store, rounds: int) -> list[dict[str, Any]]:
         def of_hours() -> pd.DataFrame:
             return analytics.hourly_averages(start=hours[0], end=hours[1], url=store.url)
 
-        def of_weekdays() -> pd.DataFrame:
-            return analytics.weekday_averages(start=start, end=end - timedelta(days=1), url=store.url)
+        def of_weekdays(camera: str | None = None) -> pd.DataFrame:
+            return analytics.weekday_averages(camera, start=start, end=end - timedelta(days=1), url=store.url)
 
         def newest() -> pd.DataFrame:
             return analytics.latest(url=store.url)
 
-        assert len(of_hours()) == bare().num_rows
-        reference, *own = alternate(rounds, bare, of_hours, of_weekdays, newest)
-    what = ("hours", "weekdays over 90 days", "latest")
-    return [
-        figure(f"{name} of 5,000 cameras, against a bare ADBC fetch of 450,000 hours", seconds, reference)
-        for name, seconds in zip(what, own, strict=True)
-    ]
+        number = bare().num_rows
+        assert len(of_hours()) == number
+        ways = (bare, of_hours, of_weekdays, newest, partial(of_weekdays, "lot 7"))
+        taken = alternate(rounds, *ways)
+    what = (
+        f"a bare ADBC fetch of {number:,} hours",
+        f"as many hours of {cameras:,} cameras, against it",
+        f"weekdays of {cameras:,} cameras over 90 days, against it",
+        f"latest of {cameras:,} cameras, against it",
+        f"weekdays of one of {cameras:,} cameras, against it",
+    )
+    return [figure(name, seconds, taken[0]) for name, seconds in zip(what, taken, strict=True)]
 
 
 def rows(server: RunningServer, rounds: int) -> list[dict[str, Any]]:
     """Each in a database of its own, on the server that is measured."""
-    found: list[dict[str, Any]] = []
-    for measure in (weekdays, frames, months, every):
-        url = server.copy()
-        with Store.open(url, settings=Settings()) as store:
-            found += measure(store, rounds)
-        server.drop()
+    return [row for measure in (weekdays, frames, months) for row in measured(server, partial(measure, rounds=rounds))]
+
+
+def many_cameras(server: RunningServer, rounds: int, cameras: int) -> list[dict[str, Any]]:
+    return measured(server, partial(every, rounds=rounds, cameras=cameras))
+
+
+def measured(server: RunningServer, measure: Callable[[Store], list[dict[str, Any]]]) -> list[dict[str, Any]]:
+    """What `measure` finds in a database of its own."""
+    with Store.open(server.copy(), settings=Settings()) as store:
+        found = measure(store)
+    server.drop()
     return found

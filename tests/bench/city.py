@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
@@ -27,8 +27,11 @@ AT_LEAST = 500_000  # events of a frame, because processors are counted in hundr
 SHOWN = 20  # lots that a dashboard shows at once
 MINUTES_A_YEAR = 60 * 24 * 365
 KEPT = 90 / 365  # of a year's raw rows
+LOOSE = 7 / 90  # of those, which are not in the columnstore yet
 BUCKETS = {"quarter_hourly": MINUTES_A_YEAR / 15, "hourly": MINUTES_A_YEAR / 60, "weekday": 365}
 BUSY = 0.5  # of the processors, at most, that a server which is sized well spends on what never stops
+SERVERS = (2, 8, 32)  # processors
+BY_RECORD, IN_FRAME = "an event by record", "an event in a frame"
 RAW = "occupancy_events"
 SELECT_BELOW_WATERMARK = """
     SELECT count(*) FROM occupancy_events WHERE "timestamp" < (
@@ -126,6 +129,12 @@ def sizes(store: Store) -> Iterator[dict[str, Any]]:
         yield megabytes(f"{name}, a year, before its columnstore", held[name] / rows[name] * a_year)
 
 
+def first_year(disk: list[dict[str, Any]]) -> float:
+    """Megabytes of a camera after a year: raw rows of a week as they come, of 83 days compressed, and aggregates."""
+    loose, dense, *aggregates = (found["value"] for found in disk)
+    return float(loose * LOOSE + dense * (1 - LOOSE) + sum(aggregates))
+
+
 def count(connection: psycopg.Connection[Any], relation: str) -> int:
     ((number,),) = connection.execute(f"SELECT count(*) FROM public.{relation}").fetchall()
     return int(number)
@@ -146,17 +155,40 @@ def latency(what: str, done: list[Ingest]) -> Iterator[dict[str, Any]]:
         yield row(f"{what}: {name} of record", "ms", np.quantile(times, share) * 1e3)
 
 
-def cost(what: str, processes: ServerProcesses, work: Callable[[], int]) -> Iterator[dict[str, Any]]:
-    """Microseconds of the server's processors for each event, where they can be read."""
-    before = processes.cpu_seconds()
-    events = work()
-    after = processes.cpu_seconds()
-    if before is not None and after is not None:
-        yield row(what, "µs/event", (after - before) / events * 1e6, 1)
+@dataclass(frozen=True)
+class Cost:
+    """What an event costs the server: microseconds of its processors, and bytes of WAL."""
+
+    what: str
+    microseconds: float
+    wal: float
+
+    def rows(self) -> Iterator[dict[str, Any]]:
+        yield row(f"the server's work, {self.what}", "µs/event", self.microseconds, 1)
+        yield row(f"WAL, {self.what}", "bytes/event", self.wal, 0)
 
 
-def costs(store: Store, cameras: int, fast: Load, processes: ServerProcesses) -> Iterator[dict[str, Any]]:
-    """What an event costs the server where it comes alone, and where it comes with others."""
+def costs(store: Store, processes: ServerProcesses, works: dict[str, Callable[[], int]]) -> list[Cost]:
+    """What an event of each work costs, which returns how many it had; nothing where the server is elsewhere."""
+    found = []
+    for what, work in works.items():
+        before, wal = processes.cpu_seconds(), wal_bytes(store)
+        events = work()
+        after = processes.cpu_seconds()
+        if before is not None and after is not None:
+            found.append(Cost(what, (after - before) / events * 1e6, (wal_bytes(store) - wal) / events))
+    return found
+
+
+def wal_bytes(store: Store) -> int:
+    """Written so far."""
+    with psycopg.connect(store.url) as connection:
+        ((written,),) = connection.execute("SELECT pg_current_wal_insert_lsn() - '0/0'::pg_lsn").fetchall()
+    return int(written)
+
+
+def arriving(store: Store, cameras: int, fast: Load) -> dict[str, Callable[[], int]]:
+    """Two ways in which an event arrives: alone, or with others."""
 
     def alone() -> int:
         return sum(len(one.latencies) for one in ingest(store, PROCESSES, fast))
@@ -166,8 +198,7 @@ def costs(store: Store, cameras: int, fast: Load, processes: ServerProcesses) ->
         feed = made_up_feed(cameras, cameras * minutes, timedelta(minutes=1), datetime.now(UTC))
         return store.record_frame(feed).inserted
 
-    yield from cost("the server's work, an event by record", processes, alone)
-    yield from cost("the server's work, an event in a frame", processes, together)
+    return {BY_RECORD: alone, IN_FRAME: together}
 
 
 def refreshed(store: Store, materialized: int) -> int:
@@ -186,10 +217,22 @@ def compressed(store: Store) -> int:
     return int(rows)
 
 
-def held_by_a_processor(later: list[dict[str, Any]], each: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-    for how, own in zip(("by record", "in frames or by writers"), each, strict=True):
-        microseconds = own["value"] + sum(work["value"] for work in later)
-        yield row(f"cameras of a processor that is half busy, {how}", "cameras", 60e6 * BUSY / microseconds, 0)
+def held(later: list[Cost], each: list[Cost], disk: float, panels: float) -> Iterator[dict[str, Any]]:
+    """What servers hold whose processors are half busy with events, and answer with the other half: linear, from what
+    this one measured. `disk` is in megabytes of a camera, `panels` the mean seconds of one.
+    """
+    for own in each:
+        work = [own, *later]
+        minutely = 60e6 * BUSY / sum(part.microseconds for part in work)
+        for number in SERVERS:
+            cameras = number * minutely
+            name = f"{number} processors, {own.what}"
+            yield row(f"{name}: cameras", "cameras", cameras, 0)
+            yield row(f"{name}: disk of the first year", "TB", cameras * disk / 1e6, 1)
+            yield row(f"{name}: WAL", "MB/s", cameras / 60 * sum(part.wal for part in work) / 1e6, 1)
+    yield row("a panel of a dashboard, in the mean", "s", panels, 3)
+    for number in SERVERS:
+        yield row(f"{number} processors: panels of dashboards", "panels/s", number * (1 - BUSY) / panels, 0)
 
 
 def rows(server: RunningServer, cameras: int, hours: int, span: float) -> Iterator[dict[str, Any]]:
@@ -198,15 +241,13 @@ def rows(server: RunningServer, cameras: int, hours: int, span: float) -> Iterat
     fast = replace(paced, rate=0)
     with found_city(server, cameras, hours) as store:
         processes = ServerProcesses(store.url)
-
-        later = [
-            *cost(
-                "the server's work, an event in a refresh", processes, partial(refreshed, store, cameras * hours * 60)
-            ),
-            *cost("the server's work, an event into the columnstore", processes, partial(compressed, store)),
-        ]
-        yield from later
-        yield from sizes(store)
+        jobs: dict[str, Callable[[], int]] = {
+            "an event in a refresh": partial(refreshed, store, cameras * hours * 60),
+            "an event into the columnstore": partial(compressed, store),
+        }
+        later = costs(store, processes, jobs)
+        disk = list(sizes(store))
+        yield from disk
         yield from latency("paced, alone", ingest(store, PROCESSES, paced))
         taken: dict[str, list[float]] = {}
         works: list[Callable[[], object]] = [partial(run_jobs, store.url)]
@@ -221,7 +262,9 @@ def rows(server: RunningServer, cameras: int, hours: int, span: float) -> Iterat
         if memory is not None:
             yield row("memory of the server", "MB", memory / 1e6, 0)
         yield from (row(what, "s", np.median(times), 3) for what, times in taken.items())
-        each = list(costs(store, cameras, fast, processes))
-        yield from each
-        if later:
-            yield from held_by_a_processor(later, each)
+        each = costs(store, processes, arriving(store, cameras, fast))
+        for one in (*later, *each):
+            yield from one.rows()
+        if each:
+            shown = [time for what, times in taken.items() if ": " in what for time in times]
+            yield from held(later, each, first_year(disk), float(np.mean(shown)))

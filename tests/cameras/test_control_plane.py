@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -27,6 +28,7 @@ from tests.support.keys import SECRET_KEY
 from tests.support.proxy import Proxy
 from tests.support.roles import MakeRole, control, make_role
 from timeseries import HealthLog, OccupancyEvent, Store
+from timeseries.database.installations import wheel_bin_folder
 from timeseries.settings import environment_with
 
 __all__ = ["MakeRole", "control", "make_role"]
@@ -46,12 +48,12 @@ def serving(url: str, *words: str) -> Iterator[httpx.Client]:
     process = subprocess.Popen([sys.executable, *command, str(port)], env=environment, start_new_session=True)
     try:
         with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60) as client:
-            until(lambda: process.poll() is not None or answers(client), 60)
+            until(lambda: process.poll() is not None or answers(client), 300)  # it may make a server first
             yield client
     finally:
         process.send_signal(signal.SIGINT)
         try:
-            process.wait(30)
+            process.wait(90)
         finally:
             process.kill()
 
@@ -257,6 +259,7 @@ def page(client: httpx.Client) -> Iterator[Page]:
     program = next(filter(None, map(shutil.which, BROWSERS)), None)
     if program is None:
         pytest.skip(f"needs a browser: none of {', '.join(BROWSERS)} is on PATH; apt-get install chromium")
+    expect.set_options(timeout=30_000)  # a busy machine
     options = ["--no-sandbox"] if os.geteuid() == 0 else []
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=program, args=options)
@@ -313,9 +316,20 @@ def test_the_page_shows_cameras_edits_them_and_shows_conflicts(keeper: Store, pa
     assert "hunter2" not in page.content()
 
 
-def test_one_command_starts_it_with_sample_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TIMESERIES_HOME", str(tmp_path / "home"))
+@pytest.fixture
+def home(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A folder that the embedded server's own user may enter."""
+    folder = Path(tempfile.mkdtemp(prefix="ts-"))
+    folder.chmod(0o755)
+    monkeypatch.setenv("TIMESERIES_HOME", str(folder))
+    monkeypatch.setenv("TIMESERIES_POSTGRES", str(wheel_bin_folder().parent))
     monkeypatch.setenv("DATABASE_URL", "")
+    yield
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.mark.usefixtures("home")
+def test_one_command_starts_it_with_sample_data() -> None:
     with serving("", str(FOLDER / "demo.py")) as client:
         assert len(client.get("/cameras").json()) == 4
         with Listener(client) as listener:

@@ -104,7 +104,7 @@ def test_the_commands_of_a_page_run(server: RunningServer, page: str, at_hand: d
     for block in commands(page):
         restored = server.new_name()
         for written in block:
-            line = re.sub(r"\brestored\b", restored, written)
+            line = re.sub(r"\b(restored|successor)\b", restored, written)
             prefix = next((prefix for prefix in LOOKED_UP if line.startswith(prefix)), None)
             if prefix is not None:
                 looked_up(line)

@@ -31,9 +31,13 @@ WRITTEN_OUT = {
     "export WHAT FILE": ["export occupancy_events events.parquet", "export cameras cameras.csv"],
     "export WHAT FILE [--camera NAME]… [--start TIME] [--end TIME]":
         ["export health_hourly h.csv --camera 'East Lot' --start 2026-01-01T00:00:00Z --end 2026-02-01T00:00:00Z"],
+    "averages export / import FOLDER":
+        ["averages export averages", "averages export final --finalized", "averages import averages"],
     "import EVENTS [--cameras CAMERAS]": ["import events.parquet --cameras cameras.csv"],
     "import FEED --format parkapi …":
         [f"import {ROOT}/tests/files/feeds/parkapi_api.json --format parkapi --timezone Europe/Berlin"],
+    "import FEED --format datex2 …":
+        [f"import {ROOT}/tests/files/feeds/datex2_aachen_table.xml --format datex2 --timezone Europe/Berlin"],
     "backup FILE": ["backup store.backup"],
     "recovered": ["recovered"],
     "restore FILE": ["--database-url EMPTY restore store.backup"],

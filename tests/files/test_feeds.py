@@ -109,7 +109,7 @@ def test_the_next_feed_finds_the_same_cameras_whatever_they_are_called_now(store
         ({"realtime_capacity": 0, "realtime_free_capacity": 0}, "number of spaces 0: it must be at least 1"),
         ({"capacity": None}, "the number of spaces is missing"),
         ({"capacity": 2**40, "realtime_capacity": 9}, "capacity 1099511627776: it must be a whole number of at least"),
-        ({"name": None}, "name None: it needs one"),
+        ({"name": None}, "name None: it is new, and needs one to become a camera"),
         ({"original_uid": None}, "it needs a uid"),
         ({"realtime_data_updated_at": None}, "the time of its count is missing"),
         ({"realtime_data_updated_at": "noon"}, "timestamp 'noon' is not ISO 8601"),
@@ -201,7 +201,7 @@ def test_what_a_feed_does_not_say_is_asked_for_before_anything_is_stored(store: 
         store.import_feed(feed, timezone="Europe/Bern")
     with pytest.raises(InvalidInputError, match=r"whose sites they are.*--source"):
         store.import_feed(FEEDS / "parkapi_buchen.json", timezone=BERLIN)
-    with pytest.raises(InvalidInputError, match="format 'gtfs' is unknown; give one of parkapi"):
+    with pytest.raises(InvalidInputError, match="format 'gtfs' is unknown; give one of parkapi, datex2"):
         store.import_feed(feed, format="gtfs", timezone=BERLIN)  # type: ignore[arg-type]
     with pytest.raises(InvalidInputError, match=r"--format parkapi$"):
         store.import_file(feed)
@@ -213,6 +213,70 @@ def test_what_a_feed_does_not_say_is_asked_for_before_anything_is_stored(store: 
 def test_the_id_of_a_site_is_the_same_in_every_release(store: Store, tmp_path: Path) -> None:
     store.import_feed(write(tmp_path / "feed.json", site("a", 40)), timezone=BERLIN)
     assert store.cameras.ids() == {"Lot a": UUID("2c46ecf8-dc92-5b5d-b1ee-322569e8c0a6")}
+
+
+def test_the_recorded_table_and_statuses_of_a_city_are_stored(store: Store, tmp_path: Path) -> None:
+    table, status = (Path(shutil.copy(FEEDS / f"datex2_aachen_{name}.xml", tmp_path)) for name in ("table", "status"))
+    early = store.import_feed(status, format="datex2")
+    assert counts(early) == (0, 0, 0, 17)
+    assert reasons(early)[1] == "site P1 (None): name None: it is new, and needs one to become a camera"
+    assert counts(store.import_feed(table, format="datex2", timezone=BERLIN)) == (17, 0, 0, 0)
+    result = store.import_feed(status, format="datex2")
+    assert counts(result) == (0, 15, 0, 2)  # two closed sites say that they have no spaces at all
+    assert [reason.partition(":")[0] for reason in reasons(result).values()] == ["site P5 (None)", "site P13 (None)"]
+    assert counts(store.import_feed(status, format="datex2")) == (0, 0, 15, 2)
+    camera = store.cameras.get("P01-Eurogress")
+    assert (camera.capacity, camera.desired_state, camera.timezone) == (560, "running", BERLIN)
+    assert camera.zone_config["datex2"] == {
+        "source": "DE-MDM-Aachen", "id": "P1", "lat": "50.780552", "lon": "6.0927987", "type": "offStreetParking",
+    }  # fmt: skip
+    first = next(row for row in events(store) if row[0] == "P01-Eurogress")
+    assert first[1:3] == (datetime(2025, 2, 7, 19, 5, 34, 176000, tzinfo=UTC), 148)
+    assert first[3] == {"vacant": "412", "spaces": "560", "opening_status": "open"}
+
+
+def test_statuses_that_cannot_be_are_rejected_by_name_and_the_others_are_stored(store: Store, tmp_path: Path) -> None:
+    store.import_feed(FEEDS / "datex2_aachen_table.xml", format="datex2", timezone=BERLIN)
+    text = (FEEDS / "datex2_aachen_status.xml").read_text()
+    for old, new in ((">412<", ">-1<"), (">291<", ">600<"), (">143<", "><")):
+        assert text.count(f"VacantSpaces{old}") == 1
+        text = text.replace(f"VacantSpaces{old}", f"VacantSpaces{new}")
+    (tmp_path / "status.xml").write_text(text)
+    result = store.import_feed(tmp_path / "status.xml", format="datex2")
+    assert counts(result) == (0, 12, 0, 5)
+    assert [reasons(result)[row].partition(" (")[0] for row in (1, 2, 3)] == ["site P1", "site P2", "site P3"]
+    assert "number of free spaces -1: it must be from 0 to 560" in reasons(result)[1]
+    assert "number of free spaces '' is not a whole number" in reasons(result)[3]
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("<rss/>", "its root is rss"),
+        ("{}", "is not XML"),
+        ("<d2LogicalModel/>", "does not say whose sites they are"),
+        (
+            "<d2LogicalModel><payloadPublication><publicationCreator><nationalIdentifier>x</nationalIdentifier>"
+            "</publicationCreator></payloadPublication></d2LogicalModel>",
+            "with parkingRecord",
+        ),
+        (
+            '<!DOCTYPE d [<!ENTITY a "aaaaaaaaaa">'
+            + "".join(f'<!ENTITY {b} "{f"&{a};" * 10}">' for a, b in zip("abcdefgh", "bcdefghi", strict=True))
+            + "]><d2LogicalModel>&i;</d2LogicalModel>",
+            "is not XML (limit on input amplification factor",
+        ),
+    ],
+    ids=["another root", "no XML", "no creator", "no records", "a bomb"],
+)
+def test_another_xml_is_refused_with_what_was_expected(store: Store, tmp_path: Path, text: str, found: str) -> None:
+    path = tmp_path / "feed.xml"
+    path.write_text(text)
+    with pytest.raises(InvalidInputError) as caught:
+        store.import_feed(path, format="datex2")
+    assert found in str(caught.value)
+    with pytest.raises(InvalidInputError, match=r"--format datex2$"):
+        store.import_file(path)
 
 
 def test_a_role_of_the_kind_ingest_imports_feeds_of_sites_that_are_there(store: Store, feed: Path, ingest: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import contextlib
 import threading
 import time
@@ -14,6 +15,7 @@ import pytest
 from tests.support.faults import opened, own_cluster, series
 from tests.support.servers import RunningServer
 from timeseries import OccupancyEvent, ServerKind, ServerUnavailableError, Store
+from timeseries.ingest import record
 from timeseries.monitoring.status import read_status
 
 OLD = datetime.now(UTC) - timedelta(days=120)
@@ -127,3 +129,17 @@ def test_status_says_where_jobs_would_wait_without_end(store: Store) -> None:
         assert row is not None
         connection.execute(f'ALTER ROLE {row[0]} IN DATABASE "{row[1]}" RESET lock_timeout')
     assert any("wait for locks without end" in problem for problem in read_status(store.pool).problems)
+
+
+@pytest.mark.kinds(ServerKind.COMMUNITY)
+def test_many_events_wait_for_a_transaction_of_as_many(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another import holds its cameras for longer than a few late events would wait."""
+    monkeypatch.setattr(record, "MANY", 20)
+    monkeypatch.setattr(record, "PATIENCE", 2.0)
+    camera = store.cameras.add("lot").id
+    with psycopg.connect(store.url) as other, concurrent.futures.ThreadPoolExecutor() as executor:
+        other.execute("SELECT FROM timeseries.late_writers FOR UPDATE")
+        stored = executor.submit(store.record, series(camera, 100, OLD))
+        time.sleep(6)  # a wait for a lock ends after five
+        other.rollback()
+        assert stored.result().inserted == 100

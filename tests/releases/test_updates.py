@@ -8,6 +8,7 @@ import re
 import subprocess
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -114,6 +115,40 @@ def test_an_update_in_place_changes_no_answer_and_takes_no_guard(
         assert_as_before(url, before)
     finally:
         cluster.remove()
+
+
+def moves() -> list[Any]:
+    """From the oldest release to the newest, on another PostgreSQL where there is one, and the way back."""
+    found = places()
+    if not isinstance(found[0], Place):
+        return [pytest.param(None, None, marks=found[0].marks)]
+    released = [place for place in found if "-" not in place.release]
+    ends = sorted(released, key=lambda place: (place.major, number(place.release)))
+    oldest, newest = ends[0], ends[-1]
+    return [pytest.param(one, other, id=f"{one}-{other}") for one, other in ((oldest, newest), (newest, oldest))]
+
+
+@pytest.mark.parametrize(("one", "other"), moves())
+def test_a_store_moves_to_a_release_that_no_dump_reaches(one: Place, other: Place, tmp_path: Path) -> None:
+    """Averages whose raw rows are gone, and all raw rows; nothing of the new store's internals is the old one's."""
+    clusters = [place.cluster() for place in (one, other)]
+    try:
+        for cluster in clusters:
+            cluster.start()
+        old, new = (place.database(cluster, "parking") for place, cluster in zip((one, other), clusters, strict=True))
+        before = filled(old)
+        migrations.migrate(new)
+        with opened(old) as store, opened(new) as to:
+            store.export_averages(tmp_path / "averages", finalized=True)
+            taken = to.import_averages(tmp_path / "averages")
+            assert taken.imported > 0
+            for table in ("occupancy_events", "health_logs"):
+                store.export(table, tmp_path / f"{table}.parquet")
+                assert to.import_file(tmp_path / f"{table}.parquet").rejected == 0
+        assert_as_before(new, before)
+    finally:
+        for cluster in clusters:
+            cluster.remove()
 
 
 def upgrades() -> list[Any]:

@@ -11,10 +11,10 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pandas as pd
-import pyarrow as pa
 import pytest
 
 from analytics import arrow_client, query
+from analytics.arrow_client import Fetch
 from tests.support.brute_force import QUARTER
 from tests.support.keys import SECRET_KEY
 from timeseries import Camera, HealthLog, OccupancyEvent, Store
@@ -49,12 +49,14 @@ class Year:
     asked_at: datetime  # now() in the transaction of the latest answer
     lots: list[Lot] = field(default_factory=list)
 
-    def fetch(self, query: str, parameters: dict[str, object], url: str | None = None) -> pa.Table:
-        """Rows and, of the same transaction, its now: that up to which an observation stands."""
-        found = arrow_client.fetch(f"SELECT q.*, now() AS asked_at FROM ({query}) AS q", parameters, url)
-        if found.num_rows:
-            self.asked_at = found["asked_at"][0].as_py()
-        return found.drop_columns(["asked_at"])
+    def asking(self, work: Callable[[Fetch], Any], url: str | None = None) -> Any:
+        """What `work` makes of the rows; notes now of the same transaction, up to which an observation stands."""
+
+        def timed(fetch: Fetch) -> Any:
+            self.asked_at = fetch("SELECT now() AS at", {})["at"][0].as_py()
+            return work(fetch)
+
+        return arrow_client.ask(timed, url)
 
     def ask(self, question: Callable[..., Any], lot: Lot, start: datetime, end: datetime, **more: Any) -> pd.DataFrame:
         found: pd.DataFrame = question(lot.camera, start=start, end=end, url=self.store.url, **more)
@@ -89,7 +91,7 @@ def opened(url: str) -> Iterator[Year]:
     with Store.open(url, settings=Settings(secret_key=SECRET_KEY)) as store, pytest.MonkeyPatch.context() as patch:
         now = datetime.now(UTC)
         built = Year(store, now, now)
-        patch.setattr(query, "fetch", built.fetch)
+        patch.setattr(query, "ask", built.asking)
         for number, zone in enumerate(ZONES):
             hold = timedelta(days=1) if number % 2 else timedelta(hours=5)
             add_lot(built, zone, zone, hold, *YEAR, timedelta(hours=6))

@@ -52,9 +52,10 @@ def check(pool: Pool, where: Path | str, *, progress: Progress = None) -> CheckR
             raise ConfigurationError(f"the archive of this database is {recorded or 'nowhere'}, not {destination.name}")
         files = connection.execute(SELECT_FILES).fetchall()
         connection.commit()
+    families = {family.name: family for family in FAMILIES}
     problems: list[str] = []
     for family, day, part, rows, checksum, removed in track(files, progress):
-        path = day_file.path_of(next(one for one in FAMILIES if one.name == family), day, part)
+        path = day_file.path_of(families[family], day, part)
         try:
             day_file.verify(destination, path, Checked(rows, int(checksum)))
         except ArchiveError as error:

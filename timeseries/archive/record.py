@@ -10,17 +10,13 @@ from datetime import UTC, date, datetime, time, timedelta
 from psycopg import sql
 
 from timeseries.archive.checksum import Checked
-from timeseries.database.connections import Connection, connect
+from timeseries.database.connections import LIFT_LIMITS, Connection, connect
 from timeseries.database.retries import LOCKED, retried
 from timeseries.database.rows import row, value
 from timeseries.errors import ServerUnavailableError
 from timeseries.model.relations import Family
 
 LOCK_RUN = "SELECT pg_try_advisory_xact_lock(hashtextextended('timeseries archive', 0))"
-UNLIMITED = """
-    SELECT set_config(name, '0', true) FROM pg_settings
-    WHERE name IN ('statement_timeout', 'idle_in_transaction_session_timeout', 'transaction_timeout')
-"""
 SELECT_DESTINATION = "SELECT destination FROM timeseries.archive"
 # The oldest row is found camera by camera, because there is no index on the time alone.
 SELECT_DAYS = """
@@ -84,7 +80,7 @@ def span(day: date) -> tuple[datetime, datetime]:
 def alone(url: str) -> Iterator[None]:
     """No other run of this database's archive goes on meanwhile. Raises ServerUnavailableError where one does."""
     with connect(url) as connection:
-        connection.execute(UNLIMITED)
+        connection.execute(LIFT_LIMITS)
         if not value(connection, LOCK_RUN):
             raise ServerUnavailableError("another run of the archive is at work; wait for its end")
         yield

@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
-import psycopg
-
 from timeseries.archive import cameras_file, day_file
 from timeseries.archive.checksum import Checked, of_table
 from timeseries.archive.destination import WRITING, Destination
@@ -26,6 +24,7 @@ from timeseries.archive.record import (
 from timeseries.database.connections import Connection, Pool, connected, translated_errors
 from timeseries.database.rows import value
 from timeseries.database.server import ServerKind, inspect_server
+from timeseries.database.snapshot import snapshot
 from timeseries.errors import ArchiveError, ConfigurationError
 from timeseries.maintenance.jobs import hold_retention, release_retention
 from timeseries.maintenance.retention import prune
@@ -37,12 +36,6 @@ INSERT_DESTINATION = "INSERT INTO timeseries.archive (destination) VALUES (%s) O
 RECORD_RUN = "UPDATE timeseries.archive SET finished_at = now(), error = NULL"
 RECORD_ERROR = "UPDATE timeseries.archive SET error = %s"
 DELETE_RECORD = "DELETE FROM timeseries.archived_days; DELETE FROM timeseries.archive"
-SET_SNAPSHOT_LIMITS = """
-    SET LOCAL timezone = 'UTC';
-    SET LOCAL lock_timeout = '5s';
-    SET LOCAL statement_timeout = '1h';
-    SET LOCAL idle_in_transaction_session_timeout = '1h'
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,10 +159,10 @@ def _archive_day(connection: Connection, destination: Destination, part: Part) -
     path = day_file.path_of(part.family, part.day, part.number)
     there = None if part.ours else day_file.footer(destination, path)
     if there not in (None, part.checked):
-        with _snapshot(connection):
+        with snapshot(connection):
             _require_same(destination, path, there, of_table(connection, part.family, *part.span))
     begin(connection, part)
-    with _snapshot(connection):
+    with snapshot(connection):
         found = of_table(connection, part.family, *part.span)
         written = _write(connection, destination, path, part, there, found) if found.rows else None
     kept = None if found.rows else day_file.footer(destination, path)
@@ -199,18 +192,6 @@ def _require_same(destination: Destination, path: str, there: Checked | None, fo
             f" the database has {found.rows:,}: it may have been restored from an older backup; to keep both, rename"
             " the file to a part that is not there yet, and archive again"
         )
-
-
-@contextmanager
-def _snapshot(connection: Connection) -> Iterator[None]:
-    """A transaction that sees the rows of one moment."""
-    connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
-    try:
-        with connection.transaction():
-            connection.execute(SET_SNAPSHOT_LIMITS)
-            yield
-    finally:
-        connection.isolation_level = None
 
 
 def _remove_due(pool: Pool) -> int:

@@ -21,8 +21,9 @@ if TYPE_CHECKING:
 @click.option("--cameras", type=click.Path(path_type=Path), help="A file with a row per camera, created when new.")
 @click.option("--naive-timezone", metavar="ZONE", help="Whose time timestamps without an offset are, like UTC.")
 @click.option("--match-names", is_flag=True, help="SQLite: a camera of the same name is the same, whatever its id.")
-@click.option("--format", "feed", type=click.Choice(["parkapi"]), help="EVENTS is a feed: JSON of ParkAPI v3.")
-@click.option("--source", metavar="NAME", help="Feed: whose sites they are, where it has no source_id.")
+@click.option("--format", "feed", type=click.Choice(["parkapi", "datex2"]),
+              help="EVENTS is a feed: JSON of ParkAPI v3, XML of DATEX II.")  # fmt: skip
+@click.option("--source", metavar="NAME", help="Feed: whose sites they are, where it does not say it.")
 @click.option("--timezone", metavar="ZONE", help="Feed: the time zone of sites that are new, like Europe/Berlin.")
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
 @click.pass_obj

@@ -15,6 +15,7 @@ COMMANDS = {
         "timeseries.cli.archive:archive",
         "Write days of raw rows as Parquet to DESTINATION, a folder or a URI like s3://bucket/folder.",
     ),
+    "averages": ("timeseries.cli.averages:averages", "Averages from one store into another, of any kind and version."),
     "backtest": (
         "analytics.cli:backtest",
         "Errors of what was expected of the lot NAME, beside those of naive forecasts.",

@@ -61,6 +61,11 @@ SET_LIMITS = """
            CASE WHEN version() LIKE '%linux%' THEN set_config('client_connection_check_interval', '10s', true) END,
            EXISTS (SELECT FROM public.cameras), now()
 """
+# For a transaction that lasts as long as a migration or a run of the archive.
+LIFT_LIMITS = """
+    SELECT set_config(name, '0', true) FROM pg_settings
+    WHERE name IN ('statement_timeout', 'idle_in_transaction_session_timeout', 'transaction_timeout')
+"""
 NO_LIMIT = 86_400.0  # seconds for statements that may take hours; a server that answers nobody is given up sooner
 CHECK_WITHIN = 10.0  # seconds for a connection of the pool to show that it is alive
 WAIT_FOR_CONNECTION, CONNECT_TO_HOST = 5.0, 10.0  # seconds

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import psycopg
 import pyarrow as pa
@@ -44,13 +45,15 @@ class CopyReader:
         """Batches of these columns. Raises pyarrow.ArrowInvalid for a row of more bytes, by default `LARGEST_ROW`."""
         if self.is_empty():
             return  # the CSV reader of Arrow refuses an empty file
-        yield from pc.open_csv(
-            pa.PythonFile(self, mode="r"),
-            read_options=pc.ReadOptions(
-                column_names=schema.names, block_size=largest_row or LARGEST_ROW, use_threads=False
-            ),
-            parse_options=pc.ParseOptions(newlines_in_values=True),
-            convert_options=pc.ConvertOptions(
-                column_types=schema, null_values=[""], strings_can_be_null=True, quoted_strings_can_be_null=False
-            ),
-        )
+        yield from pc.open_csv(pa.PythonFile(self, mode="r"), **options(schema, largest_row or LARGEST_ROW))
+
+
+def options(schema: pa.Schema, block_size: int) -> dict[str, Any]:
+    """How Arrow's CSV reader takes what COPY sends of these columns."""
+    return {
+        "read_options": pc.ReadOptions(column_names=schema.names, block_size=block_size, use_threads=False),
+        "parse_options": pc.ParseOptions(newlines_in_values=True),
+        "convert_options": pc.ConvertOptions(
+            column_types=schema, null_values=[""], strings_can_be_null=True, quoted_strings_can_be_null=False
+        ),
+    }

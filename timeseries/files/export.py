@@ -23,6 +23,7 @@ from timeseries.cameras import Camera, Cameras
 from timeseries.database.connections import Connection, Pool, connected, transaction
 from timeseries.database.rows import row
 from timeseries.errors import InvalidInputError
+from timeseries.files.copy_reader import options
 from timeseries.files.readers import is_parquet
 from timeseries.model.events import microseconds
 from timeseries.model.relations import AGGREGATES, RAW_TABLES, RELATIONS
@@ -204,15 +205,7 @@ class _Parquet:
         text, self._text = self._text.getbuffer(), io.BytesIO()
         if not text:
             return  # because Arrow's CSV reader refuses an empty file
-        table = pc.read_csv(
-            pa.BufferReader(text),
-            read_options=pc.ReadOptions(column_names=self._schema.names, block_size=len(text) + 1, use_threads=False),
-            parse_options=pc.ParseOptions(newlines_in_values=True),
-            convert_options=pc.ConvertOptions(
-                column_types=self._schema, null_values=[""], strings_can_be_null=True, quoted_strings_can_be_null=False
-            ),
-        )
-        self._file.write_table(table)
+        self._file.write_table(pc.read_csv(pa.BufferReader(text), **options(self._schema, len(text) + 1)))
 
     def close(self) -> None:
         self._flush()

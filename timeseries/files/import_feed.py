@@ -14,15 +14,18 @@ import pyarrow as pa
 from timeseries.cameras import Cameras
 from timeseries.database.connections import Pool
 from timeseries.errors import InvalidInputError
-from timeseries.files import parkapi
+from timeseries.files import datex2, parkapi
 from timeseries.files.importing import ImportResult, RejectedRows, Storing
 from timeseries.files.readers import Block
 from timeseries.files.site import Site
 from timeseries.model.parsing import parse_zone
 from timeseries.model.relations import OCCUPANCY
 
-FeedFormat = Literal["parkapi"]
-READERS: dict[FeedFormat, Callable[[Path, str | None], Iterator[Site]]] = {"parkapi": parkapi.read_sites}
+FeedFormat = Literal["parkapi", "datex2"]
+READERS: dict[FeedFormat, Callable[[Path, str | None], Iterator[Site]]] = {
+    "parkapi": parkapi.read_sites,
+    "datex2": datex2.read_sites,
+}
 COLUMNS = pa.schema(
     [("camera", pa.string()), ("timestamp", pa.string()), ("occupied_count", pa.int64()), ("raw_data", pa.string())]
 )
@@ -73,7 +76,7 @@ class Sites:
     def add_cameras(self, timezone: str | None) -> int:
         """Add the cameras that are not there; how many. A site that can have none gets a reason."""
         new = [site for site in self._sites if site.has_uid() and site.camera_id not in self._names]
-        if new and timezone is None:
+        if timezone is None and any(site.name is not None for site in new):
             raise InvalidInputError(
                 f"{self._path} does not say in which time zone its sites are; name it for those that are new"
                 " (--timezone Europe/Berlin)"
@@ -82,7 +85,7 @@ class Sites:
         for site in new:
             try:
                 if site.camera_id not in self._names:  # a feed may have a site twice
-                    camera = self._cameras.add(**site.camera(str(timezone), taken))
+                    camera = self._cameras.add(**site.camera(timezone or "UTC", taken))
                     self._names[camera.id] = camera.name
                     taken.add(camera.name)
             except InvalidInputError as error:

@@ -29,6 +29,8 @@ from timeseries.model.parsing import parse_zone
 from timeseries.model.relations import Family
 from timeseries.progress import Progress
 
+FEEDS = {".json": "--format parkapi", ".xml": "--format datex2"}
+
 
 @dataclass(slots=True)
 class Group:
@@ -124,10 +126,8 @@ def import_file(
             source = database = stack.enter_context(open_database(path))
             database.refuse_naive(zone)
             created, ids = merge_cameras(cameras, database, zone, match_names)
-        elif path.suffix == ".json":
-            raise InvalidInputError(
-                f"{path} is JSON; a feed of parking sites is imported by its format: --format parkapi"
-            )
+        elif feed := FEEDS.get(path.suffix):
+            raise InvalidInputError(f"{path} is no table; a feed of parking sites is imported by its format: {feed}")
         else:
             source = stack.enter_context(closing(TableFile(path)))
             created = import_cameras(cameras, cameras_path) if cameras_path else 0

@@ -4,14 +4,13 @@ many spaces are free.
 
 from __future__ import annotations
 
-import gzip
 import json
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from timeseries.errors import InvalidInputError
+from timeseries.files.feed_file import read_feed
 from timeseries.files.site import Site
 
 EXPECTED = (
@@ -37,11 +36,11 @@ def read_sites(path: Path, source: str | None = None) -> Iterator[Site]:
                 " (--source buchen)"
             )
         spaces = values.get("realtime_capacity")
-        capacity = values.get("capacity")
+        capacity, free = values.get("capacity"), values.get("realtime_free_capacity")
+        live = values.get("has_realtime_data") is True or free is not None
         yield Site(
             number, uid, key=("parkapi", source, source_id, uid), name=values.get("name"), capacity=capacity,
-            live=values.get("has_realtime_data") is True or values.get("realtime_free_capacity") is not None,
-            spaces=capacity if spaces is None else spaces, free=values.get("realtime_free_capacity"),
+            live=live, expected=live, spaces=capacity if spaces is None else spaces, free=free,
             at=values.get("realtime_data_updated_at"), state=_some(values, STATE),
             details={"parkapi": {"source": source, "original_uid": uid} | _some(values, DETAILS)},
         )  # fmt: skip
@@ -64,12 +63,9 @@ def _items(path: Path) -> list[dict[str, Any]]:
 
 
 def _json(path: Path) -> Any:
+    text = read_feed(path)
     try:
-        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
-            text = file.read().decode("utf-8-sig")
-        return json.loads(text)
-    except (OSError, EOFError, zlib.error) as error:
-        raise InvalidInputError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from error
+        return json.loads(text.decode("utf-8-sig"))
     except (ValueError, RecursionError) as error:  # no UTF-8, no JSON
         raise InvalidInputError(f"{path} is not JSON ({error}); {EXPECTED}") from error
 

@@ -21,22 +21,23 @@ LONGEST_NAME = 200
 
 @dataclass(frozen=True)
 class Site:
-    """A site as its feed has it: of `free`, `spaces`, `at` and the static values any may be missing, or be anything.
+    """A site as its feed has it: any of `name`, `capacity`, `free`, `spaces` and `at` may be missing, or be anything.
 
     `number` is its position in the feed, the first being 1; `key` tells it from every other site of any source; `live`
-    says whether it reports how full it is; `spaces` is how many it has at the moment; `state` is kept beside the count,
-    `details` with the camera.
+    says whether this feed tells how full it is, `expected` whether such feeds will; `spaces` is how many it has at the
+    moment; `state` is kept beside the count, `details` with the camera.
     """
 
     number: int
     uid: Any
     key: tuple[Any, ...]
-    name: Any
-    capacity: Any
-    live: bool
-    spaces: Any
-    free: Any
-    at: Any
+    name: Any = None
+    capacity: Any = None
+    live: bool = False
+    expected: bool = True
+    spaces: Any = None
+    free: Any = None
+    at: Any = None
     state: dict[str, Any] = field(default_factory=dict)
     details: dict[str, Any] = field(default_factory=dict)
 
@@ -54,10 +55,10 @@ class Site:
 
     def camera(self, timezone: str, taken: Set[str]) -> dict[str, Any]:
         """What `Cameras.add` takes; its name is made unique where it is `taken`. A capacity of 0 means an unknown one,
-        and a site that is not live is not expected to report. Raises InvalidInputError.
+        and a site that is not expected to report is stopped. Raises InvalidInputError.
         """
         if not isinstance(self.name, str):
-            raise InvalidInputError(f"name {self.name!r:.100}: it needs one, to become a camera")
+            raise InvalidInputError(f"name {self.name!r:.100}: it is new, and needs one to become a camera")
         names = (self.name[:LONGEST_NAME], f"{self.name} ({self.uid})", f"{self.name:.150} ({self.camera_id})")
         return validate_camera({
             "id": self.camera_id,
@@ -65,7 +66,7 @@ class Site:
             "capacity": None if self.capacity is None else (whole("capacity", self.capacity) or None),
             "timezone": timezone,
             "zone_config": self.details,
-            "desired_state": "running" if self.live else "stopped",
+            "desired_state": "running" if self.expected else "stopped",
         })  # fmt: skip
 
     def occupied(self, zone: ZoneInfo | None) -> int:

@@ -148,11 +148,12 @@ def store_slice(connection: Connection, batch: Batch, on_conflict: OnConflict) -
     finalized quarter.
     """
     try:
-        return patiently(partial(store_by, copy_directly, connection, batch), on=LOCKED)
+        return patiently(partial(store_by, copy_directly, connection, batch), on=LOCKED, events=len(batch))
     except psycopg.IntegrityError:
         merge = partial(merge_accepted, replace=on_conflict == "replace")
         # A camera that is removed after the staging table was searched for it is found missing by the next attempt.
-        return patiently(partial(store_by, merge, connection, batch), on=(*LOCKED, psycopg.IntegrityError))
+        refused = *LOCKED, psycopg.IntegrityError
+        return patiently(partial(store_by, merge, connection, batch), on=refused, events=len(batch))
 
 
 def make_chunks(connection: Connection, batch: Batch) -> None:
@@ -163,8 +164,12 @@ def make_chunks(connection: Connection, batch: Batch) -> None:
         connection.execute("SELECT timeseries.make_chunks(%s, %s)", [batch.family.name, moments])
 
 
-def patiently(work: Callable[[], Result], *, on: tuple[type[psycopg.Error], ...]) -> Result:
-    return retried(work, attempts=ATTEMPTS, pause=PAUSE, patience=PATIENCE, on=on)
+def patiently(work: Callable[[], Result], *, on: tuple[type[psycopg.Error], ...], events: int = 0) -> Result:
+    """What `work` returns. Many events are given longer, because what holds the locks may be a transaction of as many:
+    an import has two under way at once.
+    """
+    patience = PATIENCE * max(1.0, events / MANY)
+    return retried(work, attempts=ATTEMPTS, pause=PAUSE, patience=patience, on=on)
 
 
 def store_by(store_rows: StoreRows, connection: Connection, batch: Batch) -> RecordResult:

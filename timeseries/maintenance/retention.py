@@ -104,7 +104,7 @@ def prune(
         connection.commit()
         removed = 0
         for family, day in track(archived, progress):
-            removed += _patiently(connection, day, partial(_prune_day, connection, family, day))
+            removed += _patiently(connection, day, partial(value, connection, PRUNE_DAY, [family.name, day]))
         record_run(connection, started_at, removed)
     return PruneResult(removed, before, len(days) - len(archived))
 
@@ -139,7 +139,8 @@ def _drop_chunks(connection: Connection, progress: Progress) -> PruneResult:
             f"retention is paused, job {', '.join(paused)}; to let it go on, run: timeseries jobs resume"
         )
     started_at = value(connection, "SELECT now()")
-    old = [(_family(events), *chunk) for job, events, _ in jobs for chunk in _droppable(connection, job, events)]
+    families = {family.table: family for family in FAMILIES}
+    old = [(families[events], *chunk) for job, events, _ in jobs for chunk in _droppable(connection, job, events)]
     archived = [chunk for chunk in old if value(connection, SELECT_ARCHIVED, [chunk[0].name, chunk[1]])]
     connection.commit()
     removed = 0
@@ -147,10 +148,6 @@ def _drop_chunks(connection: Connection, progress: Progress) -> PruneResult:
         removed += _patiently(connection, start, partial(_drop_chunk, connection, family, start=start, end=end))
     record_run(connection, started_at, removed)
     return PruneResult(removed, None, len(old) - len(archived))
-
-
-def _family(events: str) -> Family:
-    return next(family for family in FAMILIES if family.table == events)
 
 
 def _drop_chunk(connection: Connection, family: Family, **span: datetime) -> int:
@@ -162,11 +159,6 @@ def _drop_chunk(connection: Connection, family: Family, **span: datetime) -> int
     connection.execute(LOCK_CAMERAS)
     connection.execute(sql.SQL(LET_GO).format(**names), {**span, "count": removed})
     connection.execute(sql.SQL(DROP_CHUNK).format(**names), span)
-    return removed
-
-
-def _prune_day(connection: Connection, family: Family, day: datetime) -> int:
-    removed: int = value(connection, PRUNE_DAY, [family.name, day])
     return removed
 
 

@@ -84,6 +84,11 @@ class InvalidEventError(InvalidInputError):
         self.kind = kind
 
 
+def invalid(field: str, problem: str) -> InvalidEventError:
+    """The error for a field that cannot be stored, whose name is the kind of the rejection."""
+    return InvalidEventError(f"{field} {problem}", RejectionKind(field))
+
+
 @dataclass(frozen=True, slots=True)
 class RecordResult:
     """What became of the events: each was inserted, was a duplicate of a stored one, was rejected, or, with
@@ -111,36 +116,27 @@ def camera_bytes(camera_id: object) -> bytes:
     try:
         return UUID(camera_id).bytes  # type: ignore[arg-type]
     except (ValueError, AttributeError, TypeError):
-        raise InvalidEventError(
-            f"camera_id {camera_id!r:.100} is not a UUID; use Camera.id", RejectionKind.CAMERA_ID
-        ) from None
+        raise invalid("camera_id", f"{camera_id!r:.100} is not a UUID; use Camera.id") from None
 
 
 def microseconds(timestamp: object) -> int:
     """Microseconds since 2000-01-01 in UTC, as PostgreSQL counts them."""
     if not isinstance(timestamp, datetime):
-        raise InvalidEventError(f"timestamp {timestamp!r:.100} is not a datetime", RejectionKind.TIMESTAMP)
+        raise invalid("timestamp", f"{timestamp!r:.100} is not a datetime")
     try:
         return operator.index((timestamp - POSTGRES_EPOCH) // MICROSECOND)
     except TypeError:  # pandas.NaT is an instance of datetime, and subtraction from it gives a float
         pass
     except (OverflowError, ValueError):
-        raise InvalidEventError(
-            f"timestamp {timestamp!r:.100} is no moment that can be stored", RejectionKind.TIMESTAMP
-        ) from None
-    raise InvalidEventError(
-        f"timestamp {timestamp!r} is naive or not a time; give it a time zone, for example tzinfo=UTC",
-        RejectionKind.TIMESTAMP,
-    )
+        raise invalid("timestamp", f"{timestamp!r:.100} is no moment that can be stored") from None
+    raise invalid("timestamp", f"{timestamp!r} is naive or not a time; give it a time zone, for example tzinfo=UTC")
 
 
 def event_time(timestamp: object) -> int:
     """The `microseconds` of an event; earlier than 1970 is only a clock that was never set."""
     time = microseconds(timestamp)
     if time < EARLIEST:
-        raise InvalidEventError(
-            f"timestamp {timestamp!s:.100} is before 1970: a clock that was never set?", RejectionKind.TIMESTAMP
-        )
+        raise invalid("timestamp", f"{timestamp!s:.100} is before 1970: a clock that was never set?")
     return time
 
 
@@ -165,15 +161,11 @@ def check_count(value: object) -> int:
     """A number of cars: whole, not negative, and not beyond what an integer column holds."""
     number = as_integer(value)
     if number is None:
-        raise InvalidEventError(f"occupied_count {value!r:.100} is not a whole number", RejectionKind.OCCUPIED_COUNT)
+        raise invalid("occupied_count", f"{value!r:.100} is not a whole number")
     if number < 0:
-        raise InvalidEventError(
-            f"occupied_count {max(number, -LARGEST_LOOKED_AT)} is negative", RejectionKind.OCCUPIED_COUNT
-        )
+        raise invalid("occupied_count", f"{max(number, -LARGEST_LOOKED_AT)} is negative")
     if number > LARGEST_COUNT:
-        raise InvalidEventError(
-            f"occupied_count {min(number, LARGEST_LOOKED_AT)} is beyond {LARGEST_COUNT}", RejectionKind.OCCUPIED_COUNT
-        )
+        raise invalid("occupied_count", f"{min(number, LARGEST_LOOKED_AT)} is beyond {LARGEST_COUNT}")
     return number
 
 
@@ -184,18 +176,14 @@ def json_bytes(value: object) -> bytes | None:
     try:
         text = json.dumps(value, allow_nan=False, ensure_ascii=False)
         if NUL_IN_JSON.search(text):
-            raise InvalidEventError(
-                "raw_data holds a NUL character, which PostgreSQL cannot store; remove it", RejectionKind.RAW_DATA
-            )
+            raise invalid("raw_data", "holds a NUL character, which PostgreSQL cannot store; remove it")
         return text.encode()
     except InvalidEventError:
         raise
     except UnicodeEncodeError:
-        raise InvalidEventError(
-            "raw_data holds a lone surrogate, which is no text; remove it", RejectionKind.RAW_DATA
-        ) from None
+        raise invalid("raw_data", "holds a lone surrogate, which is no text; remove it") from None
     except (TypeError, ValueError, RecursionError) as error:
-        raise InvalidEventError(f"raw_data cannot be written as JSON: {error}", RejectionKind.RAW_DATA) from None
+        raise invalid("raw_data", f"cannot be written as JSON: {error}") from None
 
 
 def status_bytes(value: object) -> bytes:
@@ -203,9 +191,7 @@ def status_bytes(value: object) -> bytes:
     for status in HEALTH_STATUSES if isinstance(value, str) else ():
         if value == status:
             return status.encode()
-    raise InvalidEventError(
-        f"status {value!r:.100} is unknown; it must be one of {', '.join(HEALTH_STATUSES)}", RejectionKind.STATUS
-    )
+    raise invalid("status", f"{value!r:.100} is unknown; it must be one of {', '.join(HEALTH_STATUSES)}")
 
 
 def text_bytes(value: object) -> bytes | None:
@@ -213,14 +199,10 @@ def text_bytes(value: object) -> bytes | None:
     if value is None:
         return None
     if not isinstance(value, str):
-        raise InvalidEventError(f"message {value!r:.100} is not a text", RejectionKind.MESSAGE)
+        raise invalid("message", f"{value!r:.100} is not a text")
     if "\0" in value:
-        raise InvalidEventError(
-            "message holds a NUL character, which PostgreSQL cannot store; remove it", RejectionKind.MESSAGE
-        )
+        raise invalid("message", "holds a NUL character, which PostgreSQL cannot store; remove it")
     try:
         return value.encode()
     except UnicodeEncodeError:
-        raise InvalidEventError(
-            "message holds a lone surrogate, which is no text; remove it", RejectionKind.MESSAGE
-        ) from None
+        raise invalid("message", "holds a lone surrogate, which is no text; remove it") from None

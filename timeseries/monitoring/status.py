@@ -94,14 +94,14 @@ class Status:
     server: Server
     revision: str | None
     cameras: int
-    silent: tuple[SilentCamera, ...]
-    tables: tuple[TableStatus, ...]
-    aggregates: tuple[AggregateStatus, ...]
-    counts: tuple[DayCount, ...]
-    policies: tuple[RelationPolicies, ...]
     retention: RetentionStatus
     backups: BackupStatus
     problems: tuple[str, ...]
+    silent: tuple[SilentCamera, ...] = ()
+    tables: tuple[TableStatus, ...] = ()
+    aggregates: tuple[AggregateStatus, ...] = ()
+    counts: tuple[DayCount, ...] = ()
+    policies: tuple[RelationPolicies, ...] = ()
 
 
 def read_status(pool: Pool, keep: timedelta | None = None) -> Status:
@@ -128,11 +128,6 @@ def read_status(pool: Pool, keep: timedelta | None = None) -> Status:
             server,
             value(connection, "SELECT version_num FROM public.alembic_version"),
             value(connection, "SELECT count(*) FROM public.cameras"),
-            silent,
-            tables,
-            aggregates,
-            counts,
-            tuple(live.relations.values()) if live else (),
             _policy_retention(connection, jobs, record) if live else _store_retention(record),
             backups,
             (
@@ -154,6 +149,11 @@ def read_status(pool: Pool, keep: timedelta | None = None) -> Status:
                 ),
                 *_silence(silent),
             ),
+            silent,
+            tables,
+            aggregates,
+            counts,
+            tuple(live.relations.values()) if live else (),
         )
 
 
@@ -163,11 +163,6 @@ def _what_can_be_told(connection: Connection, server: Server, wrong: str) -> Sta
         server,
         value(connection, "SELECT version_num FROM public.alembic_version"),
         value(connection, "SELECT count(*) FROM public.cameras"),
-        (),
-        (),
-        (),
-        (),
-        (),
         RetentionStatus("policy", None),
         read_backups(connection),
         (wrong, *checks.server_problems(connection, server)),

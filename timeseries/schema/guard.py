@@ -12,7 +12,7 @@ import psycopg
 from psycopg import sql
 from sqlalchemy.exc import DBAPIError
 
-from timeseries.database.connections import NO_LIMIT, Connection, connect, libpq_options
+from timeseries.database.connections import LIFT_LIMITS, NO_LIMIT, Connection, connect, libpq_options
 from timeseries.database.failures import (
     BUSY,
     CANCELLED,
@@ -35,11 +35,6 @@ from timeseries.errors import (
 log = logging.getLogger("timeseries.migrations")
 IN_THIS_PROCESS = threading.Lock()  # Alembic's context and operations are global
 RETRY_SECONDS = 0.2
-# The transaction lasts as long as the migration, so the role's time limits are lifted for it.
-LIFT_LIMITS = """
-    SELECT set_config(name, '0', true) FROM pg_settings
-    WHERE name IN ('statement_timeout', 'idle_in_transaction_session_timeout', 'transaction_timeout')
-"""
 TRY_LOCK = "SELECT pg_try_advisory_xact_lock(hashtextextended('timeseries migrate', 0))"
 
 

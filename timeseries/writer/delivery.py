@@ -22,7 +22,7 @@ class Delivery:
     """Stores batches of events by `record`, retries them, isolates the events that are refused for good, and counts."""
 
     def __init__(self, record: Record, on_rejected: Callable[[Rejection], None] | None, deadline: float) -> None:
-        self.stored = self.duplicates = self.rejected = self.retries = 0
+        self.stored = self.duplicates = self.retries = 0
         self.tally = Tally()
         self.last_error: str | None = None
         self._deadline = Deadline(deadline, BATCH_DEADLINE_VARIABLE, self._waiting)
@@ -91,7 +91,6 @@ class Delivery:
     def reject(self, rejection: Rejection) -> None:
         """Count an event that cannot be stored, and pass it to `on_rejected`."""
         with self._counting:
-            self.rejected += 1
             self.tally.rejected[rejection.kind] += 1
         log.warning("rejected: %s", rejection.reason)
         if self._on_rejected is not None:

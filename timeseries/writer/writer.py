@@ -117,6 +117,7 @@ class Writer:
     @property
     def state(self) -> WriterState:
         """A snapshot."""
+        rejected_by = dict(self._delivery.tally.rejected)  # a copy, because its thread goes on counting
         with self._changed:
             return WriterState(
                 accepted=self._accepted,
@@ -125,14 +126,14 @@ class Writer:
                 silent_seconds=self._delivery.silent_seconds,
                 stored=self._delivery.stored,
                 duplicates=self._delivery.duplicates,
-                rejected=self._delivery.rejected,
+                rejected=sum(rejected_by.values()),
                 retries=self._delivery.retries,
                 damaged=self._spool.damaged if self._spool is not None else 0,
                 last_error=self._delivery.last_error,
                 replayed=self._replay.replayed,
                 lost_before=self._replay.lost_before,
                 spool_bytes=self._spool.bytes if self._spool is not None else 0,
-                rejected_by=dict(self._delivery.tally.rejected),
+                rejected_by=rejected_by,
                 batches=tuple(self._delivery.tally.batches),
                 batch_seconds=self._delivery.tally.seconds,
             )

@@ -1,5 +1,6 @@
 DROP TRIGGER rebuild_camera ON public.cameras;
 DROP FUNCTION timeseries.rebuild_camera, timeseries.sealed, timeseries.materialize, timeseries.materialize_single;
+DROP FUNCTION timeseries.hold_quarters, timeseries.import_quarters;
 DROP FUNCTION timeseries.materialize_occupancy_quarter, timeseries.materialize_health_quarter;
 DROP MATERIALIZED VIEW public.health_weekday;
 DROP MATERIALIZED VIEW public.health_hourly;

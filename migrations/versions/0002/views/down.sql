@@ -1,4 +1,5 @@
 DROP FUNCTION timeseries.sealed, timeseries.materialize, timeseries.prune_day;
+DROP FUNCTION timeseries.hold_quarters, timeseries.import_quarters;
 DROP VIEW public.health_weekday, public.health_hourly, public.health_quarter_hourly,
     public.occupancy_weekday, public.occupancy_hourly, public.occupancy_quarter_hourly;
 DROP VIEW timeseries.occupancy_live, timeseries.health_live;
