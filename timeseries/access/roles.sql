@@ -138,7 +138,7 @@ BEGIN
         SELECT 'ROUTINE', p.oid::regprocedure::text
         FROM pg_proc AS p
         WHERE p.pronamespace = 'timeseries'::regnamespace
-           OR p.pronamespace = 'public'::regnamespace AND p.proname ~ '^((occupancy|health|store)_|latest$)'
+           OR p.pronamespace = 'public'::regnamespace AND p.proname ~ '^((occupancy|health|store)_|(latest|calendar)$)'
         UNION ALL
         SELECT 'TYPE', t.oid::regtype::text
         FROM pg_type AS t
