@@ -59,11 +59,22 @@ BEGIN
         WHERE b.bucket < b.bucket_end
         GROUP BY z.zone
     ),
+    quarters AS MATERIALIZED (
+        SELECT q.camera_id, q.bucket, q.first_at, q.last_at, q.last_count, q.occupied_min, q.occupied_max, q.car_seconds,
+               q.known_seconds, coalesce(q.occupied_min >= a.level OR q.occupied_max < a.level, true) AS is_exact
+        FROM timeseries.occupancy_stored_quarters AS q
+        JOIN asked AS a ON a.id = q.camera_id
+        WHERE q.camera_id = ANY (ids) AND q.bucket >= from_at AND q.bucket < least(until_at, quarters_until)
+    ),
+    -- Raw rows of quarters that crossed the level, and of those that are in no summary.
     raw AS MATERIALIZED (
         SELECT e.camera_id, e."timestamp" AS at, e.occupied_count AS count,
                date_bin('15 minutes', e."timestamp", epoch) AS quarter
         FROM public.occupancy_events AS e
         WHERE e.camera_id = ANY (ids) AND e."timestamp" >= from_at AND e."timestamp" < until_at
+          AND NOT EXISTS (SELECT FROM quarters AS q
+                          WHERE q.is_exact AND q.camera_id = e.camera_id
+                            AND q.bucket = date_bin('15 minutes', e."timestamp", epoch))
     ),
     observed AS (
         SELECT r.camera_id, r.at AS first_at, r.at AS last_at, r.count, r.count AS least, r.count AS most,
@@ -72,9 +83,8 @@ BEGIN
         UNION ALL
         SELECT q.camera_id, q.first_at, q.last_at, q.last_count, q.occupied_min, q.occupied_max, q.car_seconds,
                q.known_seconds
-        FROM timeseries.occupancy_stored_quarters AS q
-        WHERE q.camera_id = ANY (ids) AND q.bucket >= from_at AND q.bucket < least(until_at, quarters_until)
-          AND NOT EXISTS (SELECT FROM raw AS r WHERE r.camera_id = q.camera_id AND r.quarter = q.bucket)
+        FROM quarters AS q
+        WHERE q.is_exact OR NOT EXISTS (SELECT FROM raw AS r WHERE r.camera_id = q.camera_id AND r.quarter = q.bucket)
         UNION ALL
         -- What was observed before the range and still stands.
         SELECT a.id, '-infinity', carried.at, carried.count, carried.count, carried.count, 0, 0
@@ -99,18 +109,22 @@ BEGIN
             LIMIT 1
         ) AS carried
     ),
-    -- How long each stands: until the next one. Between first and last observation the time above is bounded.
+    -- How long each stands: until the next one. The days come later, because a sort would carry them with every row.
     stood AS (
-        SELECT o.*, a.zone, a.level, d.begins, d.ends, greatest(o.last_at, a.start_at) AS from_at,
-               least(lead(o.first_at) OVER (PARTITION BY o.camera_id ORDER BY o.first_at), o.last_at + a.hold, now_at,
-                     until_at) AS until_at
+        SELECT o.*, lead(o.first_at, 1, until_at) OVER (PARTITION BY o.camera_id ORDER BY o.first_at) AS next_at
         FROM observed AS o
-        JOIN asked AS a ON a.id = o.camera_id
+    ),
+    dated AS (
+        SELECT s.*, a.level, d.begins, d.ends, greatest(s.last_at, a.start_at) AS from_at,
+               least(s.next_at, s.last_at + a.hold, now_at, until_at) AS until_at
+        FROM stood AS s
+        JOIN asked AS a ON a.id = s.camera_id
         JOIN days AS d ON d.zone = a.zone
     ),
+    -- A tail is of one count; between first and last observation the time above is bounded.
     pieces AS (
         SELECT s.camera_id, p.*
-        FROM stood AS s
+        FROM dated AS s
         CROSS JOIN LATERAL (
             SELECT n AS number, t.seconds * (s.count >= s.level)::integer AS least, t.seconds * (s.count >= s.level)::integer
                        AS most, t.seconds AS known
