@@ -25,6 +25,7 @@ DECLARE
     until_at   CONSTANT timestamptz :=
         date_bin('15 minutes', coalesce(nullif($3, 'infinity'), now()) + interval '899.999999 seconds', epoch);
     quarters_until CONSTANT timestamptz := marks.quarters_until;
+    raw_from       CONSTANT timestamptz := marks.raw_from;
     ids        uuid[];
     starts     timestamptz[];
     from_at    timestamptz;
@@ -38,7 +39,8 @@ BEGIN
                    (SELECT q.first_at FROM timeseries.occupancy_stored_quarters AS q
                     WHERE q.camera_id = c.id AND q.bucket < quarters_until ORDER BY q.bucket LIMIT 1),
                    (SELECT e."timestamp" FROM public.occupancy_events AS e
-                    WHERE e.camera_id = c.id ORDER BY e."timestamp" LIMIT 1)), epoch)) AS start_at
+                    WHERE e.camera_id = c.id AND e."timestamp" >= raw_from
+                    ORDER BY e."timestamp" LIMIT 1)), epoch)) AS start_at
         FROM public.cameras AS c
         WHERE $1 IS NULL OR c.id = ANY ($1)
     ) AS s
@@ -52,7 +54,8 @@ BEGIN
         JOIN public.cameras AS c ON c.id = s.id
     ),
     days AS MATERIALIZED (
-        SELECT z.zone, array_agg(b.bucket ORDER BY b.bucket) AS begins, array_agg(b.bucket_end ORDER BY b.bucket) AS ends,
+        SELECT z.zone, array_agg(b.bucket ORDER BY b.bucket) AS begins,
+               array_agg(b.bucket_end ORDER BY b.bucket) AS ends,
                array_agg(b.local_start::date ORDER BY b.bucket) AS dates
         FROM (SELECT DISTINCT a.zone FROM asked AS a) AS z
         CROSS JOIN LATERAL timeseries.local_buckets(from_at, until_at, 'day', z.zone) AS b
@@ -60,8 +63,9 @@ BEGIN
         GROUP BY z.zone
     ),
     quarters AS MATERIALIZED (
-        SELECT q.camera_id, q.bucket, q.first_at, q.last_at, q.last_count, q.occupied_min, q.occupied_max, q.car_seconds,
-               q.known_seconds, coalesce(q.occupied_min >= a.level OR q.occupied_max < a.level, true) AS is_exact
+        SELECT q.camera_id, q.bucket, q.first_at, q.last_at, q.last_count, q.occupied_min, q.occupied_max,
+               q.car_seconds, q.known_seconds,
+               coalesce(q.occupied_min >= a.level OR q.occupied_max < a.level, true) AS is_exact
         FROM timeseries.occupancy_stored_quarters AS q
         JOIN asked AS a ON a.id = q.camera_id
         WHERE q.camera_id = ANY (ids) AND q.bucket >= from_at AND q.bucket < least(until_at, quarters_until)
@@ -101,7 +105,8 @@ BEGIN
             (
                 SELECT e."timestamp", e.occupied_count
                 FROM public.occupancy_events AS e
-                WHERE e.camera_id = a.id AND e."timestamp" >= carry_from AND e."timestamp" < asked_from
+                WHERE e.camera_id = a.id AND e."timestamp" >= greatest(carry_from, raw_from)
+                  AND e."timestamp" < asked_from
                 ORDER BY e."timestamp" DESC
                 LIMIT 1
             )
@@ -115,7 +120,8 @@ BEGIN
         FROM observed AS o
     ),
     dated AS (
-        SELECT s.*, a.level, d.begins, d.ends, greatest(s.last_at, a.start_at) AS from_at,
+        SELECT s.*, a.level, (s.count >= a.level)::integer AS is_above, d.begins, d.ends,
+               greatest(s.last_at, a.start_at) AS from_at,
                least(s.next_at, s.last_at + a.hold, now_at, until_at) AS until_at
         FROM stood AS s
         JOIN asked AS a ON a.id = s.camera_id
@@ -126,8 +132,7 @@ BEGIN
         SELECT s.camera_id, p.*
         FROM dated AS s
         CROSS JOIN LATERAL (
-            SELECT n AS number, t.seconds * (s.count >= s.level)::integer AS least, t.seconds * (s.count >= s.level)::integer
-                       AS most, t.seconds AS known
+            SELECT n AS number, t.seconds * s.is_above AS least, t.seconds * s.is_above AS most, t.seconds AS known
             FROM generate_series(width_bucket(s.from_at, s.begins), width_bucket(s.until_at, s.begins)) AS n
             CROSS JOIN LATERAL (
                 SELECT greatest(0, date_part('epoch', least(s.until_at, s.ends[n]) - greatest(s.from_at, s.begins[n])))
@@ -138,7 +143,8 @@ BEGIN
             SELECT width_bucket(s.first_at, s.begins),
                    CASE WHEN s.least >= s.level THEN s.known_seconds
                         WHEN s.most < s.level THEN 0
-                        ELSE greatest(0, (s.car_seconds - (s.level - 1) * s.known_seconds) / (s.most - s.level + 1)) END,
+                        ELSE greatest(0, (s.car_seconds - (s.level - 1) * s.known_seconds)
+                                         / (s.most - s.level + 1)) END,
                    CASE WHEN s.least >= s.level THEN s.known_seconds
                         WHEN s.most < s.level THEN 0
                         ELSE least(s.known_seconds,
@@ -183,5 +189,5 @@ CREATE FUNCTION public.occupancy_above(
     GROUP BY b.camera_id, b.zone, b.first_date, b.weekday, b.cars
 $$;
 COMMENT ON FUNCTION public.occupancy_above IS
-    'Hours at or above a level (cars, or a share of the capacity) per camera and local day, weekday or month, or in all: '
-    'equal bounds where raw rows are there, else the least and the most that the kept quarters allow.';
+    'Hours at or above a level (cars, or a share of the capacity) per camera and local day, weekday or month, or in '
+    'all: equal bounds where raw rows are there, else the least and the most that the kept quarters allow.';
