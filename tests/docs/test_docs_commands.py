@@ -53,6 +53,8 @@ WRITTEN_OUT = {
     "refresh [--start …] [--end …]": ["refresh --start 2026-01-01T00:00:00Z --end 2026-02-01T00:00:00Z", "refresh"],
     "prune [--keep \"90 days\"]": ["prune --keep '90 days'", "prune"],
     "weekday NAME [--plot FILE]": ["weekday 'East Lot' --plot map.png"],
+    "expected NAME [--plot FILE]": ["expected 'East Lot' --plot expected.png"],
+    "backtest NAME": ["backtest 'East Lot'"],
     "key generate / check / rotate": ["key generate", "key check", "key rotate"],
     "grant --owner / --ingest / --reader ROLE":
         ["grant --owner docs_owner --ingest docs_ingest --reader docs_reader --password-stdin"],
