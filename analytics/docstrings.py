@@ -55,7 +55,7 @@ COLUMNS = {
 }
 ATTRS = (
     "Times are in the zone of the cameras, in UTC where they have several. `attrs` hold start and end (ISO 8601 in"
-    " UTC), rounded, timezone and unit, and calendar where not all time counts."
+    " UTC), rounded, timezone and unit, calendar where not all time counts, and left_out where periods took out some."
 )
 ERRORS = {
     "UnknownCameraError": "no camera has this name or id; the nearest names are in the message.",

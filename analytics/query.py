@@ -14,9 +14,10 @@ import pyarrow as pa
 
 from analytics import calendars
 from analytics.arrow_client import Fetch, ask
-from analytics.calendars import Calendar, Dates, Found, Hours
+from analytics.calendars import Calendar, Dates, Hours
 from analytics.docstrings import documented
 from analytics.frames import DtypeBackend, attributes, frame, table
+from analytics.left_out import read_left_out
 from analytics.ranges import LOOKAHEAD, MAX_FILL_AHEAD, Moment, check_filled
 from analytics.request import Cameras, Request, Weekdays, ZoneSelection, by_zone
 
@@ -113,6 +114,11 @@ class QuerySpec:
     def has_calendar(self) -> bool:
         return calendars.COUNTED in self.query
 
+    @property
+    def left_out(self) -> tuple[str, ...]:
+        """The kinds of periods that an answer of which a calendar may be asked leaves out."""
+        return ("wrong", "closed") if "occupied_avg" in self.columns else ("maintenance",)
+
     def clamped(self, selection: ZoneSelection, *, fill: bool) -> ZoneSelection:
         """What the server is asked: with `fill` all the future that there are to be rows of."""
         filled = fill and "bucket" in self.columns
@@ -136,7 +142,7 @@ def run(
     """
     parameters |= {"time_zone": request.timezone, "fill": fill}
 
-    def work(fetch: Fetch) -> tuple[list[ZoneSelection], list[Found], list[pa.Table]]:
+    def work(fetch: Fetch) -> tuple[list[ZoneSelection], dict[str, Any], list[pa.Table]]:
         asked = by_zone(request, fetch, exact=spec.exact)
         clamped = [spec.clamped(selection, fill=fill) for selection in asked]
         counted = calendar.found(clamped)
@@ -144,10 +150,11 @@ def run(
             fetch(spec.query, selection.parameters() | counts.parameters() | parameters)
             for selection, counts in zip(clamped, counted, strict=True)
         ]
-        return asked, counted, parts
+        left_out = read_left_out(fetch, clamped, *spec.left_out) if spec.has_calendar else []
+        return asked, calendars.attributes(counted) | ({"left_out": left_out} if left_out else {}), parts
 
     asked, counted, parts = ask(work, request.url)
-    attrs = attributes(asked, spec.unit) | calendars.attributes(counted)
+    attrs = attributes(asked, spec.unit) | counted
     found = table(parts, asked, spec.columns, spec.keys, attrs)
     return found if as_arrow else frame(found, attrs, dtype_backend)
 

@@ -19,25 +19,28 @@ CameraLike = Camera | UUID | str
 Cameras = CameraLike | Iterable[CameraLike] | None
 Weekdays = str | int | Iterable[str | int] | None
 
-SELECT_CAMERAS = "SELECT id::text, name::text, timezone, capacity FROM public.cameras ORDER BY name"
+# Whether the store has periods at all is one lookup, whether a camera has some would be one of each.
+COLUMNS = "id::text, name::text, timezone, capacity, EXISTS (SELECT FROM timeseries.periods) AS has_periods"
+SELECT_CAMERAS = f"SELECT {COLUMNS} FROM public.cameras ORDER BY name"  # noqa: S608 - names of our own
 # The names are JSON, which needs no quoting of its own.
-SELECT_NAMED_CAMERAS = """
-    SELECT id::text, name::text, timezone, capacity
+SELECT_NAMED_CAMERAS = f"""
+    SELECT {COLUMNS}
     FROM public.cameras
     WHERE name = ANY (ARRAY(SELECT jsonb_array_elements_text($names::jsonb))) OR id = ANY ($ids::uuid[])
     ORDER BY name
-"""
+"""  # noqa: S608 - names of our own
 NAMES = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 
 
 @dataclass(frozen=True, slots=True)
 class CameraInfo:
-    """What an answer needs to know of a camera."""
+    """What an answer needs to know of a camera; `has_periods` where any camera of the store has some."""
 
     id: str
     name: str
     timezone: str
     capacity: int | None
+    has_periods: bool = False
 
 
 @dataclass(frozen=True, slots=True)

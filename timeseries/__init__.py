@@ -25,6 +25,7 @@ from timeseries.errors import (
     SpoolError,
     TimeseriesError,
     UnknownCameraError,
+    UnknownPeriodError,
     WriterFullError,
 )
 
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from timeseries.monitoring.status import Status
     from timeseries.monitoring.store_metrics import StoreCollector
     from timeseries.monitoring.writer_metrics import WriterCollector
+    from timeseries.periods import Period
     from timeseries.schema.migrations import migrate
     from timeseries.store import Store, resolve_url
     from timeseries.writer.writer import Writer, WriterState
@@ -67,6 +69,7 @@ __all__ = [
     "NotMigratedError",
     "NotStoredError",
     "OccupancyEvent",
+    "Period",
     "PoolBusyError",
     "QueryCancelledError",
     "RecordResult",
@@ -83,6 +86,7 @@ __all__ = [
     "StoreCollector",
     "TimeseriesError",
     "UnknownCameraError",
+    "UnknownPeriodError",
     "Writer",
     "WriterCollector",
     "WriterFullError",
@@ -112,6 +116,7 @@ HOMES = {
         "monitoring.status": ["Status"],
         "monitoring.store_metrics": ["StoreCollector"],
         "monitoring.writer_metrics": ["WriterCollector"],
+        "periods": ["Period"],
         "schema.migrations": ["migrate"],
         "store": ["Store", "resolve_url"],
         "writer.writer": ["Writer", "WriterState"],

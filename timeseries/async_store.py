@@ -9,6 +9,7 @@ from typing import Any, Concatenate, ParamSpec, Self, TypeVar, cast
 from timeseries.calls import Calls
 from timeseries.cameras import Cameras
 from timeseries.cameras.watch import CameraWatch
+from timeseries.periods import Periods
 from timeseries.settings import Settings
 from timeseries.store import Store
 
@@ -22,7 +23,7 @@ def asynchronous(
     """A method with the name, arguments and docstring of another, which it calls in a thread."""
 
     @wraps(method)
-    async def call(self: AsyncStore | AsyncCameras, *given: P.args, **options: P.kwargs) -> R:
+    async def call(self: AsyncStore | AsyncCameras | AsyncPeriods, *given: P.args, **options: P.kwargs) -> R:
         return await self._calls.run(partial(method, self._called, *given, **options))
 
     return cast(Callable[Concatenate[Any, P], Coroutine[Any, Any, R]], call)
@@ -49,8 +50,22 @@ class AsyncCameras:
     watch.__doc__ = Cameras.watch.__doc__  # no wraps(), by which type checkers take it for a function without self
 
 
+class AsyncPeriods:
+    """`Periods` for asyncio."""
+
+    def __init__(self, periods: Periods, calls: Calls) -> None:
+        self._called, self._calls = periods, calls
+
+    add = asynchronous(Periods.add)
+    update = asynchronous(Periods.update)  # type: ignore[arg-type]
+    get = asynchronous(Periods.get)
+    list = asynchronous(Periods.list)
+    remove = asynchronous(Periods.remove)
+
+
 class AsyncStore:
-    """`Store` for asyncio, as a web process needs it: `cameras`, events and the status. Close it, or use `async with`.
+    """`Store` for asyncio, as a web process needs it: `cameras`, `periods`, events and the status. Close it, or use
+    `async with`.
 
     When a task is cancelled its statement is cancelled on the server, before the task ends: nothing of it is stored,
     unless it was committed already. A call that comes when all connections are busy waits for one, as long as it takes.
@@ -61,6 +76,7 @@ class AsyncStore:
         self.store = self._called = store
         self._calls = Calls(store.pool.max_size, "timeseries-store")
         self.cameras = AsyncCameras(store.cameras, self._calls)
+        self.periods = AsyncPeriods(store.periods, self._calls)
 
     def __repr__(self) -> str:
         return "AsyncStore()"

@@ -68,6 +68,10 @@ class CameraInUseError(TimeseriesError):
     """The camera has history, so it cannot be removed."""
 
 
+class UnknownPeriodError(TimeseriesError, LookupError):
+    """No period has this id."""
+
+
 class SpoolError(TimeseriesError):
     """The disk did not take an event: it was not accepted."""
 

@@ -25,6 +25,7 @@ from timeseries.maintenance.policies import Policies
 from timeseries.maintenance.retainer import Retainer
 from timeseries.maintenance.retention_record import lengthen_keep
 from timeseries.model.events import Event, RecordResult, Rejection
+from timeseries.periods import Periods
 from timeseries.progress import Progress
 from timeseries.schema.revisions import require_current, revision_of
 from timeseries.settings import Settings
@@ -53,7 +54,7 @@ def resolve_url(url: str | None = None, settings: Settings | None = None) -> str
 class Store:
     """A migrated database: cameras, events and averages. Safe to share between threads; close it, or use `with`.
 
-    Its attributes `cameras`, `policies`, `jobs` (the background jobs) and `keys` have methods of their own.
+    Its attributes `cameras`, `periods`, `policies`, `jobs` (the background jobs) and `keys` have methods of their own.
     """
 
     def __init__(self, url: str, pool: Pool, keyring: Keyring, settings: Settings) -> None:
@@ -61,6 +62,7 @@ class Store:
         self.pool = pool
         self.settings = settings
         self.cameras = Cameras(pool, keyring)
+        self.periods = Periods(pool, self.cameras)
         self.policies = Policies(pool)
         self.jobs = Jobs(pool)
         self.keys = Keys(pool, keyring)

@@ -31,6 +31,7 @@ def upgrade() -> None:
     sql.run(f"{HERE}/{'continuous' if sql.built_for() == 'community' else 'views'}/stored.sql")
     sql.run(f"{HERE}/local_time.sql")
     sql.run(f"{HERE}/calendar.sql")
+    sql.run(f"{HERE}/left_out.sql")
     for family in ("occupancy", "health"):
         sql.execute(of_family("buckets", family))
     for name, kind in BY_BUCKET.items():

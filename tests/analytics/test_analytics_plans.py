@@ -14,7 +14,7 @@ from timeseries import HealthLog, OccupancyEvent, ServerKind, Store
 
 FUNCTIONS = (
     "occupancy_hours", "occupancy_days", "occupancy_weekdays", "occupancy_profile", "health_hours", "health_weekdays",
-    "health_uptime", "health_states",
+    "health_uptime", "health_states", "occupancy_above",
 )  # fmt: skip
 END = datetime(2026, 11, 1, tzinfo=UTC)
 FILL = {

@@ -18,7 +18,11 @@ from hypothesis import strategies as st
 import analytics
 from tests.support import brute_force
 from tests.support.brute_force import QUARTER
+from tests.support.roles import MakeRole, as_role, make_role
 from timeseries import Camera, InvalidInputError, OccupancyEvent, Store
+from timeseries.access.roles import grant
+
+__all__ = ["make_role"]
 
 DAY = timedelta(days=1)
 NOW = datetime.now(UTC)
@@ -138,13 +142,13 @@ def removed_until(store: Store) -> datetime:
 
 
 def test_a_count_that_still_stands_counts_until_now_and_a_range_may_be_open(store: Store) -> None:
-    camera = store.cameras.add("lot", hold=timedelta(hours=2), capacity=10)
-    begin = NOW - timedelta(hours=30)
-    store.record([OccupancyEvent(camera.id, begin, 9), OccupancyEvent(camera.id, NOW - timedelta(hours=1), 8)])
+    camera, now = store.cameras.add("lot", hold=timedelta(hours=2), capacity=10), datetime.now(UTC)
+    begin = now - timedelta(hours=30)
+    store.record([OccupancyEvent(camera.id, begin, 9), OccupancyEvent(camera.id, now - timedelta(hours=1), 8)])
     row: Any = analytics.time_above("lot", share=0.85, by="total", url=store.url).iloc[0]
     assert (row["level"], row["hours_at_least"], row["hours_at_most"]) == (9, 2, 2)
     assert row["known_hours"] == pytest.approx(3, abs=0.1)
-    row = analytics.time_above("lot", level=8, by="total", start=NOW - timedelta(minutes=30), url=store.url).iloc[0]
+    row = analytics.time_above("lot", level=8, by="total", start=now - timedelta(minutes=30), url=store.url).iloc[0]
     assert row["hours_at_least"] == pytest.approx(row["known_hours"])
     assert 0.5 <= row["known_hours"] < 0.8
 
@@ -159,6 +163,17 @@ def test_a_share_is_taken_as_a_decimal_number_and_needs_a_capacity(store: Store)
     assert found.loc["hundred", "share_at_least"] == 1
     assert found.loc["without", ["level", "hours_at_least", "share_at_most"]].isna().all()
     assert found.loc["without", "coverage"] > 0
+
+
+def test_a_reader_who_may_not_read_raw_rows_is_answered(store: Store, make_role: MakeRole) -> None:
+    camera = store.cameras.add("lot", hold=timedelta(hours=2), capacity=10)
+    store.record([OccupancyEvent(camera.id, NOW - timedelta(hours=i), i % 3) for i in range(1, 400)])
+    reader = make_role(store.url, "reader")
+    grant(store.url, readers=[reader])
+    url = as_role(store.url, reader)
+    row = analytics.time_above("lot", share=0.2, by="total", end=NOW - timedelta(hours=1), url=url).iloc[0]
+    assert row["share_at_least"] == pytest.approx(1 / 3, abs=0.01)
+    assert analytics.expected("lot", url=url)["expected"].notna().any()
 
 
 @pytest.mark.parametrize(

@@ -26,6 +26,11 @@ WRITTEN_OUT = {
         ["camera add Yard", "camera update Yard --capacity 9 --if-revision 1"],
     "camera history [NAME]": ["camera history Yard", "camera history"],
     "camera update NAME --timezone …": ["camera update 'East Lot' --timezone Europe/Berlin"],
+    "period add / list / update / remove":
+        ["period add 'East Lot' wrong 2026-03-02T09:30 2026-03-02T12:00", "period list", "period update 1 --end lasts",
+         "period remove 1"],
+    "period add \"East Gate\" closed 2026-03-01 2026-03-05T06:00 --text \"new tarmac\"":
+        ["period add 'East Lot' closed 2026-03-01 2026-03-05T06:00 --text 'new tarmac'"],
     "status [--json]": ["status --json", "status"],
     "metrics [--listen HOST:PORT]": ["metrics"],
     "export WHAT FILE": ["export occupancy_events events.parquet", "export cameras cameras.csv"],
@@ -48,6 +53,8 @@ WRITTEN_OUT = {
     "refresh [--start …] [--end …]": ["refresh --start 2026-01-01T00:00:00Z --end 2026-02-01T00:00:00Z", "refresh"],
     "prune [--keep \"90 days\"]": ["prune --keep '90 days'", "prune"],
     "weekday NAME [--plot FILE]": ["weekday 'East Lot' --plot map.png"],
+    "expected NAME [--plot FILE]": ["expected 'East Lot' --plot expected.png"],
+    "backtest NAME": ["backtest 'East Lot'"],
     "key generate / check / rotate": ["key generate", "key check", "key rotate"],
     "grant --owner / --ingest / --reader ROLE":
         ["grant --owner docs_owner --ingest docs_ingest --reader docs_reader --password-stdin"],

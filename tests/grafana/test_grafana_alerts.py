@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import psycopg
@@ -89,7 +89,7 @@ def test_a_camera_is_not_healthy_by_its_last_status(store: Store, reader: str) -
 def test_a_lot_is_unusual_where_its_last_hour_is_far_from_that_of_the_weeks_before(store: Store, reader: str) -> None:
     """One behaves, one is full at this weekday and hour for once, one is always alike, one is new."""
     lots = {name: store.cameras.add(name, hold=timedelta(hours=1)).id for name in ("usual", "full", "alike", "new")}
-    hour = NOW.replace(minute=0, second=0) - timedelta(hours=1)
+    hour = datetime.now(UTC).replace(minute=0, second=0, microsecond=0) - timedelta(hours=1)
     for week in range(9):
         counts = {"usual": 20 + week % 3, "full": 20 + week % 3 if week else 60, "alike": 5}
         counts |= {"new": 80} if week == 0 else {}

@@ -108,13 +108,22 @@ def weekday_label(quarter: datetime, zone: ZoneInfo) -> Hashable:
 
 
 def integrate(
-    times: np.ndarray, counts: np.ndarray, edges: np.ndarray, hold: timedelta, now: datetime
+    times: np.ndarray,
+    counts: np.ndarray,
+    edges: np.ndarray,
+    hold: timedelta,
+    now: datetime,
+    stops: Collection[datetime] = (),
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Car-seconds, known seconds and samples between neighbouring `edges` (microseconds, sorted)."""
+    """Car-seconds, known seconds and samples between neighbouring `edges` (microseconds, sorted). At `stops` whatever
+    stood becomes unknown.
+    """
     order = np.argsort(times)
     times, counts = times[order], counts[order]
     ends = np.minimum(times + hold // MICROSECOND, micros(now))
     ends[:-1] = np.minimum(ends[:-1], times[1:])
+    for stop in map(micros, stops):
+        ends = np.where(times < stop, np.minimum(ends, stop), ends)
     cars, known = np.zeros(len(edges) - 1), np.zeros(len(edges) - 1)
     for begin, end, count in zip(times, ends, counts, strict=True):
         first = max(np.searchsorted(edges, begin, "right") - 1, 0)
@@ -137,6 +146,7 @@ def answer(
     labels: Iterable[Hashable],
     hold: timedelta = timedelta(days=1),
     now: datetime | None = None,
+    stops: Collection[datetime] = (),
 ) -> dict[Hashable, Known]:
     """Group [start, end) by one label per quarter of an hour; both ends lie on quarters. What has the label None is
     left out.
@@ -146,7 +156,7 @@ def answer(
     grid = np.array([micros(q) for q in [*quarters(start, end), end]], dtype=np.int64)
     cuts = [0, *(i for i in range(1, len(keys)) if keys[i] != keys[i - 1]), len(keys)]
     cars, known, samples = integrate(
-        moments, np.fromiter(counts, dtype=np.int64), grid[cuts], hold, now or datetime.now(UTC)
+        moments, np.fromiter(counts, dtype=np.int64), grid[cuts], hold, now or datetime.now(UTC), stops
     )
     spans = np.diff(grid[cuts]) / 1e6
     result: dict[Hashable, Known] = {}
@@ -171,12 +181,15 @@ def extremes(
     labels: list[Hashable],
     hold: timedelta,
     now: datetime,
+    stops: Collection[datetime] = (),
 ) -> dict[Hashable, tuple[int, int]]:
     """Least and most of the step function per label: what stood for any time at all, and what was observed."""
     seen: dict[Hashable, set[int]] = {}
     order = sorted(zip(times, counts, strict=True))
     for i, (at, count) in enumerate(order):
-        until = min(at + hold, now, end, *(later for later, _ in order[i + 1 : i + 2]))
+        until = min(
+            at + hold, now, end, *(later for later, _ in order[i + 1 : i + 2]), *(stop for stop in stops if stop > at)
+        )
         if start <= at < end:
             seen.setdefault(labels[(at - start) // QUARTER], set()).add(count)
         first = max(at, start)

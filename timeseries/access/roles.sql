@@ -65,7 +65,7 @@ GRANT EXECUTE ON FUNCTION
 -- block: worker
 -- Besides what ingest may, it reads the cameras that it runs. Their connection strings are ciphertext, of no use without
 -- the key.
-GRANT SELECT ON TABLE public.cameras, timeseries.camera_versions TO {role};
+GRANT SELECT ON TABLE public.cameras, timeseries.camera_versions, timeseries.periods TO {role};
 
 -- block: answers
 -- Averages, states and how the store is. Most functions run with the caller's rights, so the role needs SELECT on the
@@ -75,6 +75,7 @@ GRANT USAGE ON SCHEMA public, timeseries TO {role};
 GRANT SELECT ON TABLE public.alembic_version TO {role};
 GRANT SELECT (id, name, timezone, capacity, hold, desired_state) ON TABLE public.cameras TO {role};
 GRANT SELECT ON TABLE
+    timeseries.periods,
     public.occupancy_quarter_hourly, public.occupancy_hourly, public.occupancy_weekday,
     public.health_quarter_hourly, public.health_hourly, public.health_weekday
     TO {role};
@@ -82,7 +83,7 @@ GRANT EXECUTE ON FUNCTION public.store_tables, public.store_lag, public.store_jo
     public.health_states TO {role};
 
 -- block: control
--- Besides the answers, it keeps the cameras. It writes connection strings and does not read them back, because to edit
+-- Besides the answers, it keeps the cameras and their periods. It writes connection strings and does not read them back, because to edit
 -- a camera takes no old one. Neither the id nor the time of creation can be changed.
 GRANT SELECT (zone_config, created_at, revision, changed_at, changed_by) ON TABLE public.cameras TO {role};
 GRANT SELECT ON TABLE timeseries.camera_versions TO {role};
@@ -93,6 +94,7 @@ GRANT UPDATE (
     name, connection_string, zone_config, capacity, desired_state, timezone, hold
 ) ON TABLE public.cameras TO {role};
 GRANT DELETE ON TABLE public.cameras TO {role};
+GRANT INSERT, UPDATE, DELETE ON TABLE timeseries.periods TO {role};
 
 -- block: reader
 -- Besides the answers nothing, and those within limits.
@@ -136,7 +138,7 @@ BEGIN
         SELECT 'ROUTINE', p.oid::regprocedure::text
         FROM pg_proc AS p
         WHERE p.pronamespace = 'timeseries'::regnamespace
-           OR p.pronamespace = 'public'::regnamespace AND p.proname ~ '^((occupancy|health|store)_|latest$)'
+           OR p.pronamespace = 'public'::regnamespace AND p.proname ~ '^((occupancy|health|store)_|(latest|calendar)$)'
         UNION ALL
         SELECT 'TYPE', t.oid::regtype::text
         FROM pg_type AS t
@@ -197,7 +199,10 @@ wanted (kind, relation, privileges) AS (
     UNION ALL
     SELECT kind, 'timeseries.camera_versions', ARRAY['SELECT'] FROM unnest(ARRAY['worker', 'control']) AS kind
     UNION ALL
-    VALUES ('worker', 'public.cameras', ARRAY['SELECT']), ('control', 'public.cameras', ARRAY['DELETE'])
+    VALUES
+        ('worker', 'public.cameras', ARRAY['SELECT']), ('control', 'public.cameras', ARRAY['DELETE']),
+        ('worker', 'timeseries.periods', ARRAY['SELECT']), ('reader', 'timeseries.periods', ARRAY['SELECT']),
+        ('control', 'timeseries.periods', ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE'])
 ),
 -- NULL stands for every column.
 wanted_columns (kind, privilege, columns) AS (

@@ -52,6 +52,7 @@ COMMANDS = {
         "timeseries.cli.schema:migrate",
         "Bring the schema to REVISION: head (the default), an older one, or base for none.",
     ),
+    "period": ("timeseries.cli.periods:period", "Periods of cameras that do not count."),
     "policy": (
         "timeseries.cli.policies:policy",
         "Retention, refresh and columnstore, run by TimescaleDB's background jobs.",

@@ -25,6 +25,8 @@ COMMENT ON COLUMN timeseries.camera_versions.transaction IS
     'What committed since a snapshot is found by it, because numbers commit out of order.';
 CREATE INDEX ix_camera_versions_transaction ON timeseries.camera_versions (transaction);
 CREATE INDEX ix_camera_versions_name ON timeseries.camera_versions (name);
+CREATE INDEX ix_camera_versions_maintenance ON timeseries.camera_versions (camera_id)
+    WHERE desired_state = 'maintenance';
 
 -- Who changes a camera: the person that the client names, else the role.
 CREATE FUNCTION timeseries.changing_by() RETURNS text LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$

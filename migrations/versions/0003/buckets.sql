@@ -24,6 +24,9 @@
 -- A calendar, and any other width than quarter, hour and day, cuts the buckets into pieces, which are added up again
 -- (calendar.sql). States are carried through pieces that do not count; these have the label -1 and are left out at the
 -- end. They are not NULL, because in an array without NULL an element is found without a search.
+--
+-- What is left out of a camera's time (left_out.sql) cuts its buckets in the same way. In a piece that is unknown its
+-- observations are dropped, and where one begins nothing stands any longer.
 CREATE FUNCTION timeseries.@{family}_of_cameras(
     camera_ids uuid[], range_start timestamptz, range_end timestamptz, width text, time_zone text, per text,
     calendar timeseries.calendar
@@ -48,6 +51,8 @@ DECLARE
     -- A composite value IS NOT NULL where none of its fields is NULL.
     is_cut     CONSTANT boolean := NOT (calendar IS NULL) OR width NOT IN ('quarter', 'hour', 'day');
     has_days   CONSTANT boolean := width IN ('day', 'week', 'month', 'year') AND calendar.hours_from IS NULL;
+    left_out   CONSTANT timeseries.left_out[] := ARRAY(
+        SELECT l FROM timeseries.left_out('@family', camera_ids, asked_from, until_at) AS l);
     scopes     timeseries.camera_scope[];
     zones      timeseries.zone_buckets[];
     from_at    timestamptz;
@@ -59,11 +64,11 @@ DECLARE
     is_simple  boolean;  -- where no bucket has several summaries, so that the pieces need not be looked at twice
 BEGIN
     -- The cameras and the range of each: without a start it begins with the first observation.
-    SELECT array_agg(ROW(s.id, s.zone, NULL, s.hold, NULL, s.start_at, NULL, NULL)::timeseries.camera_scope),
+    SELECT array_agg(ROW(s.id, s.zone, s.cut, NULL, s.hold, NULL, s.start_at, NULL, NULL)::timeseries.camera_scope),
            min(s.start_at)
     INTO scopes, from_at
     FROM (
-        SELECT c.id, coalesce(time_zone, c.timezone) AS zone, make_interval(secs => date_part('epoch', c.hold)) AS hold,
+        SELECT c.id, coalesce(time_zone, c.timezone) AS zone, l.camera_id AS cut, make_interval(secs => date_part('epoch', c.hold)) AS hold,
                coalesce(asked_from, date_bin('15 minutes', least(
                    (SELECT r.first_at FROM timeseries.@{family}_stored_days AS r
                     WHERE r.camera_id = c.id AND r.bucket < days_until
@@ -75,15 +80,22 @@ BEGIN
                     WHERE e.camera_id = c.id AND e."timestamp" >= raw_from
                     ORDER BY e."timestamp" LIMIT 1)), epoch)) AS start_at
         FROM public.cameras AS c
+        LEFT JOIN (SELECT DISTINCT l.camera_id FROM unnest(left_out) AS l) AS l ON l.camera_id = c.id
         WHERE camera_ids IS NULL OR c.id = ANY (camera_ids)
     ) AS s
     WHERE s.start_at < until_at;
 
-    SELECT array_agg(ROW(z.zone, b.edges, b.buckets, b.local_starts, b.labels, b.spans)::timeseries.zone_buckets)
+    SELECT array_agg(ROW(z.zone, z.cut, b.edges, b.buckets, b.local_starts, b.labels, b.spans,
+                         CASE WHEN z.cut IS NOT NULL THEN b.unknown END)::timeseries.zone_buckets)
     INTO zones
-    FROM (SELECT s.zone, min(s.range_start) AS start_at FROM unnest(scopes) AS s GROUP BY s.zone) AS z
+    FROM (
+        SELECT s.zone, s.cut, min(s.range_start) AS start_at,
+               CASE WHEN s.cut IS NULL THEN asked_from ELSE min(s.range_start) END AS first_edge
+        FROM unnest(scopes) AS s
+        GROUP BY s.zone, s.cut
+    ) AS z
     CROSS JOIN LATERAL (
-        SELECT array_agg(greatest(l.edge, asked_from) ORDER BY l.edge) || until_at AS edges,
+        SELECT array_agg(greatest(l.edge, z.first_edge) ORDER BY l.edge) || until_at AS edges,
                array_agg(l.bucket ORDER BY l.edge) AS buckets,
                array_agg(l.local_start ORDER BY l.edge) AS local_starts,
                array_agg(CASE WHEN l.bucket = 'infinity' THEN -1
@@ -91,33 +103,38 @@ BEGIN
                               WHEN per = 'profile' THEN extract(isodow FROM l.local_start) * 24
                                                         + extract(hour FROM l.local_start)
                               ELSE 0 END::integer ORDER BY l.edge) AS labels,
-               array_agg(date_part('epoch', least(l.edge_end, until_at) - greatest(l.edge, asked_from))
-                         ORDER BY l.edge) AS spans
+               array_agg(date_part('epoch', least(l.edge_end, until_at) - greatest(l.edge, z.first_edge))
+                         ORDER BY l.edge) AS spans,
+               array_agg(l.is_unknown ORDER BY l.edge) AS unknown
         FROM (
-            SELECT l.bucket AS edge, l.bucket_end AS edge_end, l.bucket, l.local_start
+            SELECT l.bucket AS edge, l.bucket_end AS edge_end, l.bucket, l.local_start, false AS is_unknown
             FROM timeseries.local_buckets(z.start_at, until_at, width, z.zone) AS l
-            WHERE NOT is_cut AND l.bucket < l.bucket_end
+            WHERE z.cut IS NULL AND NOT is_cut AND l.bucket < l.bucket_end
             UNION ALL
-            SELECT p.edge, p.edge_end, p.bucket, p.local_start
+            SELECT p.edge, p.edge_end, p.bucket, p.local_start, false
             FROM timeseries.bucket_pieces(z.start_at, until_at, width, z.zone, calendar) AS p
-            WHERE is_cut
+            WHERE z.cut IS NULL AND is_cut
+            UNION ALL
+            SELECT p.edge, p.edge_end, p.bucket, p.local_start, p.is_unknown
+            FROM timeseries.cut_pieces(z.cut, left_out, z.start_at, until_at, width, z.zone, calendar) AS p
+            WHERE z.cut IS NOT NULL
         ) AS l
     ) AS b;
 
     -- Whole days come from summaries of days in the camera's own zone, whole hours where local time allows it.
-    SELECT array_agg(ROW(l.camera_id, l.zone, l.zone_number, l.hold, l.level, l.range_start, l.coarse_from,
+    SELECT array_agg(ROW(l.camera_id, l.zone, l.cut, l.zone_number, l.hold, l.level, l.range_start, l.coarse_from,
                          greatest(l.coarse_from, l.coarse_until))::timeseries.camera_scope),
            CASE WHEN bool_or(l.level = 'day') THEN ARRAY[min(l.coarse_from), max(l.coarse_until)] END,
            CASE WHEN bool_or(l.level = 'hour') THEN ARRAY[min(l.coarse_from), max(l.coarse_until)] END,
            coalesce(max(l.coarse_from), from_at),
            min(greatest(l.coarse_from, l.coarse_until)),
            asked_from - max(l.hold) - interval '15 minutes',
-           NOT is_cut AND until_at <= raw_from AND bool_and(l.level = width AND CASE l.level
+           NOT is_cut AND until_at <= raw_from AND bool_and(l.cut IS NULL AND l.level = width AND CASE l.level
                WHEN 'hour' THEN l.range_start >= l.coarse_from AND until_at <= l.coarse_until
                ELSE l.level = 'quarter' END)
     INTO scopes, days, hours, head_until, tail_from, carry_from, is_simple
     FROM (
-        SELECT s.camera_id, s.zone, z.number AS zone_number, s.hold, s.range_start, d.level,
+        SELECT s.camera_id, s.zone, s.cut, z.number AS zone_number, s.hold, s.range_start, d.level,
                CASE WHEN asked_from IS NULL OR d.level = 'quarter' THEN s.range_start
                     WHEN d.level = 'hour'
                         THEN least(until_at, date_bin('1 hour', asked_from + interval '45 minutes', epoch))
@@ -128,15 +145,18 @@ BEGIN
         FROM unnest(scopes) AS s
         JOIN public.cameras AS c ON c.id = s.camera_id
         JOIN (
-            SELECT z.zone, z.number, coalesce(bool_and(e = date_bin('1 hour', e, epoch)), true) AS on_the_hour,
+            SELECT z.zone, z.cut, z.number, coalesce(bool_and(e = date_bin('1 hour', e, epoch)), true) AS on_the_hour,
+                   coalesce(bool_and(
+                       z.cut IS NULL OR e = timeseries.midnight((e AT TIME ZONE z.zone)::date, z.zone)), true) AS at_midnight,
                    timeseries.next_midnight(asked_from, z.zone) AS first_midnight,
                    timeseries.midnight((until_at AT TIME ZONE z.zone)::date, z.zone) AS last_midnight
-            FROM unnest(zones) WITH ORDINALITY AS z (zone, edges, buckets, local_starts, labels, spans, number)
+            FROM unnest(zones) WITH ORDINALITY
+                AS z (zone, cut, edges, buckets, local_starts, labels, spans, unknown, number)
             LEFT JOIN LATERAL unnest(z.edges[2:cardinality(z.edges) - 1]) AS e ON true
-            GROUP BY z.zone, z.number
-        ) AS z ON z.zone = s.zone
+            GROUP BY z.zone, z.cut, z.number
+        ) AS z ON z.zone = s.zone AND z.cut IS NOT DISTINCT FROM s.cut
         CROSS JOIN LATERAL (
-            SELECT CASE WHEN has_days AND s.zone = c.timezone AND isfinite(days_until) THEN 'day'
+            SELECT CASE WHEN has_days AND z.at_midnight AND s.zone = c.timezone AND isfinite(days_until) THEN 'day'
                         WHEN width <> 'quarter' AND z.on_the_hour AND isfinite(hours_until) THEN 'hour'
                         ELSE 'quarter' END AS level
         ) AS d

@@ -25,6 +25,7 @@ DECLARE
     until_at   CONSTANT timestamptz :=
         date_bin('15 minutes', coalesce(nullif($3, 'infinity'), now()) + interval '899.999999 seconds', epoch);
     quarters_until CONSTANT timestamptz := marks.quarters_until;
+    raw_from       CONSTANT timestamptz := marks.raw_from;
     ids        uuid[];
     starts     timestamptz[];
     from_at    timestamptz;
@@ -38,7 +39,8 @@ BEGIN
                    (SELECT q.first_at FROM timeseries.occupancy_stored_quarters AS q
                     WHERE q.camera_id = c.id AND q.bucket < quarters_until ORDER BY q.bucket LIMIT 1),
                    (SELECT e."timestamp" FROM public.occupancy_events AS e
-                    WHERE e.camera_id = c.id ORDER BY e."timestamp" LIMIT 1)), epoch)) AS start_at
+                    WHERE e.camera_id = c.id AND e."timestamp" >= raw_from
+                    ORDER BY e."timestamp" LIMIT 1)), epoch)) AS start_at
         FROM public.cameras AS c
         WHERE $1 IS NULL OR c.id = ANY ($1)
     ) AS s
@@ -52,18 +54,31 @@ BEGIN
         JOIN public.cameras AS c ON c.id = s.id
     ),
     days AS MATERIALIZED (
-        SELECT z.zone, array_agg(b.bucket ORDER BY b.bucket) AS begins, array_agg(b.bucket_end ORDER BY b.bucket) AS ends,
+        SELECT z.zone, array_agg(b.bucket ORDER BY b.bucket) AS begins,
+               array_agg(b.bucket_end ORDER BY b.bucket) AS ends,
                array_agg(b.local_start::date ORDER BY b.bucket) AS dates
         FROM (SELECT DISTINCT a.zone FROM asked AS a) AS z
         CROSS JOIN LATERAL timeseries.local_buckets(from_at, until_at, 'day', z.zone) AS b
         WHERE b.bucket < b.bucket_end
         GROUP BY z.zone
     ),
+    quarters AS MATERIALIZED (
+        SELECT q.camera_id, q.bucket, q.first_at, q.last_at, q.last_count, q.occupied_min, q.occupied_max,
+               q.car_seconds, q.known_seconds,
+               coalesce(q.occupied_min >= a.level OR q.occupied_max < a.level, true) AS is_exact
+        FROM timeseries.occupancy_stored_quarters AS q
+        JOIN asked AS a ON a.id = q.camera_id
+        WHERE q.camera_id = ANY (ids) AND q.bucket >= from_at AND q.bucket < least(until_at, quarters_until)
+    ),
+    -- Raw rows of quarters that crossed the level, and of those that are in no summary.
     raw AS MATERIALIZED (
         SELECT e.camera_id, e."timestamp" AS at, e.occupied_count AS count,
                date_bin('15 minutes', e."timestamp", epoch) AS quarter
         FROM public.occupancy_events AS e
         WHERE e.camera_id = ANY (ids) AND e."timestamp" >= from_at AND e."timestamp" < until_at
+          AND NOT EXISTS (SELECT FROM quarters AS q
+                          WHERE q.is_exact AND q.camera_id = e.camera_id
+                            AND q.bucket = date_bin('15 minutes', e."timestamp", epoch))
     ),
     observed AS (
         SELECT r.camera_id, r.at AS first_at, r.at AS last_at, r.count, r.count AS least, r.count AS most,
@@ -72,9 +87,8 @@ BEGIN
         UNION ALL
         SELECT q.camera_id, q.first_at, q.last_at, q.last_count, q.occupied_min, q.occupied_max, q.car_seconds,
                q.known_seconds
-        FROM timeseries.occupancy_stored_quarters AS q
-        WHERE q.camera_id = ANY (ids) AND q.bucket >= from_at AND q.bucket < least(until_at, quarters_until)
-          AND NOT EXISTS (SELECT FROM raw AS r WHERE r.camera_id = q.camera_id AND r.quarter = q.bucket)
+        FROM quarters AS q
+        WHERE q.is_exact OR NOT EXISTS (SELECT FROM raw AS r WHERE r.camera_id = q.camera_id AND r.quarter = q.bucket)
         UNION ALL
         -- What was observed before the range and still stands.
         SELECT a.id, '-infinity', carried.at, carried.count, carried.count, carried.count, 0, 0
@@ -91,7 +105,8 @@ BEGIN
             (
                 SELECT e."timestamp", e.occupied_count
                 FROM public.occupancy_events AS e
-                WHERE e.camera_id = a.id AND e."timestamp" >= carry_from AND e."timestamp" < asked_from
+                WHERE e.camera_id = a.id AND e."timestamp" >= greatest(carry_from, raw_from)
+                  AND e."timestamp" < asked_from
                 ORDER BY e."timestamp" DESC
                 LIMIT 1
             )
@@ -99,21 +114,25 @@ BEGIN
             LIMIT 1
         ) AS carried
     ),
-    -- How long each stands: until the next one. Between first and last observation the time above is bounded.
+    -- How long each stands: until the next one. The days come later, because a sort would carry them with every row.
     stood AS (
-        SELECT o.*, a.zone, a.level, d.begins, d.ends, greatest(o.last_at, a.start_at) AS from_at,
-               least(lead(o.first_at) OVER (PARTITION BY o.camera_id ORDER BY o.first_at), o.last_at + a.hold, now_at,
-                     until_at) AS until_at
+        SELECT o.*, lead(o.first_at, 1, until_at) OVER (PARTITION BY o.camera_id ORDER BY o.first_at) AS next_at
         FROM observed AS o
-        JOIN asked AS a ON a.id = o.camera_id
+    ),
+    dated AS (
+        SELECT s.*, a.level, (s.count >= a.level)::integer AS is_above, d.begins, d.ends,
+               greatest(s.last_at, a.start_at) AS from_at,
+               least(s.next_at, s.last_at + a.hold, now_at, until_at) AS until_at
+        FROM stood AS s
+        JOIN asked AS a ON a.id = s.camera_id
         JOIN days AS d ON d.zone = a.zone
     ),
+    -- A tail is of one count; between first and last observation the time above is bounded.
     pieces AS (
         SELECT s.camera_id, p.*
-        FROM stood AS s
+        FROM dated AS s
         CROSS JOIN LATERAL (
-            SELECT n AS number, t.seconds * (s.count >= s.level)::integer AS least, t.seconds * (s.count >= s.level)::integer
-                       AS most, t.seconds AS known
+            SELECT n AS number, t.seconds * s.is_above AS least, t.seconds * s.is_above AS most, t.seconds AS known
             FROM generate_series(width_bucket(s.from_at, s.begins), width_bucket(s.until_at, s.begins)) AS n
             CROSS JOIN LATERAL (
                 SELECT greatest(0, date_part('epoch', least(s.until_at, s.ends[n]) - greatest(s.from_at, s.begins[n])))
@@ -124,7 +143,8 @@ BEGIN
             SELECT width_bucket(s.first_at, s.begins),
                    CASE WHEN s.least >= s.level THEN s.known_seconds
                         WHEN s.most < s.level THEN 0
-                        ELSE greatest(0, (s.car_seconds - (s.level - 1) * s.known_seconds) / (s.most - s.level + 1)) END,
+                        ELSE greatest(0, (s.car_seconds - (s.level - 1) * s.known_seconds)
+                                         / (s.most - s.level + 1)) END,
                    CASE WHEN s.least >= s.level THEN s.known_seconds
                         WHEN s.most < s.level THEN 0
                         ELSE least(s.known_seconds,
@@ -169,5 +189,5 @@ CREATE FUNCTION public.occupancy_above(
     GROUP BY b.camera_id, b.zone, b.first_date, b.weekday, b.cars
 $$;
 COMMENT ON FUNCTION public.occupancy_above IS
-    'Hours at or above a level (cars, or a share of the capacity) per camera and local day, weekday or month, or in all: '
-    'equal bounds where raw rows are there, else the least and the most that the kept quarters allow.';
+    'Hours at or above a level (cars, or a share of the capacity) per camera and local day, weekday or month, or in '
+    'all: equal bounds where raw rows are there, else the least and the most that the kept quarters allow.';

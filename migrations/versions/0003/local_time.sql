@@ -8,14 +8,17 @@ CREATE TYPE timeseries.local_bucket AS (
 );
 
 -- The local buckets of one zone, in order. edges are where they begin inside the range, and where the last one ends
--- there; labels are what they are added up by.
+-- there; labels are what they are added up by. A camera with periods that do not count has buckets of its own, cut where
+-- these begin and end: cut is its id, and unknown says of each piece whether what was observed in it is wrong.
 CREATE TYPE timeseries.zone_buckets AS (
     zone         text,
+    cut          uuid,
     edges        timestamptz[],
     buckets      timestamptz[],
     local_starts timestamp[],
     labels       integer[],
-    spans        double precision[]
+    spans        double precision[],
+    unknown      boolean[]
 );
 
 -- One camera in an answer: summaries of its level, hours or days, are read in [coarse_from, coarse_until), quarters and
@@ -23,6 +26,7 @@ CREATE TYPE timeseries.zone_buckets AS (
 CREATE TYPE timeseries.camera_scope AS (
     camera_id    uuid,
     zone         text,
+    cut          uuid,  -- the same as camera_id, where the camera has buckets of its own
     zone_number  integer,
     hold         interval,
     level        text,

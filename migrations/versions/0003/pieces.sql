@@ -1,7 +1,8 @@
 -- block: pieces
 WITH timed AS (
     -- The times that stand around each summary in its bucket.
-    SELECT s.camera_id, s.hold, z.edges, z.buckets, z.local_starts, z.labels, z.spans, o.number, o.samples, o.last_at,
+    SELECT s.camera_id, s.hold, z.edges, z.buckets, z.local_starts, z.labels, z.spans, z.unknown,
+           o.number, o.samples, o.last_at,
            o.next_at, o.state, o.carried_state, @columns,
            o.carried_at >= z.edges[o.number] IS NOT TRUE AS is_first,
            o.next_at >= z.edges[o.number + 1] AS is_last,
@@ -11,14 +12,15 @@ WITH timed AS (
            greatest(0, date_part('epoch', least(o.next_at, z.edges[o.number + 1], o.last_at + s.hold, now_at)
                                           - o.last_at)) AS stood,
            CASE WHEN o.carried_at >= z.edges[o.number] THEN 0
-                WHEN asked_from IS NOT NULL OR o.carried_at IS NOT NULL THEN z.spans[o.number]
+                WHEN asked_from IS NOT NULL OR o.before_at IS NOT NULL THEN z.spans[o.number]
                 ELSE date_part('epoch', z.edges[o.number + 1] - date_bin('15 minutes', o.first_at, epoch))
                 END AS span_seconds
     FROM unnest(scopes) AS s
-    JOIN unnest(zones) WITH ORDINALITY AS z (zone, edges, buckets, local_starts, labels, spans, number)
+    JOIN unnest(zones) WITH ORDINALITY AS z (zone, cut, edges, buckets, local_starts, labels, spans, unknown, number)
         ON z.number = s.zone_number
     CROSS JOIN LATERAL (
-        SELECT r.*, width_bucket(r.first_at, z.edges) AS number, lag(r.last_at) OVER in_time AS carried_at,
+        SELECT r.*, width_bucket(r.first_at, z.edges) - (r.samples IS NULL AND isfinite(r.first_at))::integer AS number,
+               lag(r.first_at) OVER in_time AS before_at, lag(r.last_at) OVER in_time AS carried_at,
                lag(r.state) OVER in_time AS carried_state, lead(r.first_at, 1, until_at) OVER in_time AS next_at
         FROM (
             SELECT r.samples, r.first_at, r.last_at, @stored_state AS state, @columns
@@ -74,8 +76,18 @@ WITH timed AS (
                 )
                 ORDER BY last_at DESC
                 LIMIT 1
-            ) AS carried ON true
+            ) AS carried ON s.cut IS NULL OR NOT EXISTS (
+                SELECT FROM unnest(left_out) AS l
+                WHERE l.camera_id = s.camera_id AND l.is_unknown AND l.end_at > carried.last_at
+                  AND l.start_at < asked_from
+            )
+            UNION ALL
+            -- Where what is unknown begins, as the end of the bucket before it.
+            SELECT NULL, z.edges[n], NULL, NULL, @unknown
+            FROM generate_subscripts(z.unknown, 1) AS n
+            WHERE z.unknown[n] AND z.unknown[n - 1] IS NOT TRUE
         ) AS r
+        WHERE (z.unknown[width_bucket(r.first_at, z.edges)] AND r.samples IS NOT NULL) IS NOT TRUE
         WINDOW in_time AS (ORDER BY r.first_at)
     ) AS o
     OFFSET 0  -- because the planner would compute the times again for each use of them
@@ -85,12 +97,12 @@ pieces AS (
            t.labels[p.number] AS label, p.*
     FROM timed AS t
     CROSS JOIN LATERAL (
-        SELECT t.number, t.is_first AND t.is_last AS is_whole, t.samples, @amounts, t.span_seconds
+        SELECT t.number, t.is_first AND t.is_last AND t.unknown IS NULL AS is_whole, t.samples, @amounts, t.span_seconds
         WHERE t.samples IS NOT NULL
         UNION ALL
-        SELECT t.number, true, 0, @carried_amounts, t.span_seconds
+        SELECT t.number, t.unknown IS NULL, 0, @carried_amounts, t.span_seconds
         FROM (
-            SELECT n AS number, t.state AS carried_state, t.spans[n] AS span_seconds,
+            SELECT n AS number, t.unknown, t.state AS carried_state, t.spans[n] AS span_seconds,
                    CASE WHEN t.state IS NULL THEN 0 ELSE greatest(0, date_part('epoch',
                        least(t.edges[n + 1], t.last_at + t.hold, now_at) - t.edges[n])) END AS carried
             FROM generate_series(t.number + 1, width_bucket(t.next_at, t.edges) - 1) AS n

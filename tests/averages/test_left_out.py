@@ -1,0 +1,179 @@
+"""What periods take out of a camera's time, against brute force on raw events, before and after retention."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pandas as pd
+import psycopg
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import analytics
+from tests.support.brute_force import QUARTER
+from tests.support.questions import (
+    PROPERTY,
+    QUESTIONS,
+    Question,
+    Spans,
+    calendar_of,
+    check,
+    check_uptime,
+    kinds_of_time,
+    starts,
+)
+from tests.support.sample_year import YEAR, ZONES, Lot, Year, opened
+from tests.support.servers import RunningServer
+from timeseries import OccupancyEvent, ServerKind, Store
+
+lengths = st.integers(1, 40 * 96)
+
+
+@pytest.fixture(scope="module")
+def year(server: RunningServer) -> Iterator[Year]:
+    with opened(server.copy()) as built:
+        yield built
+    server.drop()
+
+
+@contextmanager
+def added(year: Year, lot: Lot, spans: Spans) -> Iterator[None]:
+    periods = [year.store.periods.add(lot.camera, start, end, kind) for kind, start, end in spans]  # type: ignore[arg-type]
+    try:
+        yield
+    finally:
+        for period in periods:
+            year.store.periods.remove(period)
+
+
+def test_a_desired_state_of_maintenance_is_maintenance_in_whole_quarters(year: Year) -> None:
+    lot = year.lots[-1]
+    end = datetime.fromtimestamp(year.now.timestamp() // 900 * 900, UTC)
+    asked: dict[str, Any] = {"start": end - timedelta(days=2), "end": end, "url": year.store.url}
+    before = analytics.uptime(lot.camera, **asked)
+    year.store.cameras.update(lot.camera, desired_state="maintenance")
+    year.store.cameras.update(lot.camera, desired_state="running")
+    with psycopg.connect(year.store.url) as connection:
+        for back, state in (
+            (timedelta(hours=30, minutes=7), "maintenance"),
+            (timedelta(hours=20, minutes=11), "running"),
+        ):
+            connection.execute(
+                "UPDATE timeseries.camera_versions SET changed_at = %s WHERE camera_id = %s AND revision = "
+                "(SELECT max(revision) FROM timeseries.camera_versions WHERE camera_id = %s AND desired_state = %s)",
+                [end - back, lot.camera.id, lot.camera.id, state],
+            )
+    by_state = analytics.uptime(lot.camera, **asked)
+    with psycopg.connect(year.store.url) as connection:
+        connection.execute(
+            "DELETE FROM timeseries.camera_versions WHERE camera_id = %s AND revision > 1", [lot.camera.id]
+        )
+    assert not by_state.equals(before)
+    spans: Spans = [("maintenance", end - timedelta(hours=30), end - timedelta(hours=20, minutes=15))]
+    with added(year, lot, spans):
+        pd.testing.assert_frame_equal(analytics.uptime(lot.camera, **asked), by_state)
+    pd.testing.assert_frame_equal(analytics.uptime(lot.camera, **asked), before)
+
+
+def check_both(
+    year: Year, lot: Lot, question: Question, start: datetime, end: datetime, calendar: dict[str, Any], spans: Spans
+) -> None:
+    with added(year, lot, spans):
+        check(year, lot, question, start, end, lot.zone, calendar, spans)
+        check_uptime(year, lot, start, end, lot.zone, calendar, spans)
+
+
+# Some are near the range, whole days among them, and some begin hours before it, within a hold.
+some_spans = st.lists(
+    st.tuples(
+        st.sampled_from(["wrong", "closed", "maintenance", "note"]),
+        st.one_of(st.integers(-200, 400), st.integers(-3, 10).map(lambda day: day * 96)),
+        st.one_of(st.integers(1, 300), st.sampled_from([96, 192, 4])),
+    ),
+    max_size=6,
+)
+any_case = given(
+    number=st.integers(0, len(ZONES) - 1), question=st.sampled_from(QUESTIONS), start=starts, length=lengths,
+    asked=kinds_of_time, drawn=some_spans,
+)  # fmt: skip
+
+
+def check_any(
+    year: Year, number: int, question: Question, start: datetime, length: int, asked: dict[str, Any],
+    drawn: list[tuple[str, int, int]],
+) -> None:  # fmt: skip
+    lot = year.lots[number]
+    spans = [(kind, start + first * QUARTER, start + (first + size) * QUARTER) for kind, first, size in drawn]
+    check_both(year, lot, question, start, start + length * QUARTER, calendar_of(asked, start), spans)
+
+
+@PROPERTY
+@any_case
+def test_what_periods_leave_out_is_left_out_as_brute_force_does(
+    year: Year, number: int, question: Question, start: datetime, length: int, asked: dict[str, Any],
+    drawn: list[tuple[str, int, int]],
+) -> None:  # fmt: skip
+    check_any(year, number, question, start, length, asked, drawn)
+
+
+def test_today_and_a_range_without_a_start_leave_out_the_same(year: Year) -> None:
+    lot = year.lots[-1]
+    end = datetime.fromtimestamp(year.now.timestamp() // 900 * 900, UTC) + timedelta(days=1)
+    spans: Spans = [
+        ("wrong", end - timedelta(days=2), end - timedelta(days=1, hours=20)),
+        ("closed", end - timedelta(days=1, hours=5), end - timedelta(days=1, hours=2)),
+        ("wrong", end - timedelta(days=1, minutes=30), end),
+    ]
+    for question in QUESTIONS:
+        check_both(year, lot, question, end - timedelta(days=3, hours=7), end, {}, spans)
+    first = datetime.fromtimestamp(lot.counts[0][0].timestamp() // 900 * 900, UTC)
+    begin: Spans = [("wrong", first - QUARTER, first + 8 * QUARTER), ("closed", first + 40 * QUARTER, end)]
+    with added(year, lot, begin):
+        for answer in (analytics.quarter_hourly_averages, analytics.daily_averages, analytics.weekday_averages):
+            open_range = answer(lot.camera, url=year.store.url, fill=True)
+            same = answer(lot.camera, start=first, url=year.store.url, fill=True)
+            pd.testing.assert_frame_equal(open_range, same)
+
+
+def test_a_frame_says_what_was_left_out(store: Store) -> None:
+    now = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
+    for name in ("a", "b"):
+        store.record([OccupancyEvent(store.cameras.add(name).id, now - timedelta(days=2), 5)])
+    assert "left_out" not in analytics.hourly_averages(url=store.url).attrs
+    store.periods.add("a", now - timedelta(hours=30), now - timedelta(hours=20), "wrong", "knocked over")
+    store.periods.add("a", now - timedelta(days=90), now - timedelta(days=80), "closed")
+    store.periods.add("b", now - timedelta(hours=3), None, "maintenance")
+    store.periods.add("b", now - timedelta(hours=3), None, "note")
+    (left_out,) = analytics.daily_averages(start=now - timedelta(days=3), url=store.url).attrs["left_out"]
+    assert left_out == {
+        "camera": "a", "kind": "wrong", "text": "knocked over",
+        "start": (now - timedelta(hours=30)).isoformat(), "end": (now - timedelta(hours=20)).isoformat(),
+    }  # fmt: skip
+    (left_out,) = analytics.uptime(start=now - timedelta(days=3), url=store.url).attrs["left_out"]
+    assert (left_out["camera"], left_out["kind"], left_out["end"]) == ("b", "maintenance", None)
+    assert "left_out" not in analytics.daily_averages("b", start=now - timedelta(days=3), url=store.url).attrs
+
+
+def test_retention_changes_nothing_of_it(year: Year) -> None:
+    """The last test of the module: it changes what the others read."""
+    if year.store.server().kind is ServerKind.COMMUNITY:
+        with psycopg.connect(year.store.url, autocommit=True) as connection:
+            until = YEAR[0] + timedelta(days=200)
+            connection.execute("SELECT public.drop_chunks('public.occupancy_events', %s::timestamptz)", [until])
+            connection.execute("SELECT public.drop_chunks('public.health_logs', %s::timestamptz)", [until])
+    else:
+        assert year.store.prune(timedelta(days=100)).removed > 0
+
+    @PROPERTY
+    @any_case
+    def check_again(
+        number: int, question: Question, start: datetime, length: int, asked: dict[str, Any],
+        drawn: list[tuple[str, int, int]],
+    ) -> None:  # fmt: skip
+        check_any(year, number, question, start, length, asked, drawn)
+
+    check_again()
