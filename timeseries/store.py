@@ -15,7 +15,7 @@ from uuid import UUID
 
 from timeseries.access.keyring import Keyring
 from timeseries.access.rotation import Keys
-from timeseries.cameras import Camera, Cameras
+from timeseries.cameras import Camera, Cameras, Groups
 from timeseries.database import embedded
 from timeseries.database.connections import Pool, connected, open_pool
 from timeseries.database.server import Server, identify_database, inspect_server
@@ -49,7 +49,7 @@ def resolve_url(url: str | None = None, settings: Settings | None = None) -> str
 class Store:
     """A migrated database: cameras, events and averages. Safe to share between threads; close it, or use `with`.
 
-    Its attributes `cameras`, `policies`, `jobs` (the background jobs) and `keys` have methods of their own.
+    Its attributes `cameras`, `groups`, `policies`, `jobs` (the background jobs) and `keys` have methods of their own.
     """
 
     def __init__(self, url: str, pool: Pool, keyring: Keyring, settings: Settings) -> None:
@@ -57,6 +57,7 @@ class Store:
         self.pool = pool
         self.settings = settings
         self.cameras = Cameras(pool, keyring)
+        self.groups = Groups(pool, self.cameras)
         self.policies = Policies(pool)
         self.jobs = Jobs(pool)
         self.keys = Keys(pool, keyring)
@@ -163,6 +164,7 @@ class Store:
         self,
         events: Path | str,
         cameras: Path | str | None = None,
+        groups: Path | str | None = None,
         *,
         connections: int = 2,
         naive_timezone: str | None = None,
@@ -170,13 +172,15 @@ class Store:
         progress: Progress = None,
     ) -> ImportResult:
         """Store a file of events: CSV, gzipped CSV, Parquet, or a SQLite database with its cameras, which alone knows
-        `match_names`; see `timeseries.files.importing.import_file`.
+        `match_names`; with files of `cameras` and `groups`, which are made before. See
+        `timeseries.files.importing.import_file`.
         """
         from timeseries.files import importing
 
         return importing.import_file(
             self.pool, self.cameras, Path(events), Path(cameras) if cameras is not None else None,
-            connections=connections, naive_timezone=naive_timezone, match_names=match_names, progress=progress,
+            (self.groups, Path(groups)) if groups is not None else None, connections=connections,
+            naive_timezone=naive_timezone, match_names=match_names, progress=progress,
         )  # fmt: skip
 
     def prune(self, keep: timedelta | None = None, *, progress: Progress = None) -> retention.PruneResult:
@@ -196,7 +200,9 @@ class Store:
         end: datetime | None = None,
         progress: Progress = None,
     ) -> ExportResult:
-        """Write events, an aggregate or the cameras to a CSV or Parquet file; see `timeseries.files.export.export`."""
+        """Write events, an aggregate, the cameras or the groups to a CSV or Parquet file; see
+        `timeseries.files.export.export`.
+        """
         from timeseries.files import export
 
         return export.export(

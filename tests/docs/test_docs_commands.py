@@ -26,12 +26,19 @@ WRITTEN_OUT = {
         ["camera add Yard", "camera update Yard --capacity 9 --if-revision 1"],
     "camera history [NAME]": ["camera history Yard", "camera history"],
     "camera update NAME --timezone …": ["camera update 'East Lot' --timezone Europe/Berlin"],
+    "group add / list / update / join / leave / remove":
+        ["group add Gates 'East Lot' --timezone UTC", "group list", "group update Gates --name Lot",
+         "group join Lot Yard", "group leave Lot Yard", "group remove Lot"],
+    "group update NAME --timezone Europe/Berlin":
+        ["group add Lots 'East Lot'", "group update Lots --timezone Europe/Berlin"],
     "status [--json]": ["status --json", "status"],
     "metrics [--listen HOST:PORT]": ["metrics"],
-    "export WHAT FILE": ["export occupancy_events events.parquet", "export cameras cameras.csv"],
+    "export WHAT FILE": ["export occupancy_events events.parquet", "export cameras cameras.csv",
+                         "export groups groups.csv"],
     "export WHAT FILE [--camera NAME]… [--start TIME] [--end TIME]":
         ["export health_hourly h.csv --camera 'East Lot' --start 2026-01-01T00:00:00Z --end 2026-02-01T00:00:00Z"],
-    "import EVENTS [--cameras CAMERAS]": ["import events.parquet --cameras cameras.csv"],
+    "import EVENTS [--cameras CAMERAS] [--groups GROUPS]":
+        ["import events.parquet --cameras cameras.csv --groups groups.csv"],
     "backup FILE": ["backup store.backup"],
     "recovered": ["recovered"],
     "restore FILE": ["--database-url EMPTY restore store.backup"],

@@ -84,6 +84,8 @@ def test_a_database_moves_up_with_all_rows_and_averages(server: RunningServer, p
             assert store.server().kind is not server.kind
             chance = random.Random(5)
             cameras = add_cameras(store)
+            store.groups.add("group", cameras[1:], timezone="Europe/Berlin")
+            store.groups.join("group", cameras[0], since=START, until=NOW - timedelta(days=60))
             events = [event for camera in cameras for event in events_of(camera, START, NOW, chance)]
             assert store.record(events).inserted == len(events)
             assert store.prune(timedelta(days=100)).removed > 0
