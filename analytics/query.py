@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import update_wrapper
 from typing import Any, Literal, Protocol, TypedDict, TypeVar, Unpack, cast, overload
@@ -22,6 +22,8 @@ A = TypeVar("A")
 Table_co = TypeVar("Table_co", covariant=True)
 Frame_co = TypeVar("Frame_co", covariant=True)
 Parameters = dict[str, object]
+EXTREMES_EXACT = "extremes_exact"  # a column of answers that a group is in
+EXACT_ROWS = 20_000  # raw rows that are read unasked for exact extremes of a group, as in the functions of the database
 
 
 class Ranged(TypedDict, total=False):
@@ -34,7 +36,13 @@ class Ranged(TypedDict, total=False):
     url: str | None
 
 
-class Filled(Ranged, total=False):
+class Grouped(Ranged, total=False):
+    """The same, of groups, too: whether all raw rows are read for their exact extremes."""
+
+    exact_extremes: bool
+
+
+class Filled(Grouped, total=False):
     """The same, and `fill`: whether buckets without any known time have a row."""
 
     fill: bool
@@ -75,7 +83,8 @@ def typed(takes: Callable[..., A]) -> Callable[[Callable[..., Any]], A]:
 class QuerySpec:
     """A query and the shape of its result: column order, sort keys, unit, and `ahead`, how far into the future its
     range may reach. Future time matters to answers that total a range (weekday averages, uptime): it lowers their
-    coverage. An `exact` range is neither rounded to quarters of an hour nor cut at 1970.
+    coverage. An `exact` range is neither rounded to quarters of an hour nor cut at 1970. `group_query` asks the same of
+    groups, whose ids it calls camera_id; without one the answer is of cameras alone.
     """
 
     query: str
@@ -84,6 +93,15 @@ class QuerySpec:
     unit: str = "cars"
     ahead: timedelta = LOOKAHEAD
     exact: bool = False
+    group_query: str | None = None
+
+    def fetched(self, selection: ZoneSelection, parameters: Parameters, url: str | None, *, mixed: bool) -> pa.Table:
+        """The rows of a selection; in a `mixed` answer those of cameras say that their extremes are exact, too."""
+        query = self.group_query if selection.of_groups and self.group_query else self.query
+        found = fetch(query, selection.parameters() | parameters, url)
+        if mixed and EXTREMES_EXACT not in found.column_names:
+            return found.append_column(EXTREMES_EXACT, pa.repeat(pa.scalar(True), found.num_rows))
+        return found
 
     def clamped(self, selection: ZoneSelection, *, fill: bool) -> ZoneSelection:
         """What the server is asked: with `fill` all the future that there are to be rows of."""
@@ -105,10 +123,13 @@ def run(
     """The answer as a DataFrame or, with `as_arrow`, as a `pyarrow.Table`; the errors are those of
     `analytics.docstrings.ERRORS`.
     """
-    asked = by_zone(request, exact=spec.exact)
+    asked = by_zone(request, exact=spec.exact, groups=spec.group_query is not None)
     clamped = [spec.clamped(selection, fill=fill) for selection in asked]
     parameters |= {"time_zone": request.timezone, "fill": fill}
-    parts = [fetch(spec.query, selection.parameters() | parameters, request.url) for selection in clamped]
+    mixed = "occupied_min" in spec.columns and any(selection.of_groups for selection in asked)
+    if mixed:
+        spec = replace(spec, columns=(*spec.columns, EXTREMES_EXACT))
+    parts = [spec.fetched(selection, parameters, request.url, mixed=mixed) for selection in clamped]
     attrs = attributes(asked, spec.unit)
     found = table(parts, asked, spec.columns, spec.keys, attrs)
     return found if as_arrow else frame(found, attrs, dtype_backend)
@@ -142,6 +163,12 @@ def answered_by(spec: QuerySpec, takes: Callable[..., A]) -> Callable[[Callable[
         )
         named.__signature__ = signature.replace(parameters=every)
         del named.__wrapped__  # a tool that unwraps would show the arguments of `prepare` alone
-        return cast(A, documented(spec.columns, exact=spec.exact)(named))
+        of_groups = spec.group_query is not None
+        return cast(A, documented(spec.columns, exact=spec.exact, groups=of_groups)(named))
 
     return made
+
+
+def extremes(exact: bool) -> Parameters:
+    """How many raw rows may be read for the exact extremes of a group."""
+    return {"exact_rows": None if exact else EXACT_ROWS}
