@@ -19,7 +19,8 @@
 -- The memory is for rows of thousands of cameras, which would else go through temporary files; it is taken as needed.
 --
 -- With `per` the buckets are added up by weekday (1 to 7), by weekday and hour (weekday * 24 + hour) or all of them
--- together (0), and there is a label in place of a bucket.
+-- together (0), and there is a label in place of a bucket. With 'members' each bucket is added up over the cameras, and
+-- the label is its place, from 1.
 CREATE FUNCTION timeseries.@{family}_of_cameras(
     camera_ids uuid[], range_start timestamptz, range_end timestamptz, width text, time_zone text, per text
 ) RETURNS TABLE (
@@ -81,11 +82,15 @@ BEGIN
                array_agg(CASE per WHEN 'weekday' THEN extract(isodow FROM l.local_start)
                                        WHEN 'profile' THEN extract(isodow FROM l.local_start) * 24
                                                            + extract(hour FROM l.local_start)
+                                       WHEN 'members' THEN l.number
                                        WHEN 'range' THEN 0 END::integer ORDER BY l.bucket) AS labels,
                array_agg(date_part('epoch', least(l.bucket_end, until_at) - greatest(l.bucket, asked_from))
                          ORDER BY l.bucket) AS spans
-        FROM timeseries.local_buckets(z.start_at, until_at, width, z.zone) AS l
-        WHERE l.bucket < l.bucket_end
+        FROM (
+            SELECT l.*, row_number() OVER (ORDER BY l.bucket) AS number
+            FROM timeseries.local_buckets(z.start_at, until_at, width, z.zone) AS l
+            WHERE l.bucket < l.bucket_end
+        ) AS l
     ) AS b;
 
     -- Whole days come from summaries of days in the camera's own zone, whole hours where local time allows it.
@@ -142,6 +147,22 @@ BEGIN
         FROM pieces AS p
         WHERE NOT p.is_whole
         GROUP BY p.camera_id, p.bucket, p.local_start;
+    ELSIF per = 'members' AND is_simple THEN
+        RETURN QUERY
+@pieces
+        SELECT NULL::uuid, NULL::timestamptz, NULL::timestamp, s.label, sum(s.samples)::bigint, @sums, max(s.span_seconds)
+        FROM pieces AS s
+        GROUP BY s.label;
+    ELSIF per = 'members' THEN
+        RETURN QUERY
+@pieces
+        SELECT NULL::uuid, NULL::timestamptz, NULL::timestamp, s.label, sum(s.samples)::bigint, @sums, max(s.span_seconds)
+        FROM (
+            SELECT p.camera_id, p.label, sum(p.samples), @totals, sum(p.span_seconds)
+            FROM pieces AS p
+            GROUP BY p.camera_id, p.label
+        ) AS s (camera_id, label, samples, @columns, span_seconds)
+        GROUP BY s.label;
     ELSE
         RETURN QUERY
 @pieces

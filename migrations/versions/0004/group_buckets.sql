@@ -4,9 +4,9 @@
 -- member of it is known in the whole of it (of the running one: until now). So the number is the same before and after
 -- raw rows are gone, and a camera that is missing lowers coverage and never the average.
 --
--- Whole buckets are looked at first. One with the same members throughout, each known throughout, counts as a whole, and
--- one in which a member is never known does not count: by the definition that is what its quarters would say. All other
--- buckets are looked at again by hours and then by quarters.
+-- Whole buckets are looked at first. One whose members are all known throughout counts as a whole, and one in which a
+-- member is never known does not count: by the definition that is what its quarters would say. All other buckets are
+-- looked at again by quarters. Where the members change a bucket is in two pieces.
 
 -- A camera is a member in [since, until).
 CREATE TYPE timeseries.group_member AS (
@@ -18,8 +18,6 @@ CREATE TYPE timeseries.group_member AS (
 -- A part of the range, with the sums over its members: counted_seconds of it count, all or none of them (NULL: it must
 -- be looked at more closely). occupied_min and occupied_max are the sums of the members' least and most.
 CREATE TYPE timeseries.group_piece AS (
-    bucket          timestamptz,
-    local_start     timestamp,
     piece_from      timestamptz,
     piece_until     timestamptz,
     members         integer,
@@ -55,44 +53,69 @@ BEGIN
 END
 $$;
 
--- The pieces of one width in [range_start, range_end), with the members of each at its beginning. They are looked at more
--- closely where the members change inside, or where all have some known time and one of them not all.
+-- The pieces of one width in [range_start, range_end), in which these cameras are the members.
 CREATE FUNCTION timeseries.group_pieces(
-    members timeseries.group_member[], range_start timestamptz, range_end timestamptz, width text, time_zone text
+    camera_ids uuid[], range_start timestamptz, range_end timestamptz, width text, time_zone text
 ) RETURNS SETOF timeseries.group_piece LANGUAGE sql STABLE PARALLEL SAFE ROWS 1000 AS $$
-    WITH changes AS (
-        SELECT DISTINCT m.at
-        FROM unnest(members) AS s
-        CROSS JOIN LATERAL (VALUES (s.since), (s.until)) AS m (at)
-        WHERE m.at > range_start AND m.at < range_end
-    )
-    SELECT l.bucket, l.local_start, l.piece_from, l.piece_until, coalesce(s.members, 0), coalesce(s.samples, 0),
-           s.occupied_min, s.occupied_max, s.car_seconds,
-           CASE WHEN EXISTS (SELECT FROM changes AS c WHERE c.at > l.piece_from AND c.at < l.piece_until) THEN NULL
-                WHEN s.members IS NULL OR l.elapsed <= 0 OR s.least_known <= 0 THEN 0
+    SELECT l.piece_from, l.piece_until, cardinality(camera_ids), coalesce(s.samples, 0), s.occupied_min, s.occupied_max,
+           s.car_seconds,
+           CASE WHEN s.least_known IS NULL OR s.least_known <= 0 OR l.elapsed <= 0 THEN 0
                 WHEN s.least_known >= l.elapsed - 5e-7 THEN l.elapsed  -- less, because it is a sum of fractions
                 WHEN width = 'quarter' THEN 0 END
     FROM (
-        SELECT l.bucket, l.local_start, p.piece_from, p.piece_until,
+        SELECT row_number() OVER (ORDER BY l.bucket) AS number, p.piece_from, p.piece_until,
                date_part('epoch', least(p.piece_until, now()) - p.piece_from) AS elapsed
         FROM timeseries.local_buckets(range_start, range_end, width, time_zone) AS l
         CROSS JOIN LATERAL (
             SELECT greatest(l.bucket, range_start) AS piece_from, least(l.bucket_end, range_end) AS piece_until
         ) AS p
-        WHERE p.piece_from < p.piece_until
+        WHERE l.bucket < l.bucket_end
     ) AS l
     LEFT JOIN (
-        SELECT b.bucket, count(*)::integer AS members, sum(b.samples)::bigint AS samples,
-               sum(b.occupied_min) AS occupied_min, sum(b.occupied_max) AS occupied_max,
-               sum(b.car_seconds) AS car_seconds, min(b.known_seconds) AS least_known
-        FROM timeseries.occupancy_buckets(
-            ARRAY(SELECT DISTINCT m.camera_id FROM unnest(members) AS m), range_start, range_end, width, time_zone
-        ) AS b
-        JOIN unnest(members) AS m
-            ON m.camera_id = b.camera_id AND m.since <= greatest(b.bucket, range_start)
-            AND m.until > greatest(b.bucket, range_start)
-        GROUP BY b.bucket
-    ) AS s ON s.bucket = l.bucket
+        -- Many cameras come in two halves.
+        SELECT b.label, sum(b.samples)::bigint AS samples, sum(b.occupied_min) AS occupied_min,
+               sum(b.occupied_max) AS occupied_max, sum(b.car_seconds) AS car_seconds,
+               min(b.known_seconds) AS least_known
+        FROM timeseries.occupancy_buckets(camera_ids, range_start, range_end, width, time_zone, 'members') AS b
+        GROUP BY b.label
+    ) AS s ON s.label = l.number
+$$;
+
+-- The pieces of [range_start, range_end), in which these cameras are the members: of a width, and quarters where all members
+-- have some known time and one of them not all. Hours between days and quarters would cost more than they save.
+CREATE FUNCTION timeseries.group_pieces_to_quarters(
+    camera_ids uuid[], range_start timestamptz, range_end timestamptz, width text, time_zone text
+) RETURNS timeseries.group_piece[] LANGUAGE plpgsql STABLE PARALLEL SAFE AS $$
+DECLARE
+    pieces timeseries.group_piece[] := ARRAY(
+        SELECT p FROM timeseries.group_pieces(camera_ids, range_start, range_end, width, time_zone) AS p);
+    -- How far parts may be from each other for the rows between them to cost less than another call.
+    near   CONSTANT interval := 2000 / greatest(1, cardinality(camera_ids)) * interval '15 minutes';
+    found  timeseries.group_piece[] := '{}';
+    run    record;
+BEGIN
+    FOR run IN
+        SELECT min(r.piece_from) AS piece_from, max(r.piece_until) AS piece_until,
+               range_agg(tstzrange(r.piece_from, r.piece_until)) AS parts
+        FROM (
+            SELECT s.*, count(*) FILTER (WHERE s.is_far) OVER (ORDER BY s.piece_from) AS number
+            FROM (
+                SELECT p.piece_from, p.piece_until,
+                       p.piece_from > lag(p.piece_until) OVER (ORDER BY p.piece_from) + near AS is_far
+                FROM unnest(pieces) AS p
+                WHERE p.counted_seconds IS NULL
+            ) AS s
+        ) AS r
+        GROUP BY r.number
+    LOOP
+        found := found || ARRAY(
+            SELECT p
+            FROM timeseries.group_pieces(camera_ids, run.piece_from, run.piece_until, 'quarter', time_zone) AS p
+            WHERE multirange_contains_elem(run.parts, p.piece_from));
+    END LOOP;
+    RETURN CASE WHEN found = '{}' THEN pieces
+                ELSE found || ARRAY(SELECT p FROM unnest(pieces) AS p WHERE p.counted_seconds IS NOT NULL) END;
+END
 $$;
 
 -- The least and the most of the sum in each of the pieces, which cover [range_start, range_end) without a gap, and how
@@ -106,6 +129,7 @@ SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_custom_plan SE
 DECLARE
     marks          CONSTANT record := timeseries.watermarks('occupancy');
     quarters_until CONSTANT timestamptz := marks.quarters_until;
+    raw_from       CONSTANT timestamptz := marks.raw_from;
     ids            CONSTANT uuid[] := ARRAY(SELECT DISTINCT m.camera_id FROM unnest(members) AS m);
     range_start    CONSTANT timestamptz := pieces[1];
     carry_from     CONSTANT timestamptz := range_start - interval '15 minutes' - (
@@ -122,11 +146,33 @@ BEGIN
         FROM (
             SELECT e.camera_id, e."timestamp" AS at, e.occupied_count, true AS is_raw
             FROM public.occupancy_events AS e
-            WHERE e.camera_id = ANY (ids) AND e."timestamp" >= carry_from AND e."timestamp" < range_end
+            WHERE e.camera_id = ANY (ids) AND e."timestamp" >= range_start AND e."timestamp" < range_end
             UNION ALL
             SELECT q.camera_id, q.last_at, q.last_count, false
             FROM timeseries.occupancy_stored_quarters AS q
-            WHERE q.camera_id = ANY (ids) AND q.bucket >= carry_from AND q.bucket < least(range_end, quarters_until)
+            WHERE q.camera_id = ANY (ids) AND q.bucket >= range_start AND q.bucket < least(range_end, quarters_until)
+            UNION ALL
+            -- What stands when the range begins.
+            SELECT i.id, before.at, before.occupied_count, false
+            FROM unnest(ids) AS i (id)
+            CROSS JOIN LATERAL (
+                (
+                    SELECT q.last_at AS at, q.last_count AS occupied_count
+                    FROM timeseries.occupancy_stored_quarters AS q
+                    WHERE q.camera_id = i.id AND q.bucket >= carry_from AND q.bucket < least(range_start, quarters_until)
+                    ORDER BY q.bucket DESC
+                    LIMIT 1
+                )
+                UNION ALL
+                (
+                    SELECT e."timestamp", e.occupied_count
+                    FROM public.occupancy_events AS e
+                    WHERE e.camera_id = i.id
+                      AND e."timestamp" >= greatest(carry_from, raw_from) AND e."timestamp" < range_start
+                    ORDER BY e."timestamp" DESC
+                    LIMIT 1
+                )
+            ) AS before
         ) AS o
         GROUP BY o.camera_id, o.at
     ),
@@ -157,12 +203,6 @@ BEGIN
 END
 $$;
 
--- How long a part may be for its rows to cost less than another call.
-CREATE FUNCTION timeseries.worth_reading(cameras integer, width text) RETURNS interval
-LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
-    SELECT 4000 / cameras * CASE width WHEN 'hour' THEN interval '1 hour' ELSE interval '15 minutes' END
-$$;
-
 -- The buckets of one group. Extremes are exact where that takes to read no more than `exact_rows` raw rows (NULL: any
 -- number); otherwise they are bounds.
 CREATE FUNCTION timeseries.occupancy_of_group(
@@ -180,11 +220,8 @@ DECLARE
                                                 + interval '899.999999 seconds', 'epoch');
     from_at    timestamptz := date_bin('15 minutes', nullif(range_start, '-infinity'), 'epoch');
     memberships timeseries.group_member[];
-    buckets    timeseries.group_piece[];
-    pieces     timeseries.group_piece[];
-    open       timeseries.group_piece[];
-    run        record;
-    finer      text;
+    pieces     timeseries.group_piece[] := '{}';
+    span       record;
     is_swept   boolean;
 BEGIN
     IF zone IS NULL THEN
@@ -208,33 +245,20 @@ BEGIN
     IF from_at >= until_at IS NOT FALSE THEN
         RETURN;
     END IF;
-    buckets := ARRAY(SELECT p FROM timeseries.group_pieces(memberships, from_at, until_at, width, zone) AS p
-                     ORDER BY p.piece_from);
-    pieces := buckets;
-    FOREACH finer IN ARRAY CASE width WHEN 'day' THEN '{hour,quarter}' WHEN 'hour' THEN '{quarter}' ELSE '{}' END::text[]
+    -- Between two changes of the members these are the same.
+    FOR span IN
+        SELECT c.at AS from_at, lead(c.at, 1, until_at) OVER (ORDER BY c.at) AS until_at,
+               ARRAY(SELECT m.camera_id FROM unnest(memberships) AS m WHERE m.since <= c.at AND m.until > c.at) AS members
+        FROM (
+            SELECT from_at AS at
+            UNION
+            SELECT b.at
+            FROM unnest(memberships) AS m
+            CROSS JOIN LATERAL (VALUES (m.since), (m.until)) AS b (at)
+            WHERE b.at > from_at AND b.at < until_at
+        ) AS c
     LOOP
-        open := ARRAY(SELECT p FROM unnest(pieces) AS p WHERE p.counted_seconds IS NULL);
-        EXIT WHEN open = '{}';
-        pieces := ARRAY(SELECT p FROM unnest(pieces) AS p WHERE p.counted_seconds IS NOT NULL);
-        -- Parts that are near each other are read together, with what lies between.
-        FOR run IN
-            SELECT min(r.piece_from) AS piece_from, max(r.piece_until) AS piece_until,
-                   range_agg(tstzrange(r.piece_from, r.piece_until)) AS parts
-            FROM (
-                SELECT s.*, count(*) FILTER (WHERE s.is_far) OVER (ORDER BY s.piece_from) AS number
-                FROM (
-                    SELECT p.piece_from, p.piece_until,
-                           p.piece_from > lag(p.piece_until) OVER (ORDER BY p.piece_from)
-                                          + timeseries.worth_reading(greatest(1, cardinality(memberships)), finer) AS is_far
-                    FROM unnest(open) AS p
-                ) AS s
-            ) AS r
-            GROUP BY r.number
-        LOOP
-            pieces := pieces || ARRAY(
-                SELECT p FROM timeseries.group_pieces(memberships, run.piece_from, run.piece_until, finer, zone) AS p
-                WHERE multirange_contains_elem(run.parts, p.piece_from));
-        END LOOP;
+        pieces := pieces || timeseries.group_pieces_to_quarters(span.members, span.from_at, span.until_at, width, zone);
     END LOOP;
     is_swept := exact_rows IS NULL OR exact_rows >= (SELECT sum(p.samples) FROM unnest(pieces) AS p);
     IF is_swept THEN
@@ -242,10 +266,17 @@ BEGIN
     END IF;
 
     RETURN QUERY
+    WITH buckets AS (
+        SELECT l.bucket, l.local_start, p.bucket_from, date_part('epoch', least(l.bucket_end, until_at) - p.bucket_from)
+                   AS span_seconds, row_number() OVER (ORDER BY l.bucket) AS number
+        FROM timeseries.local_buckets(from_at, until_at, width, zone) AS l
+        CROSS JOIN LATERAL (SELECT greatest(l.bucket, from_at) AS bucket_from) AS p
+        WHERE p.bucket_from < least(l.bucket_end, until_at)
+    )
     SELECT b.bucket, b.local_start, f.samples, f.occupied_min, f.occupied_max, f.extremes_exact, f.car_seconds,
-           f.counted_seconds, date_part('epoch', b.piece_until - b.piece_from)
+           f.counted_seconds, b.span_seconds
     FROM (
-        SELECT width_bucket(p.piece_from, (SELECT array_agg(b.piece_from) FROM unnest(buckets) AS b)) AS number,
+        SELECT width_bucket(p.piece_from, (SELECT array_agg(b.bucket_from ORDER BY b.number) FROM buckets AS b)) AS number,
                sum(p.samples)::bigint AS samples,
                min(CASE WHEN s.is_exact THEN e.occupied_min ELSE p.occupied_min END) FILTER (WHERE p.counted_seconds > 0)
                    AS occupied_min,
@@ -256,17 +287,14 @@ BEGIN
                sum(p.car_seconds) FILTER (WHERE p.counted_seconds > 0) AS car_seconds,
                sum(p.counted_seconds) AS counted_seconds
         FROM unnest(pieces) WITH ORDINALITY AS p (
-            bucket, local_start, piece_from, piece_until, members, samples, occupied_min, occupied_max, car_seconds,
-            counted_seconds, number)
+            piece_from, piece_until, members, samples, occupied_min, occupied_max, car_seconds, counted_seconds, number)
         LEFT JOIN timeseries.group_extremes(
             memberships, (SELECT array_agg(p.piece_from) FROM unnest(pieces) AS p WHERE is_swept), until_at
         ) AS e ON e.piece = p.number
         CROSS JOIN LATERAL (SELECT e.samples = p.samples AS is_exact) AS s
         GROUP BY 1
     ) AS f
-    JOIN unnest(buckets) WITH ORDINALITY AS b (
-        bucket, local_start, piece_from, piece_until, members, samples, occupied_min, occupied_max, car_seconds,
-        counted_seconds, number) ON b.number = f.number;
+    JOIN buckets AS b ON b.number = f.number;
 END
 $$;
 
