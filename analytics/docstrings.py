@@ -17,6 +17,7 @@ ROUNDED = (
     " Time before 1970 is left out. A bound inside a quarter of an hour is rounded outwards, and `attrs['rounded']` is"
     " true."
 )
+GROUPS = "a name or an id of a camera or a group, a `Camera`, a `Group`, several of them, or None for all cameras."
 ARGUMENTS = {
     "cameras": "a name, an id, a `Camera`, several of them, or None for all.",
     "start": RANGE,
@@ -28,6 +29,8 @@ ARGUMENTS = {
     "dates": "the local dates that count: one, several, or a container of dates, such as `holidays.Germany()`.",
     "without": "local dates that do not count, given in the same ways.",
     "fill": "also rows without any known time (`coverage` 0, the average NaN), up to ten years ahead.",
+    "exact_extremes": "read all raw rows of the range for the exact minima and maxima of groups; without it, only where"
+    " these are few.",
     "as_arrow": "a `pyarrow.Table` in place of a DataFrame; the index is a column of it, `attrs` its metadata.",
     "dtype_backend": '"pyarrow" for columns of Arrow\'s types.',
     "url": "the database, if it is not that of the environment.",
@@ -53,6 +56,10 @@ COLUMNS = {
     "duration": "a timedelta",
     "message": "the first one",
 }
+OF_GROUPS = (
+    "In an answer that a group is in, the columns camera and camera_id hold its name and id, and a column is added:"
+    " extremes_exact (false where occupied_min and occupied_max of the sum are bounds)."
+)
 ATTRS = (
     "Times are in the zone of the cameras, in UTC where they have several. `attrs` hold start and end (ISO 8601 in"
     " UTC), rounded, timezone and unit, calendar where not all time counts, and left_out where periods took out some."
@@ -68,27 +75,33 @@ ERRORS = {
 }
 
 
-def documented(columns: Sequence[str] = (), *, exact: bool = False, **others: str) -> Callable[[F], F]:
+def documented(
+    columns: Sequence[str] = (), *, exact: bool = False, groups: bool = False, **others: str
+) -> Callable[[F], F]:
     """Complete the docstring of an answer: its common arguments after its own, the `columns` of its frame, the errors.
 
     A docstring has a section `Returns`, which may describe `attrs`, and `Args` before it where there are arguments of
-    its own. An `exact` range is not rounded. `others` are common arguments that mean something else here.
+    its own. An `exact` range is not rounded; `groups` may be asked for, too. `others` are common arguments that mean
+    something else here.
     """
 
     def complete(function: F) -> F:
         if function.__doc__:  # there is none under python -OO
-            function.__doc__ = completed(function, columns, exact, others)
+            function.__doc__ = completed(function, columns, exact, groups, others)
         return function
 
     return complete
 
 
-def completed(function: Callable[..., Any], columns: Sequence[str], exact: bool, others: dict[str, str]) -> str:
+def completed(
+    function: Callable[..., Any], columns: Sequence[str], exact: bool, groups: bool, others: dict[str, str]
+) -> str:
     before, _, returns = inspect.cleandoc(function.__doc__ or "").partition("\n\nReturns:\n")
     about, _, own = before.partition("\n\nArgs:\n")
     texts = ARGUMENTS | {"start": RANGE + (" The range is taken exactly." if exact else ROUNDED)} | others
+    texts |= {"cameras": GROUPS} if groups else {}
     common = [f"{name}: {texts[name]}" for name in inspect.signature(function).parameters if name in texts]
-    frame = [" ".join(returns.split()), *described(columns), *([] if "`attrs`" in returns else [ATTRS])]
+    frame = [" ".join(returns.split()), *described(columns, groups), *([] if "`attrs`" in returns else [ATTRS])]
     return "\n".join(
         [
             *(about, "", "Args:", *([own] if own else []), *wrapped(common)),
@@ -98,9 +111,10 @@ def completed(function: Callable[..., Any], columns: Sequence[str], exact: bool,
     )
 
 
-def described(columns: Sequence[str]) -> list[str]:
+def described(columns: Sequence[str], groups: bool) -> list[str]:
     told = [f"{name} ({COLUMNS[name]})" if name in COLUMNS else name for name in columns]
-    return ["Columns: " + ", ".join(told) + "."] if told else []
+    listed = ["Columns: " + ", ".join(told) + "."] if told else []
+    return [*listed, OF_GROUPS] if groups and told else listed
 
 
 def wrapped(lines: Iterable[str]) -> list[str]:

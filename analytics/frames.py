@@ -36,6 +36,7 @@ NAMES_OF_TYPES = {
         "car_seconds", "known_seconds", "healthy_seconds", "degraded_seconds", "disconnected_seconds",
     ),
     pa.string(): ("message", "raw_data"),
+    pa.bool_(): ("extremes_exact",),
 }  # fmt: skip
 TYPES = {name: kind for kind, names in NAMES_OF_TYPES.items() for name in names}
 INDEXES = ("bucket", "start", "timestamp")  # the first of these that an answer has is the index of its frame

@@ -57,6 +57,14 @@ LATEST = QuerySpec(
     """,
     ("camera", "camera_id", "occupied_count", "occupied_share", "counted_at", "count_age", "status", "status_at",
      "status_age", "message"),
+    group_query="""
+    SELECT a.group_id AS camera_id, a.occupied_count::integer AS occupied_count,
+           a.occupied_count::double precision AS occupied_avg, a.counted_at,
+           (date_part('epoch', a.count_age) * 1000000)::bigint AS count_age, NULL::public.health_status AS status,
+           NULL::timestamptz AS status_at, NULL::bigint AS status_age,
+           'no count stands of ' || a.missing AS message
+    FROM public.group_latest($camera_ids::uuid[]) AS a
+    """,
 )  # fmt: skip
 
 
@@ -105,7 +113,7 @@ class LatestAnswer(Protocol[Table_co, Frame_co]):
 
 
 @typed(LatestAnswer[pa.Table, pd.DataFrame])
-@documented()
+@documented(groups=True)
 def latest(
     cameras: Cameras = None,
     *,
@@ -113,11 +121,13 @@ def latest(
     dtype_backend: DtypeBackend | None = None,
     url: str | None = None,
 ) -> Any:
-    """The newest count and the newest health status of each camera, however old.
+    """The newest count and the newest health status of each camera, however old; of a group the sum of its members'
+    counts, where each of them still stands.
 
     Returns:
-        A row per camera. Columns: camera, camera_id, occupied_count, occupied_share (of the capacity, NaN without one),
-        counted_at, count_age, status, status_at, status_age and message (which lives as long as its raw row). What was
-        never observed is missing.
+        A row per camera or group. Columns: camera, camera_id, occupied_count, occupied_share (of the capacity, NaN
+        without one), counted_at, count_age, status, status_at, status_age and message (which lives as long as its raw
+        row). What was never observed is missing. Of a group occupied_count is missing where a member's count does not
+        stand, and the message names those members; counted_at is when a member was counted last; there is no status.
     """
     return run(LATEST, Request(cameras, url=url), as_arrow=as_arrow, dtype_backend=dtype_backend)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import update_wrapper
 from typing import Any, Literal, Protocol, TypedDict, TypeVar, Unpack, cast, overload
@@ -26,6 +26,8 @@ Table_co = TypeVar("Table_co", covariant=True)
 Frame_co = TypeVar("Frame_co", covariant=True)
 Parameters = dict[str, object]
 ALL_TIME = Calendar()
+EXTREMES_EXACT = "extremes_exact"  # a column of answers that a group is in
+EXACT_ROWS = 20_000  # raw rows that are read unasked for exact extremes of a group, as in the functions of the database
 
 
 class Ranged(TypedDict, total=False):
@@ -47,7 +49,13 @@ class Counted(Ranged, total=False):
     without: Dates
 
 
-class Filled(Counted, total=False):
+class Grouped(Counted, total=False):
+    """The same, of groups, too: whether all raw rows are read for their exact extremes."""
+
+    exact_extremes: bool
+
+
+class Filled(Grouped, total=False):
     """The same, and `fill`: whether buckets without any known time have a row."""
 
     fill: bool
@@ -100,7 +108,8 @@ class QuerySpec:
     """A query and the shape of its result: column order, sort keys, unit, and `ahead`, how far into the future its
     range may reach. Future time matters to answers that total a range (weekday averages, uptime): it lowers their
     coverage. An `exact` range is neither rounded to quarters of an hour nor cut at 1970. A query with
-    `calendars.COUNTED` can be asked of a calendar.
+    `calendars.COUNTED` can be asked of a calendar. `group_query` asks the same of groups, whose ids it calls camera_id;
+    without one the answer is of cameras alone.
     """
 
     query: str
@@ -109,6 +118,20 @@ class QuerySpec:
     unit: str = "cars"
     ahead: timedelta = LOOKAHEAD
     exact: bool = False
+    group_query: str | None = None
+
+    def fetched(self, fetch: Fetch, selection: ZoneSelection, parameters: Parameters) -> pa.Table:
+        """The rows of a selection; in an answer of both, those of cameras say that their extremes are exact, too."""
+        query = self.group_query if selection.of_groups and self.group_query else self.query
+        found = fetch(query, selection.parameters() | parameters)
+        if EXTREMES_EXACT in self.columns and EXTREMES_EXACT not in found.column_names:
+            return found.append_column(EXTREMES_EXACT, pa.repeat(pa.scalar(True), found.num_rows))
+        return found
+
+    def answering(self, asked: Iterable[ZoneSelection]) -> QuerySpec:
+        """The same with the column that says whether extremes are exact, where a group is asked for."""
+        mixed = "occupied_min" in self.columns and any(selection.of_groups for selection in asked)
+        return replace(self, columns=(*self.columns, EXTREMES_EXACT)) if mixed else self
 
     @property
     def has_calendar(self) -> bool:
@@ -143,11 +166,12 @@ def run(
     parameters |= {"time_zone": request.timezone, "fill": fill}
 
     def work(fetch: Fetch) -> tuple[list[ZoneSelection], dict[str, Any], list[pa.Table]]:
-        asked = by_zone(request, fetch, exact=spec.exact)
+        asked = by_zone(request, fetch, exact=spec.exact, groups=spec.group_query is not None)
+        answering = spec.answering(asked)
         clamped = [spec.clamped(selection, fill=fill) for selection in asked]
         counted = calendar.found(clamped)
         parts = [
-            fetch(spec.query, selection.parameters() | counts.parameters() | parameters)
+            answering.fetched(fetch, selection, counts.parameters() | parameters)
             for selection, counts in zip(clamped, counted, strict=True)
         ]
         left_out = read_left_out(fetch, clamped, *spec.left_out) if spec.has_calendar else []
@@ -155,7 +179,7 @@ def run(
 
     asked, counted, parts = ask(work, request.url)
     attrs = attributes(asked, spec.unit) | counted
-    found = table(parts, asked, spec.columns, spec.keys, attrs)
+    found = table(parts, asked, spec.answering(asked).columns, spec.keys, attrs)
     return found if as_arrow else frame(found, attrs, dtype_backend)
 
 
@@ -194,6 +218,12 @@ def answered_by(spec: QuerySpec, takes: Callable[..., A]) -> Callable[[Callable[
         )
         named.__signature__ = signature.replace(parameters=every)
         del named.__wrapped__  # a tool that unwraps would show the arguments of `prepare` alone
-        return cast(A, documented(spec.columns, exact=spec.exact)(named))
+        of_groups = spec.group_query is not None
+        return cast(A, documented(spec.columns, exact=spec.exact, groups=of_groups)(named))
 
     return made
+
+
+def extremes(exact: bool) -> Parameters:
+    """How many raw rows may be read for the exact extremes of a group."""
+    return {"exact_rows": None if exact else EXACT_ROWS}

@@ -1,4 +1,4 @@
-"""What is asked: which cameras, which range, which weekdays, in words that people use."""
+"""What is asked: which cameras and groups, which range, which weekdays, in words that people use."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from uuid import UUID
 
 from analytics.arrow_client import Fetch
 from analytics.ranges import Moment, clamp_to_observable, instant, parsed, quarter
-from timeseries import Camera, InvalidInputError
+from timeseries import Camera, Group, InvalidInputError
 from timeseries.cameras import can_be_a_name, id_of, unknown_camera
 from timeseries.model.parsing import parse_zone
 
-CameraLike = Camera | UUID | str
+CameraLike = Camera | Group | UUID | str
 Cameras = CameraLike | Iterable[CameraLike] | None
 Weekdays = str | int | Iterable[str | int] | None
 
@@ -29,24 +29,32 @@ SELECT_NAMED_CAMERAS = f"""
     WHERE name = ANY (ARRAY(SELECT jsonb_array_elements_text($names::jsonb))) OR id = ANY ($ids::uuid[])
     ORDER BY name
 """  # noqa: S608 - names of our own
+SELECT_GROUPS = """
+    SELECT id::text, name::text, coalesce(timeseries.group_zone(id), ''), timeseries.group_capacity(id),
+           EXISTS (SELECT FROM timeseries.periods), true
+    FROM public.camera_groups ORDER BY name
+"""
 NAMES = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 
 
 @dataclass(frozen=True, slots=True)
 class CameraInfo:
-    """What an answer needs to know of a camera; `has_periods` where any camera of the store has some."""
+    """What an answer needs to know of a camera, or of a group, which is answered for as one; `has_periods` where any
+    camera of the store has some.
+    """
 
     id: str
     name: str
     timezone: str
     capacity: int | None
     has_periods: bool = False
+    is_group: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """Which cameras (None: all), over which range (None: from the first observation, until now), in which zone (None:
-    the camera's own), in which database (None: that of the environment).
+    """Which cameras and groups (None: all cameras), over which range (None: from the first observation, until now), in
+    which zone (None: the camera's own), in which database (None: that of the environment).
     """
 
     cameras: Cameras = None
@@ -58,13 +66,19 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class ZoneSelection:
-    """Cameras of one zone, by name, and the range asked of them; `rounded` outwards to quarters of an hour or not."""
+    """Cameras of one zone, or groups of one zone, by name, and the range asked of them; `rounded` outwards to quarters
+    of an hour or not.
+    """
 
     cameras: tuple[CameraInfo, ...]
     timezone: str
     start: datetime | None
     end: datetime | None
     rounded: bool = False
+
+    @property
+    def of_groups(self) -> bool:
+        return any(camera.is_group for camera in self.cameras)
 
     def parameters(self) -> dict[str, object]:
         """For the query: the ids, and the range in ISO 8601."""
@@ -80,23 +94,23 @@ class ZoneSelection:
         return replace(self, start=start, end=end)
 
 
-def by_zone(request: Request, fetch: Fetch, *, exact: bool = False) -> list[ZoneSelection]:
-    """One selection per time zone, since a date begins at another moment in each; at least one. The range is rounded
-    outwards to quarters of an hour unless it is to be `exact`.
+def by_zone(request: Request, fetch: Fetch, *, exact: bool = False, groups: bool = False) -> list[ZoneSelection]:
+    """One selection per time zone, since a date begins at another moment in each, of cameras and of groups; at least
+    one. The range is rounded outwards to quarters of an hour unless it is to be `exact`.
 
-    Raises UnknownCameraError or InvalidInputError.
+    Raises UnknownCameraError or InvalidInputError, also for a group where the answer is none of `groups`.
     """
     asked = request.timezone
     if asked is not None:
         parse_zone(asked)
-    zones: dict[str, list[CameraInfo]] = {}
-    for camera in find_cameras(request.cameras, fetch):
-        zones.setdefault(asked or camera.timezone, []).append(camera)
+    zones: dict[tuple[str, bool], list[CameraInfo]] = {}
+    for camera in find_cameras(request.cameras, fetch, groups=groups):
+        zones.setdefault((asked or camera.timezone, camera.is_group), []).append(camera)
     start, end = parsed("start", request.start), parsed("end", request.end)
     if len(zones) == 1 or any(value and not isinstance(value, datetime) for value in (start, end)):
         check_stored_zones(zones)
     found = []
-    for zone, cameras in (zones or {asked or "UTC": []}).items():
+    for (zone, _), cameras in (zones or {(asked or "UTC", False): []}).items():
         first, last = instant("start", start, zone), instant("end", end, zone)
         if first is not None and last is not None and first >= last:
             raise InvalidInputError(
@@ -108,9 +122,16 @@ def by_zone(request: Request, fetch: Fetch, *, exact: bool = False) -> list[Zone
     return found
 
 
-def check_stored_zones(zones: dict[str, list[CameraInfo]]) -> None:
-    """Refuse a zone that has no IANA name: PostgreSQL takes such zones, so another program may have stored one."""
-    for zone, (camera, *_) in zones.items():
+def check_stored_zones(zones: dict[tuple[str, bool], list[CameraInfo]]) -> None:
+    """Refuse a zone that has no IANA name, because PostgreSQL takes such zones and another program may have stored one;
+    and the empty one of a group whose members have several.
+    """
+    for (zone, is_group), (camera, *_) in zones.items():
+        if is_group and not zone:
+            raise InvalidInputError(
+                f"the members of group {camera.name!r} have several time zones; give it one with: timeseries group"
+                f" update {shlex.quote(camera.name)} --timezone Europe/Berlin, or ask with a timezone"
+            )
         try:
             parse_zone(zone)
         except InvalidInputError as error:
@@ -122,22 +143,27 @@ def check_stored_zones(zones: dict[str, list[CameraInfo]]) -> None:
 
 def several(cameras: Cameras) -> list[CameraLike] | None:
     """What was asked for as a list: an iterable may be read only once."""
-    return [cameras] if isinstance(cameras, str | UUID | Camera) else None if cameras is None else list(cameras)
+    return [cameras] if isinstance(cameras, str | UUID | Camera | Group) else None if cameras is None else list(cameras)
 
 
-def find_cameras(cameras: Cameras, fetch: Fetch) -> list[CameraInfo]:
-    """The cameras asked for, all where None is given; one that is named twice is there once."""
+def find_cameras(cameras: Cameras, fetch: Fetch, *, groups: bool = False) -> list[CameraInfo]:
+    """The cameras asked for, all where None is given; one that is named twice is there once. What is no camera may be
+    one of `groups`: only then are these looked up, so that cameras are found as quickly as without them.
+    """
     wanted = several(cameras)
     if wanted is None:
         return read_cameras(fetch)
-    keys = [str(camera.id if isinstance(camera, Camera) else camera) for camera in wanted]
-    known = read_cameras(fetch, keys)
-    by_key = {info.id: info for info in known} | {info.name: info for info in known}
+    keys = [str(one.id if isinstance(one, Camera | Group) else one) for one in wanted]
+    known = by_key(read_cameras(fetch, keys))
+    if any(key not in known and str(id_of(key)) not in known for key in keys):
+        known = by_key(read(fetch, SELECT_GROUPS)) | known
     found: dict[str, CameraInfo] = {}
     for key in keys:
-        info = by_key.get(key) or by_key.get(str(id_of(key)))
+        info = known.get(key) or known.get(str(id_of(key)))
         if info is None:
-            raise unknown_camera(key, [info.name for info in read_cameras(fetch)])
+            raise unknown_camera(key, [info.name for info in read_cameras(fetch) + read(fetch, SELECT_GROUPS)])
+        if info.is_group and not groups:
+            raise InvalidInputError(f"{info.name!r} is a group, and this is answered for cameras; name its members")
         found[info.id] = info
     return list(found.values())
 
@@ -145,11 +171,19 @@ def find_cameras(cameras: Cameras, fetch: Fetch) -> list[CameraInfo]:
 def read_cameras(fetch: Fetch, keys: list[str] | None = None) -> list[CameraInfo]:
     """The cameras that have one of the keys as name or id, or all; by name."""
     if keys is None:
-        found = fetch(SELECT_CAMERAS, {})
-    else:
-        names = json.dumps([key for key in keys if can_be_a_name(key)])
-        ids = "{" + ",".join(str(key) for key in map(id_of, keys) if key) + "}"
-        found = fetch(SELECT_NAMED_CAMERAS, {"names": names, "ids": ids})
+        return read(fetch, SELECT_CAMERAS)
+    names = json.dumps([key for key in keys if can_be_a_name(key)])
+    ids = "{" + ",".join(str(key) for key in map(id_of, keys) if key) + "}"
+    return read(fetch, SELECT_NAMED_CAMERAS, names=names, ids=ids)
+
+
+def by_key(known: Iterable[CameraInfo]) -> dict[str, CameraInfo]:
+    """By id and by name."""
+    return {key: info for info in known for key in (info.name, info.id)}
+
+
+def read(fetch: Fetch, query: str, **parameters: object) -> list[CameraInfo]:
+    found = fetch(query, parameters)
     return [CameraInfo(*row) for row in zip(*(column.to_pylist() for column in found.columns), strict=True)]
 
 

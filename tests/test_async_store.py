@@ -15,8 +15,8 @@ import pytest
 from analytics import aio, arrow_client
 from tests.support.statements import running, waiting
 from timeseries import AsyncStore, Camera, OccupancyEvent, Store, UnknownCameraError
-from timeseries.async_store import AsyncCameras
-from timeseries.cameras import Cameras
+from timeseries.async_store import AsyncCameras, AsyncGroups
+from timeseries.cameras import Cameras, Groups
 from timeseries.settings import Settings
 
 NOW = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
@@ -141,10 +141,12 @@ def test_a_question_that_waits_for_its_turn_is_cancelled_before_it_begins(url: s
     asyncio.run(life())
 
 
-def test_every_method_of_cameras_is_there_with_its_arguments_and_docstring() -> None:
+def test_every_method_of_cameras_and_groups_is_there_with_its_arguments_and_docstring() -> None:
     public = {name for name, value in vars(Cameras).items() if callable(value) and not name.startswith("_")}
     assert {name for name in vars(AsyncCameras) if not name.startswith("_")} == public - {"decrypt_if_encrypted"}
-    for own, of in ((AsyncCameras, Cameras), (AsyncStore, Store)):
+    public = {name for name, value in vars(Groups).items() if callable(value) and not name.startswith("_")}
+    assert {name for name in vars(AsyncGroups) if not name.startswith("_")} == public
+    for own, of in ((AsyncCameras, Cameras), (AsyncGroups, Groups), (AsyncStore, Store)):
         for name in {*vars(own)} & {*vars(of)} - {"open", "close"}:
             later, method = getattr(own, name), getattr(of, name)
             if not name.startswith("_"):

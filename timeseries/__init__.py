@@ -13,6 +13,7 @@ from timeseries.errors import (
     CameraExistsError,
     CameraInUseError,
     ConfigurationError,
+    GroupExistsError,
     InvalidInputError,
     NaiveTimestampError,
     NotAllowedError,
@@ -25,6 +26,7 @@ from timeseries.errors import (
     SpoolError,
     TimeseriesError,
     UnknownCameraError,
+    UnknownGroupError,
     UnknownPeriodError,
     WriterFullError,
 )
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
     from timeseries.backup.restore import RestoreResult, restore
     from timeseries.cameras.camera import Camera
     from timeseries.cameras.changes import CameraChange
+    from timeseries.cameras.group import Group, Membership
     from timeseries.database.server import Server, ServerKind
     from timeseries.files.importing import ImportResult
     from timeseries.maintenance.jobs import Job
@@ -59,11 +62,14 @@ __all__ = [
     "CameraExistsError",
     "CameraInUseError",
     "ConfigurationError",
+    "Group",
+    "GroupExistsError",
     "HealthLog",
     "ImportResult",
     "InvalidInputError",
     "Job",
     "Limits",
+    "Membership",
     "NaiveTimestampError",
     "NotAllowedError",
     "NotMigratedError",
@@ -86,6 +92,7 @@ __all__ = [
     "StoreCollector",
     "TimeseriesError",
     "UnknownCameraError",
+    "UnknownGroupError",
     "UnknownPeriodError",
     "Writer",
     "WriterCollector",
@@ -109,6 +116,7 @@ HOMES = {
         "backup.restore": ["RestoreResult", "restore"],
         "cameras.camera": ["Camera"],
         "cameras.changes": ["CameraChange"],
+        "cameras.group": ["Group", "Membership"],
         "database.server": ["Server", "ServerKind"],
         "files.importing": ["ImportResult"],
         "maintenance.jobs": ["Job"],

@@ -1,4 +1,4 @@
-"""The store for asyncio: the methods of `Store` and `Cameras` themselves, run in threads of their own."""
+"""The store for asyncio: the methods of `Store`, `Cameras` and `Groups` themselves, run in threads of their own."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from functools import partial, wraps
 from typing import Any, Concatenate, ParamSpec, Self, TypeVar, cast
 
 from timeseries.calls import Calls
-from timeseries.cameras import Cameras
+from timeseries.cameras import Cameras, Groups
 from timeseries.cameras.watch import CameraWatch
 from timeseries.periods import Periods
 from timeseries.settings import Settings
@@ -23,7 +23,9 @@ def asynchronous(
     """A method with the name, arguments and docstring of another, which it calls in a thread."""
 
     @wraps(method)
-    async def call(self: AsyncStore | AsyncCameras | AsyncPeriods, *given: P.args, **options: P.kwargs) -> R:
+    async def call(
+        self: AsyncStore | AsyncCameras | AsyncGroups | AsyncPeriods, *given: P.args, **options: P.kwargs
+    ) -> R:
         return await self._calls.run(partial(method, self._called, *given, **options))
 
     return cast(Callable[Concatenate[Any, P], Coroutine[Any, Any, R]], call)
@@ -63,9 +65,24 @@ class AsyncPeriods:
     remove = asynchronous(Periods.remove)
 
 
+class AsyncGroups:
+    """`Groups` for asyncio."""
+
+    def __init__(self, groups: Groups, calls: Calls) -> None:
+        self._called, self._calls = groups, calls
+
+    add = asynchronous(Groups.add)
+    update = asynchronous(Groups.update)  # type: ignore[arg-type]  # as that of cameras
+    get = asynchronous(Groups.get)
+    list = asynchronous(Groups.list)
+    remove = asynchronous(Groups.remove)
+    join = asynchronous(Groups.join)
+    leave = asynchronous(Groups.leave)
+
+
 class AsyncStore:
-    """`Store` for asyncio, as a web process needs it: `cameras`, `periods`, events and the status. Close it, or use
-    `async with`.
+    """`Store` for asyncio, as a web process needs it: `cameras`, `groups`, `periods`, events and the status. Close it,
+    or use `async with`.
 
     When a task is cancelled its statement is cancelled on the server, before the task ends: nothing of it is stored,
     unless it was committed already. A call that comes when all connections are busy waits for one, as long as it takes.
@@ -76,6 +93,7 @@ class AsyncStore:
         self.store = self._called = store
         self._calls = Calls(store.pool.max_size, "timeseries-store")
         self.cameras = AsyncCameras(store.cameras, self._calls)
+        self.groups = AsyncGroups(store.groups, self._calls)
         self.periods = AsyncPeriods(store.periods, self._calls)
 
     def __repr__(self) -> str:

@@ -68,6 +68,14 @@ class CameraInUseError(TimeseriesError):
     """The camera has history, so it cannot be removed."""
 
 
+class UnknownGroupError(TimeseriesError, LookupError):
+    """No group has this id or name."""
+
+
+class GroupExistsError(TimeseriesError):
+    """Another group has this id, or a camera or another group this name already."""
+
+
 class UnknownPeriodError(TimeseriesError, LookupError):
     """No period has this id."""
 

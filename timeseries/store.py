@@ -15,7 +15,7 @@ from uuid import UUID
 
 from timeseries.access.keyring import Keyring
 from timeseries.access.rotation import Keys
-from timeseries.cameras import Camera, Cameras
+from timeseries.cameras import Camera, Cameras, Groups
 from timeseries.database import embedded
 from timeseries.database.connections import Pool, connected, open_pool
 from timeseries.database.server import Server, identify_database, inspect_server
@@ -54,7 +54,8 @@ def resolve_url(url: str | None = None, settings: Settings | None = None) -> str
 class Store:
     """A migrated database: cameras, events and averages. Safe to share between threads; close it, or use `with`.
 
-    Its attributes `cameras`, `periods`, `policies`, `jobs` (the background jobs) and `keys` have methods of their own.
+    Its attributes `cameras`, `groups`, `periods`, `policies`, `jobs` (the background jobs) and `keys` have methods of
+    their own.
     """
 
     def __init__(self, url: str, pool: Pool, keyring: Keyring, settings: Settings) -> None:
@@ -63,6 +64,7 @@ class Store:
         self.settings = settings
         self.cameras = Cameras(pool, keyring)
         self.periods = Periods(pool, self.cameras)
+        self.groups = Groups(pool, self.cameras)
         self.policies = Policies(pool)
         self.jobs = Jobs(pool)
         self.keys = Keys(pool, keyring)
@@ -169,6 +171,7 @@ class Store:
         self,
         events: Path | str,
         cameras: Path | str | None = None,
+        groups: Path | str | None = None,
         *,
         connections: int = 2,
         naive_timezone: str | None = None,
@@ -176,13 +179,15 @@ class Store:
         progress: Progress = None,
     ) -> ImportResult:
         """Store a file of events: CSV, gzipped CSV, Parquet, or a SQLite database with its cameras, which alone knows
-        `match_names`; see `timeseries.files.importing.import_file`.
+        `match_names`; with files of `cameras` and `groups`, which are made before. See
+        `timeseries.files.importing.import_file`.
         """
         from timeseries.files import importing
 
         return importing.import_file(
             self.pool, self.cameras, Path(events), Path(cameras) if cameras is not None else None,
-            connections=connections, naive_timezone=naive_timezone, match_names=match_names, progress=progress,
+            (self.groups, Path(groups)) if groups is not None else None, connections=connections,
+            naive_timezone=naive_timezone, match_names=match_names, progress=progress,
         )  # fmt: skip
 
     def import_feed(
@@ -231,7 +236,9 @@ class Store:
         end: datetime | None = None,
         progress: Progress = None,
     ) -> ExportResult:
-        """Write events, an aggregate or the cameras to a CSV or Parquet file; see `timeseries.files.export.export`."""
+        """Write events, an aggregate, the cameras or the groups to a CSV or Parquet file; see
+        `timeseries.files.export.export`.
+        """
         from timeseries.files import export
 
         return export.export(

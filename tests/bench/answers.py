@@ -155,6 +155,27 @@ def months(store: Store, rounds: int) -> list[dict[str, Any]]:
     return found
 
 
+def groups(store: Store, rounds: int) -> list[dict[str, Any]]:
+    """A group of fifty cameras, against these asked at once."""
+    names = [f"lot {i}" for i in range(50)]
+    for name in names:
+        store.cameras.add(name, timezone=ZONE)
+    store.groups.add("group", names)
+    start, end = feed(store, names, 180, timedelta(minutes=30))
+    asks: tuple[tuple[str, Any, datetime], ...] = (
+        ("hours of a month", analytics.hourly_averages, end - timedelta(days=30)),
+        ("weekdays of half a year", analytics.weekday_averages, start),
+    )
+    found = []
+    for what, question, begin in asks:
+        ask = partial(question, start=begin, end=end, url=store.url)
+        of_cameras = ask(names).groupby("camera", observed=True)["occupied_avg"].mean()
+        assert np.isclose(ask("group")["occupied_avg"].mean(), of_cameras.sum(), rtol=1e-9)
+        own, reference = alternate(rounds * 3, partial(ask, "group"), partial(ask, names))
+        found.append(figure(f"{what} of a group of fifty cameras, against these asked at once", own, reference))
+    return found
+
+
 def feed_all(store: Store, cameras: int, days: int, hourly: int) -> tuple[datetime, datetime]:
     """A count a day of each camera, in the last `hourly` days one an hour, materialized; where they begin and end."""
     end = midnight(0)
@@ -218,7 +239,11 @@ def every(store: Store, rounds: int, cameras: int) -> list[dict[str, Any]]:
 
 def rows(server: RunningServer, rounds: int) -> list[dict[str, Any]]:
     """Each in a database of its own, on the server that is measured."""
-    return [row for measure in (weekdays, frames, months) for row in measured(server, partial(measure, rounds=rounds))]
+    return [
+        row
+        for measure in (weekdays, frames, months, groups)
+        for row in measured(server, partial(measure, rounds=rounds))
+    ]
 
 
 def many_cameras(server: RunningServer, rounds: int, cameras: int) -> list[dict[str, Any]]:

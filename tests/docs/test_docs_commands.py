@@ -31,14 +31,21 @@ WRITTEN_OUT = {
          "period remove 1"],
     "period add \"East Gate\" closed 2026-03-01 2026-03-05T06:00 --text \"new tarmac\"":
         ["period add 'East Lot' closed 2026-03-01 2026-03-05T06:00 --text 'new tarmac'"],
+    "group add / list / update / join / leave / remove":
+        ["group add Gates 'East Lot' --timezone UTC", "group list", "group update Gates --name Lot",
+         "group join Lot Yard", "group leave Lot Yard", "group remove Lot"],
+    "group update NAME --timezone Europe/Berlin":
+        ["group add Lots 'East Lot'", "group update Lots --timezone Europe/Berlin"],
     "status [--json]": ["status --json", "status"],
     "metrics [--listen HOST:PORT]": ["metrics"],
-    "export WHAT FILE": ["export occupancy_events events.parquet", "export cameras cameras.csv"],
+    "export WHAT FILE": ["export occupancy_events events.parquet", "export cameras cameras.csv",
+                         "export groups groups.csv"],
     "export WHAT FILE [--camera NAME]… [--start TIME] [--end TIME]":
         ["export health_hourly h.csv --camera 'East Lot' --start 2026-01-01T00:00:00Z --end 2026-02-01T00:00:00Z"],
     "averages export / import FOLDER":
         ["averages export averages", "averages export final --finalized", "averages import averages"],
-    "import EVENTS [--cameras CAMERAS]": ["import events.parquet --cameras cameras.csv"],
+    "import EVENTS [--cameras CAMERAS] [--groups GROUPS]":
+        ["import events.parquet --cameras cameras.csv --groups groups.csv"],
     "import FEED --format parkapi …":
         [f"import {ROOT}/tests/files/feeds/parkapi_api.json --format parkapi --timezone Europe/Berlin"],
     "import FEED --format datex2 …":

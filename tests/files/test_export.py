@@ -64,6 +64,7 @@ def fill(store: Store) -> None:
             )
             for j in range(20)
         )
+    store.groups.add("gates", NAMES, timezone="UTC")
 
 
 @pytest.fixture

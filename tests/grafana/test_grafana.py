@@ -51,9 +51,10 @@ def variables_of(dashboard: dict[str, Any], url: str) -> dict[str, Any]:
         columns, rows = ask(url, expand(variable["query"], {}))
         assert columns.keys() == {"__text", "__value"}
         assert set(columns.values()) <= TEXTS
-        assert len(rows) == len(LOTS) + 1
         values = [row["__value"] for row in rows]
-        found[variable["name"]] = values if variable["multi"] else str(LOTS[0].id)
+        assert len(rows) == (1 if variable["name"] == "group" else len(LOTS) + 1)
+        one = values[0] if variable["name"] == "group" else str(LOTS[0].id)
+        found[variable["name"]] = values if variable["multi"] else one
     return found
 
 

@@ -91,7 +91,10 @@ def lesser_cluster(server: RunningServer, position: int) -> Iterator[Cluster]:
         with opened(cluster.url()) as store:
             assert store.server().kind is not server.kind
             chance = random.Random(5)
-            events = [event for camera in add_cameras(store) for event in events_of(camera, START, NOW, chance)]
+            cameras = add_cameras(store)
+            store.groups.add("group", cameras[1:], timezone="Europe/Berlin")
+            store.groups.join("group", cameras[0], since=START, until=NOW - timedelta(days=60))
+            events = [event for camera in cameras for event in events_of(camera, START, NOW, chance)]
             assert store.record(events).inserted == len(events)
             assert store.prune(timedelta(days=100)).removed > 0
             add_averages(store)

@@ -21,24 +21,28 @@ from timeseries.backup.archive import DUMP, Manifest, open_backup, write_dump, w
 
 MIDNIGHT = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
 AGGREGATES = [f"{f}_{level}" for f in ("occupancy", "health") for level in ("quarter_hourly", "hourly", "weekday")]
+TABLES = ("cameras", "camera_groups", "group_members", "timeseries.names", "occupancy_events", "health_logs")
 CATALOG = """
     SELECT 'function', p.oid::regprocedure::text, md5(p.prosrc) FROM pg_proc AS p
-    WHERE p.pronamespace = 'timeseries'::regnamespace OR p.proname ~ '^(occupancy|health)_'
+    WHERE p.pronamespace = 'timeseries'::regnamespace OR p.proname ~ '^(occupancy|health|group)_'
     UNION ALL
     SELECT 'trigger', tgrelid::regclass::text || '.' || tgname, tgenabled::text FROM pg_trigger
-    WHERE (tgrelid = 'cameras'::regclass OR tgname = 'keep_sealed_quarter') AND NOT tgisinternal
+    WHERE (tgrelid IN ('cameras'::regclass, 'camera_groups'::regclass) OR tgname = 'keep_sealed_quarter')
+      AND NOT tgisinternal
     UNION ALL
     SELECT 'constraint', conrelid::regclass::text || '.' || conname, pg_get_constraintdef(oid) FROM pg_constraint
-    WHERE conrelid::regclass::text IN ('cameras', 'occupancy_events', 'health_logs')
+    WHERE conrelid::regclass::text IN ('cameras', 'camera_groups', 'group_members', 'occupancy_events', 'health_logs')
 """
 POLICIES = "SELECT job_id, proc_name, hypertable_name, config, schedule_interval FROM timescaledb_information.jobs"
 
 
 def fill(store: Store) -> None:
-    """Two cameras: one whose oldest raw rows are gone and only averages are kept, one with everything."""
+    """Two cameras: one whose oldest raw rows are gone and only averages are kept, one with everything; and a group."""
     old = store.cameras.add("old", timezone="Asia/Kolkata", connection_string="rtsp://admin:hunter2@camera/1")
     new = store.cameras.add("new", capacity=90, hold=timedelta(hours=2), zone_config={"zones": [[0, 1]]})
     start = MIDNIGHT - timedelta(days=100)
+    store.groups.add("lot", ["old"], timezone="Asia/Kolkata")
+    store.groups.join("lot", "new", since=MIDNIGHT - timedelta(days=9))
     store.record(OccupancyEvent(old.id, start + timedelta(hours=i), i % 50, {"i": i}) for i in range(72))
     store.record([HealthLog(old.id, start, "degraded", "RTSP timeout")])
     store.prune()
@@ -60,10 +64,10 @@ def everything(url: str) -> dict[str, Any]:
             return {str(row) for row in connection.execute(query).fetchall()}
 
         connection.execute("SET timezone = 'UTC'")
-        found = {name: rows(f"SELECT * FROM {name}") for name in ["cameras", "occupancy_events", "health_logs"]}
+        found = {name: rows(f"SELECT * FROM {name}") for name in TABLES}
         found |= {name: rows(f"SELECT * FROM {name}") for name in AGGREGATES}
         span = f"NULL, '{MIDNIGHT - timedelta(days=110)}', '{MIDNIGHT}'"
-        for name in ("occupancy_hours", "occupancy_weekdays", "health_hours", "health_weekdays"):
+        for name in ("occupancy_hours", "occupancy_weekdays", "health_hours", "health_weekdays", "group_hours"):
             found[name] = rows(f"SELECT * FROM {name}({span})")
         found["catalog"] = rows(CATALOG)
         if connection.execute("SELECT to_regclass('timescaledb_information.jobs')").fetchone() != (None,):

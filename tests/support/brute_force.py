@@ -215,3 +215,79 @@ def outages(
             message = message if earlier is None else earlier
         found.append((begin, until, status, message))
     return [(begin, None if until == last else until, status, message) for begin, until, status, message in found]
+
+
+class Member(NamedTuple):
+    """What a member of a group saw, how long it stands, and from when to before when it is a member (None: always)."""
+
+    seen: list[tuple[datetime, int]]
+    hold: timedelta
+    since: datetime | None = None
+    until: datetime | None = None
+
+
+class Sum(NamedTuple):
+    """The sum of a group's members in one bucket: car-seconds and seconds that count, seconds of the span, samples, the
+    least and the most (None where nothing counts).
+    """
+
+    car_seconds: float = 0
+    counted_seconds: float = 0
+    span_seconds: float = 0
+    samples: int = 0
+    least: int | None = None
+    most: int | None = None
+
+    def plus(self, other: Sum) -> Sum:
+        least = [part.least for part in (self, other) if part.least is not None]
+        most = [part.most for part in (self, other) if part.most is not None]
+        return Sum(
+            self.car_seconds + other.car_seconds, self.counted_seconds + other.counted_seconds,
+            self.span_seconds + other.span_seconds, self.samples + other.samples,
+            min(least, default=None), max(most, default=None),
+        )  # fmt: skip
+
+
+def steps(member: Member, now: datetime) -> list[tuple[int, int, int]]:
+    """From, to (microseconds) and count of each observation for as long as it stands."""
+    seen = sorted(member.seen)
+    found = []
+    for i, (at, count) in enumerate(seen):
+        until = min(at + member.hold, now, *(later for later, _ in seen[i + 1 : i + 2]))
+        found.append((micros(at), max(micros(until), micros(at)), count))
+    return found
+
+
+def group_answer(
+    members: list[Member], *, start: datetime, end: datetime, labels: list[Hashable], now: datetime | None = None
+) -> dict[Hashable, Sum]:
+    """The sum over a group: a quarter of an hour counts where it has members and each is known in all of it until now.
+    Looked at quarter by quarter, from what stood in each.
+    """
+    now = now or datetime.now(UTC)
+    stood = [steps(member, now) for member in members]
+    result: dict[Hashable, Sum] = {}
+    for quarter, label in zip(quarters(start, end), labels, strict=True):
+        present = [
+            (member, of)
+            for member, of in zip(members, stood, strict=True)
+            if (member.since is None or member.since <= quarter) and (member.until is None or quarter < member.until)
+        ]
+        found = sum_of([of for _, of in present], micros(quarter), min(micros(quarter + QUARTER), micros(now)))
+        samples = sum(quarter <= at < quarter + QUARTER for member, _ in present for at, _ in member.seen)
+        result[label] = result.get(label, Sum()).plus(found._replace(span_seconds=900, samples=samples))
+    return result
+
+
+def sum_of(stood: list[list[tuple[int, int, int]]], begin: int, end: int) -> Sum:
+    """The sum of what stood in [begin, end), nothing where one of them is unknown in a part of it."""
+    parts = [
+        [(max(begin, at), min(end, until), count) for at, until, count in of if at < end and until > begin]
+        for of in stood
+    ]
+    if end <= begin or not parts or any(sum(until - at for at, until, _ in of) < end - begin for of in parts):
+        return Sum()
+    moments = {at for of in parts for at, until, _ in of if at < until}
+    sums = [sum(count for of in parts for at, until, count in of if at <= moment < until) for moment in moments]
+    cars = sum((until - at) * count for of in parts for at, until, count in of)
+    return Sum(cars / 1e6, (end - begin) / 1e6, 0, 0, min(sums), max(sums))

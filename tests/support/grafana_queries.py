@@ -84,11 +84,12 @@ def reader(store: Store, make_role: Callable[[str, str], str]) -> str:
 
 @pytest.fixture
 def sample(store: Store, reader: str) -> str:
-    """The same of one with sample lots, and a lot with a name that must be quoted."""
+    """The same of one with sample lots, a lot with a name that must be quoted, and a group of two."""
     for lot in LOTS:
         store.cameras.add(lot.name, timezone=lot.timezone, capacity=lot.capacity, id=lot.id)
         store.record(events(lot, NOW - timedelta(days=5), NOW))
     store.cameras.add("O'Hare \\ roof")
+    store.groups.add("North and South", [lot.id for lot in LOTS[:2]], timezone="Europe/Berlin")
     return reader
 
 

@@ -19,7 +19,9 @@ from timeseries.model.events import Event
 ZONES = ("America/New_York", "Europe/Berlin", "Asia/Kathmandu", "Australia/Lord_Howe")
 HOLDS = (timedelta(days=1), timedelta(minutes=90), timedelta(hours=6), timedelta(days=1))
 LEVELS = ("quarter_hourly", "hourly", "weekday")
-FUNCTIONS = ("occupancy_hours", "occupancy_weekdays", "health_hours", "health_weekdays")
+FUNCTIONS = (
+    "occupancy_hours", "occupancy_weekdays", "health_hours", "health_weekdays", "group_hours", "group_weekdays",
+)  # fmt: skip
 
 
 def add_cameras(store: Store, number: int = 3) -> list[UUID]:

@@ -6,7 +6,9 @@
 -- on the functions that change it.
 REVOKE CREATE ON SCHEMA public FROM PUBLIC;
 REVOKE TEMPORARY ON DATABASE {database} FROM PUBLIC;
-REVOKE ALL ON TABLE public.cameras, public.occupancy_events, public.health_logs FROM PUBLIC;
+REVOKE ALL ON TABLE
+    public.cameras, public.camera_groups, public.group_members, public.occupancy_events, public.health_logs
+    FROM PUBLIC;
 REVOKE EXECUTE ON FUNCTION public.latest, public.health_states FROM PUBLIC;
 DO $$
 DECLARE
@@ -42,7 +44,8 @@ REVOKE ALL ON FUNCTION public.store_tables, public.store_lag, public.store_jobs,
 REVOKE ALL ON SCHEMA public, timeseries FROM {role};
 REVOKE ALL ON DATABASE {database} FROM {role};
 REVOKE ALL ON TABLE
-    public.cameras, public.occupancy_events, public.health_logs, public.alembic_version,
+    public.cameras, public.camera_groups, public.group_members, public.occupancy_events, public.health_logs,
+    public.alembic_version,
     public.occupancy_quarter_hourly, public.occupancy_hourly, public.occupancy_weekday,
     public.health_quarter_hourly, public.health_hourly, public.health_weekday
     FROM {role};
@@ -63,9 +66,10 @@ GRANT EXECUTE ON FUNCTION
     TO {role};
 
 -- block: worker
--- Besides what ingest may, it reads the cameras that it runs. Their connection strings are ciphertext, of no use without
--- the key.
-GRANT SELECT ON TABLE public.cameras, timeseries.camera_versions, timeseries.periods TO {role};
+-- Besides what ingest may, it reads the cameras that it runs, and their groups. Their connection strings are ciphertext,
+-- of no use without the key.
+GRANT SELECT ON TABLE public.cameras, timeseries.camera_versions, timeseries.periods,
+    public.camera_groups, public.group_members TO {role};
 
 -- block: answers
 -- Averages, states and how the store is. Most functions run with the caller's rights, so the role needs SELECT on the
@@ -76,6 +80,7 @@ GRANT SELECT ON TABLE public.alembic_version TO {role};
 GRANT SELECT (id, name, timezone, capacity, hold, desired_state) ON TABLE public.cameras TO {role};
 GRANT SELECT ON TABLE
     timeseries.periods,
+    public.camera_groups, public.group_members,
     public.occupancy_quarter_hourly, public.occupancy_hourly, public.occupancy_weekday,
     public.health_quarter_hourly, public.health_hourly, public.health_weekday
     TO {role};
@@ -83,7 +88,7 @@ GRANT EXECUTE ON FUNCTION public.store_tables, public.store_lag, public.store_jo
     public.health_states TO {role};
 
 -- block: control
--- Besides the answers, it keeps the cameras and their periods. It writes connection strings and does not read them back, because to edit
+-- Besides the answers, it keeps the cameras, their groups and their periods. It writes connection strings and does not read them back, because to edit
 -- a camera takes no old one. Neither the id nor the time of creation can be changed.
 GRANT SELECT (zone_config, created_at, revision, changed_at, changed_by) ON TABLE public.cameras TO {role};
 GRANT SELECT ON TABLE timeseries.camera_versions TO {role};
@@ -95,6 +100,7 @@ GRANT UPDATE (
 ) ON TABLE public.cameras TO {role};
 GRANT DELETE ON TABLE public.cameras TO {role};
 GRANT INSERT, UPDATE, DELETE ON TABLE timeseries.periods TO {role};
+GRANT INSERT, UPDATE, DELETE ON TABLE public.camera_groups, public.group_members TO {role};
 
 -- block: reader
 -- Besides the answers nothing, and those within limits.
@@ -133,17 +139,18 @@ BEGIN
         WHERE c.relkind IN ('r', 'v')
           AND (c.relnamespace = 'timeseries'::regnamespace
                OR c.relnamespace = 'public'::regnamespace
-               AND c.relname ~ '^(cameras|alembic_version|occupancy_events|health_logs)$|^(occupancy|health|store)_')
+               AND c.relname ~ '^(cameras|camera_groups|alembic_version)$|^(occupancy|health|store|group)_')
         UNION ALL
         SELECT 'ROUTINE', p.oid::regprocedure::text
         FROM pg_proc AS p
         WHERE p.pronamespace = 'timeseries'::regnamespace
-           OR p.pronamespace = 'public'::regnamespace AND p.proname ~ '^((occupancy|health|store)_|(latest|calendar)$)'
+           OR p.pronamespace = 'public'::regnamespace
+           AND p.proname ~ '^((occupancy|health|store|group)_|(latest|calendar)$)'
         UNION ALL
         SELECT 'TYPE', t.oid::regtype::text
         FROM pg_type AS t
         LEFT JOIN pg_class AS c ON c.oid = t.typrelid
-        WHERE t.typnamespace = 'timeseries'::regnamespace AND c.relkind = 'c'
+        WHERE t.typnamespace = 'timeseries'::regnamespace AND (c.relkind = 'c' OR t.typtype = 'r')
            OR t.typnamespace = 'public'::regnamespace AND t.typname IN ('desired_state', 'health_status')
     LOOP
         EXECUTE format('ALTER %s %s OWNER TO %I', belonging.kind, belonging.name, owner);
@@ -198,6 +205,10 @@ wanted (kind, relation, privileges) AS (
         unnest(ARRAY['quarter_hourly', 'hourly', 'weekday']) AS level
     UNION ALL
     SELECT kind, 'timeseries.camera_versions', ARRAY['SELECT'] FROM unnest(ARRAY['worker', 'control']) AS kind
+    UNION ALL
+    SELECT kind, 'public.' || relation,
+           CASE kind WHEN 'control' THEN ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE'] ELSE ARRAY['SELECT'] END
+    FROM unnest(ARRAY['worker', 'control', 'reader']) AS kind, unnest(ARRAY['camera_groups', 'group_members']) AS relation
     UNION ALL
     VALUES
         ('worker', 'public.cameras', ARRAY['SELECT']), ('control', 'public.cameras', ARRAY['DELETE']),

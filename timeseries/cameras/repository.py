@@ -233,6 +233,10 @@ def meant_for(name: str) -> Iterator[None]:
     try:
         yield
     except psycopg.errors.UniqueViolation as error:
+        if error.diag.constraint_name == "pk_names":
+            raise CameraExistsError(
+                f"a group has the name {name!r}; give another, because a question names either"
+            ) from error
         raise CameraExistsError(f"another camera has the name {name!r} or this id already") from error
     except (psycopg.errors.ForeignKeyViolation, psycopg.errors.RestrictViolation) as error:
         raise CameraInUseError(

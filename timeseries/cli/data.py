@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 @click.command("import")
 @click.argument("events", type=click.Path(path_type=Path))
 @click.option("--cameras", type=click.Path(path_type=Path), help="A file with a row per camera, created when new.")
+@click.option("--groups", type=click.Path(path_type=Path), help="A file with a row per member of a group.")
 @click.option("--naive-timezone", metavar="ZONE", help="Whose time timestamps without an offset are, like UTC.")
 @click.option("--match-names", is_flag=True, help="SQLite: a camera of the same name is the same, whatever its id.")
 @click.option("--format", "feed", type=click.Choice(["parkapi", "datex2"]),
@@ -31,6 +32,7 @@ def import_(
     url: str | None,
     events: Path,
     cameras: Path | None,
+    groups: Path | None,
     naive_timezone: str | None,
     match_names: bool,
     feed: FeedFormat | None,
@@ -56,15 +58,19 @@ def import_(
             )
         else:
             result = store.import_file(
-                events, cameras, naive_timezone=naive_timezone, match_names=match_names, progress=progress
+                events, cameras, groups, naive_timezone=naive_timezone, match_names=match_names, progress=progress
             )
     if as_json:
         print_json(result)
     else:
-        print_table(
-            ["cameras created", "inserted", "duplicates", "rejected"],
-            [[result.cameras, result.inserted, result.duplicates, result.rejected]],
-        )
+        counts = {
+            "cameras created": result.cameras,
+            **({"members of groups": result.members} if groups else {}),
+            "inserted": result.inserted,
+            "duplicates": result.duplicates,
+            "rejected": result.rejected,
+        }
+        print_table([*counts], [[*counts.values()]])
         if result.rejected_file:
             click.echo(f"The rejected rows and their reasons are in {result.rejected_file}", err=True)
     sys.exit(1 if result.rejected else 0)

@@ -23,7 +23,7 @@ from timeseries.model.parsing import parse_timestamp
 def export(
     url: str | None, what: str, file: Path, cameras: tuple[str, ...], start: str | None, end: str | None, as_json: bool
 ) -> None:
-    """Write events, an aggregate or the cameras to FILE: .csv, .csv.gz or .parquet.
+    """Write events, an aggregate, the cameras or the groups to FILE: .csv, .csv.gz or .parquet.
 
     Connection strings are never exported. A file of events can be imported again.
     """

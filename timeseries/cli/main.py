@@ -32,9 +32,10 @@ COMMANDS = {
     ),
     "export": (
         "timeseries.cli.export:export",
-        "Write events, an aggregate or the cameras to FILE: .csv, .csv.gz or .parquet.",
+        "Write events, an aggregate, the cameras or the groups to FILE: .csv, .csv.gz or .parquet.",
     ),
     "grant": ("timeseries.cli.roles:grant_", "Give database roles the rights of their kind, and no others."),
+    "group": ("timeseries.cli.groups:group", "Groups of cameras, as a lot that several watch."),
     "import": (
         "timeseries.cli.data:import_",
         "Store a file of EVENTS: CSV, gzipped CSV or Parquet; or a SQLite database with the same tables as the store.",

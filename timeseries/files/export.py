@@ -1,4 +1,4 @@
-"""Export of events, aggregates and cameras as CSV, gzipped CSV or Parquet, streamed in bounded memory."""
+"""Export of events, aggregates, cameras and groups as CSV, gzipped CSV or Parquet, streamed in bounded memory."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ from timeseries.errors import InvalidInputError
 from timeseries.files.copy_reader import options
 from timeseries.files.readers import is_parquet
 from timeseries.model.events import microseconds
-from timeseries.model.relations import AGGREGATES, RAW_TABLES, RELATIONS
+from timeseries.model.relations import RAW_TABLES, RELATIONS
 from timeseries.progress import Progress, track
 
-CAMERAS = "cameras"
-EXPORTABLE = (*RELATIONS, CAMERAS)
+CAMERAS, GROUPS = "cameras", "groups"
+EXPORTABLE = (*RELATIONS, CAMERAS, GROUPS)
 SLICE = timedelta(days=7)
 ROW_GROUP_BYTES = 32 << 20  # of text, some 350,000 rows of counts
 HIDDEN = {"id", "camera_id"}  # `id` numbers rows of this database only; `camera_id` is the second column already
@@ -40,6 +40,13 @@ SELECT_CAMERAS = sql.SQL("""(
                zone_config, desired_state, created_at
         FROM public.cameras
     )""")
+SELECT_GROUPS = sql.SQL("""(
+        SELECT m.camera_id, g.name AS "group", m.since, m.until, g.timezone
+        FROM public.group_members AS m
+        JOIN public.camera_groups AS g ON g.id = m.group_id
+    )""")
+SOURCES = {CAMERAS: SELECT_CAMERAS, GROUPS: SELECT_GROUPS}
+TIMES = {CAMERAS: "created_at", GROUPS: "since"} | dict.fromkeys(RAW_TABLES, "timestamp")
 COPY_ROWS = sql.SQL("""
     COPY (
         SELECT {columns}
@@ -76,12 +83,13 @@ def export(
     end: datetime | None = None,
     progress: Progress = None,
 ) -> ExportResult:
-    """Write `occupancy_events`, `health_logs`, one of the six aggregates, or `cameras` to a file.
+    """Write `occupancy_events`, `health_logs`, one of the six aggregates, `cameras`, or `groups` (a row per member) to
+    a file.
 
     The suffix says what it becomes: `.csv`, `.csv.gz` or `.parquet`. The first columns are `camera` (its name) and
     `camera_id`, the others those of the relation; times are in UTC, JSON is text. Rows are in order of time, and a file
     of events can be imported again. `of` chooses cameras, `start` (inclusive) and `end` (exclusive) bound the
-    `timestamp` or the `bucket`; neither bounds `cameras`. Connection strings are never exported.
+    `timestamp` or the `bucket`; neither bounds `cameras` and `groups`. Connection strings are never exported.
 
     Events are read a week at a time, each in a transaction of its own, so that retention waits for none of them long.
     The file is there when it is whole. `progress` is called with weeks read and weeks in all.
@@ -120,12 +128,11 @@ def _columns(connection: Connection, relation: str) -> dict[str, str]:
 
 
 def _source(relation: str) -> sql.Composable:
-    return SELECT_CAMERAS if relation == CAMERAS else sql.Identifier("public", relation)
+    return SOURCES.get(relation) or sql.Identifier("public", relation)
 
 
 def _time(relation: str) -> sql.Identifier:
-    column = "timestamp" if relation in RAW_TABLES else "bucket" if relation in AGGREGATES else "created_at"
-    return sql.Identifier("a", column)
+    return sql.Identifier("a", TIMES.get(relation, "bucket"))
 
 
 def _slices(
@@ -133,7 +140,7 @@ def _slices(
 ) -> Iterator[tuple[datetime | None, datetime | None]]:
     """Weeks of the range, for raw tables only, because a view would be computed as a whole for each."""
     if relation not in RAW_TABLES:
-        yield (None, None) if relation == CAMERAS else (start, end)
+        yield (None, None) if relation in SOURCES else (start, end)
         return
     condition = _condition(relation, chosen, start, end)
     query = SELECT_SPAN.format(time=_time(relation), relation=_source(relation), condition=condition)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -11,9 +10,8 @@ from zoneinfo import ZoneInfo
 
 from timeseries.cameras import Cameras, validate_camera
 from timeseries.errors import CameraExistsError, InvalidInputError
-from timeseries.files.readers import TableFile
+from timeseries.files.readers import table_rows
 from timeseries.files.sqlite_reader import Database
-from timeseries.ingest.columns import readable
 from timeseries.ingest.frames import camera_ids
 from timeseries.model.parsing import parse_count, parse_interval, parse_json
 
@@ -22,22 +20,17 @@ def import_cameras(cameras: Cameras, path: Path) -> int:
     """Create the cameras of a file that do not exist yet; how many were created."""
     known = set(cameras.ids())
     created = 0
-    with closing(TableFile(path)) as file:
-        for block in file.blocks():
-            for number, reason, _ in block.broken:
-                raise InvalidInputError(f"{path}, row {number}: {reason}")
-            for position, number in enumerate(block.numbers):
-                try:
-                    row = {key: readable(key, value) for key, value in block.row(position).items()}
-                    name = row.get("camera") or row.get("name")
-                    if not name:
-                        raise InvalidInputError("it needs a name in a column camera or name")
-                    if name not in known:
-                        cameras.add(name, **_camera_values(row))
-                        known.add(name)
-                        created += 1
-                except InvalidInputError as error:
-                    raise InvalidInputError(f"{path}, row {number}: {error}") from error
+    for number, row in table_rows(path):
+        try:
+            name = row.get("camera") or row.get("name")
+            if not name:
+                raise InvalidInputError("it needs a name in a column camera or name")
+            if name not in known:
+                cameras.add(name, **_camera_values(row))
+                known.add(name)
+                created += 1
+        except InvalidInputError as error:
+            raise InvalidInputError(f"{path}, row {number}: {error}") from error
     return created
 
 
@@ -46,7 +39,7 @@ def _camera_values(row: dict[str, Any]) -> dict[str, Any]:
         "timezone": str, "capacity": parse_count, "hold": parse_interval, "connection_string": str,
         "zone_config": parse_json, "desired_state": str,
     }  # fmt: skip
-    return {key: parse(row[key]) for key, parse in parsers.items() if row.get(key) is not None}
+    return {key: parse(row[key]) for key, parse in parsers.items() if key in row}
 
 
 def merge_cameras(

@@ -14,10 +14,11 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 
-from timeseries.cameras import Cameras
+from timeseries.cameras import Cameras, Groups
 from timeseries.database.connections import Pool
 from timeseries.errors import InvalidInputError
 from timeseries.files.import_cameras import import_cameras, merge_cameras
+from timeseries.files.import_groups import import_groups
 from timeseries.files.readers import Block, TableFile
 from timeseries.files.sqlite_reader import is_sqlite, open_database
 from timeseries.ingest import record
@@ -59,8 +60,8 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class ImportResult:
-    """What became of a file: rows inserted, duplicate and rejected, cameras created, and where the rejected rows
-    went (None where there are none).
+    """What became of a file: rows inserted, duplicate and rejected, cameras created, where the rejected rows went (None
+    where there are none), and how many memberships of groups were made.
     """
 
     cameras: int
@@ -68,6 +69,7 @@ class ImportResult:
     duplicates: int
     rejected: int
     rejected_file: Path | None
+    members: int = 0
 
 
 class EventSource(Protocol):
@@ -84,6 +86,7 @@ def import_file(
     cameras: Cameras,
     path: Path,
     cameras_path: Path | None = None,
+    groups: tuple[Groups, Path] | None = None,
     *,
     connections: int = 2,
     naive_timezone: str | None = None,
@@ -95,7 +98,8 @@ def import_file(
     Columns of a CSV or Parquet file: `camera` (name or id), `timestamp` (ISO 8601 with offset, or a zoned type), then
     `occupied_count` and perhaps `raw_data` (JSON), or `status` and perhaps `message`. `cameras_path` names a file with
     a row per camera: `camera` (or `name`), and what is known of `timezone`, `capacity`, `hold`, `connection_string`,
-    `zone_config`; cameras that exist are left as they are.
+    `zone_config`; cameras that exist are left as they are. `groups` come with a file that has a row per membership:
+    `group`, `camera`, and perhaps `since`, `until` and, of a new group, `timezone`.
 
     A SQLite database is only read. Its tables are `cameras` (`id`, a UUID, and `name`) and `occupancy_events`
     (`camera_id`, `timestamp`, `occupied_count`) or `health_logs` (`camera_id`, `timestamp`, `status`), or both; the
@@ -132,6 +136,7 @@ def import_file(
             source = stack.enter_context(closing(TableFile(path)))
             created = import_cameras(cameras, cameras_path) if cameras_path else 0
             ids = camera_ids(cameras)
+        members = import_groups(*groups) if groups else 0
         rejected = stack.enter_context(RejectedRows(path))
         executor = stack.enter_context(ThreadPoolExecutor(connections, "timeseries-import"))
         inserted = duplicates = 0
@@ -143,7 +148,8 @@ def import_file(
                     progress(source.position, source.size)
             run.finish()
             inserted, duplicates = inserted + run.inserted, duplicates + run.duplicates
-        return ImportResult(created, inserted, duplicates, rejected.count, rejected.path if rejected.count else None)
+        where = rejected.path if rejected.count else None
+        return ImportResult(created, inserted, duplicates, rejected.count, where, members)
 
 
 @dataclass(slots=True)

@@ -6,6 +6,7 @@ import codecs
 import gzip
 import re
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -17,7 +18,7 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 
 from timeseries.errors import InvalidInputError
-from timeseries.ingest.columns import python_value
+from timeseries.ingest.columns import python_value, readable
 
 BLOCK_BYTES = 2 << 20
 BLOCK_ROWS = 32_768
@@ -53,6 +54,23 @@ class Block:
     def tail(self, start: int) -> Block | None:
         """The rows from a position on, None where there are none."""
         return Block(self.table.slice(start), self.numbers[start:]) if start < self.table.num_rows else None
+
+
+def table_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """The rows of a small file, each with its number and its readable values by column; what is empty is left out.
+
+    Raises InvalidInputError for the first row that cannot be read.
+    """
+    with closing(TableFile(path)) as file:
+        for block in file.blocks():
+            for number, reason, _ in block.broken:
+                raise InvalidInputError(f"{path}, row {number}: {reason}")
+            for position, number in enumerate(block.numbers):
+                try:
+                    row = {key: readable(key, value) for key, value in block.row(position).items()}
+                except InvalidInputError as error:
+                    raise InvalidInputError(f"{path}, row {number}: {error}") from error
+                yield number, {key: value for key, value in row.items() if value is not None}
 
 
 class TableFile:

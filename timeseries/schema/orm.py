@@ -1,4 +1,4 @@
-"""The three tables, for SQLAlchemy and Alembic."""
+"""The tables, for SQLAlchemy and Alembic."""
 
 from __future__ import annotations
 
@@ -84,6 +84,50 @@ class CameraRow(Base):
 
     def __repr__(self) -> str:
         return f"CameraRow(id={self.id!r}, name={self.name!r})"
+
+
+def on_a_quarter(column: str) -> CheckConstraint:
+    """A moment is finite, and where a quarter of an hour begins."""
+    condition = f"isfinite({column}) AND {column} = date_bin('15 minutes', {column}, 'epoch')"
+    return CheckConstraint(condition, name=f"{column}_a_quarter")
+
+
+class CameraGroupRow(Base):
+    """A group of cameras, as a lot that several watch."""
+
+    __tablename__ = "camera_groups"
+    __table_args__ = (
+        CheckConstraint("btrim(name) <> ''", name="name_not_blank"),
+        CheckConstraint(f"timezone IS NULL OR {TIMEZONE_KNOWN}", name="timezone_known"),
+    )
+
+    id: Mapped[UUID] = mapped_column(PG_UUID, primary_key=True, server_default=text("gen_random_uuid()"))
+    name: Mapped[str] = mapped_column(String(200), unique=True)
+    timezone: Mapped[str | None] = mapped_column(Text, comment="NULL: that of its members, who must agree.")
+    created_at: Mapped[datetime] = mapped_column(TIMESTAMP(timezone=True), server_default=text("now()"))
+
+
+class GroupMemberRow(Base):
+    """A span of time in which a camera is a member. Spans of one camera in one group do not overlap: a constraint that
+    SQLAlchemy does not declare keeps them apart.
+    """
+
+    __tablename__ = "group_members"
+    __table_args__ = (
+        on_a_quarter("since"),
+        on_a_quarter("until"),
+        CheckConstraint("until > since", name="until_after_since"),
+    )
+
+    id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
+    group_id: Mapped[UUID] = mapped_column(
+        PG_UUID, ForeignKey("camera_groups.id", onupdate="RESTRICT", ondelete="CASCADE")
+    )
+    camera_id: Mapped[UUID] = mapped_column(
+        PG_UUID, ForeignKey("cameras.id", onupdate="RESTRICT", ondelete="CASCADE"), index=True
+    )
+    since: Mapped[datetime | None] = mapped_column(TIMESTAMP(timezone=True))
+    until: Mapped[datetime | None] = mapped_column(TIMESTAMP(timezone=True))
 
 
 class OccupancyEventRow(Base):

@@ -19,7 +19,8 @@
 -- The memory is for rows of thousands of cameras, which would else go through temporary files; it is taken as needed.
 --
 -- With `per` the buckets are added up by weekday (1 to 7), by weekday and hour (weekday * 24 + hour) or all of them
--- together (0), and there is a label in place of a bucket.
+-- together (0), and there is a label in place of a bucket. With 'members' each bucket is added up over the cameras, and
+-- the label is its place, from 1; then what is left out of a camera's time is unknown.
 --
 -- A calendar, and any other width than quarter, hour and day, cuts the buckets into pieces, which are added up again
 -- (calendar.sql). States are carried through pieces that do not count; these have the label -1 and are left out at the
@@ -52,7 +53,8 @@ DECLARE
     is_cut     CONSTANT boolean := NOT (calendar IS NULL) OR width NOT IN ('quarter', 'hour', 'day');
     has_days   CONSTANT boolean := width IN ('day', 'week', 'month', 'year') AND calendar.hours_from IS NULL;
     left_out   CONSTANT timeseries.left_out[] := ARRAY(
-        SELECT l FROM timeseries.left_out('@family', camera_ids, asked_from, until_at) AS l);
+        SELECT ROW(l.camera_id, l.start_at, l.end_at, l.is_unknown OR per IS NOT DISTINCT FROM 'members')::timeseries.left_out
+        FROM timeseries.left_out('@family', camera_ids, asked_from, until_at) AS l);
     scopes     timeseries.camera_scope[];
     zones      timeseries.zone_buckets[];
     from_at    timestamptz;
@@ -102,22 +104,26 @@ BEGIN
                               WHEN per = 'weekday' THEN extract(isodow FROM l.local_start)
                               WHEN per = 'profile' THEN extract(isodow FROM l.local_start) * 24
                                                         + extract(hour FROM l.local_start)
+                              WHEN per = 'members' THEN l.number
                               ELSE 0 END::integer ORDER BY l.edge) AS labels,
                array_agg(date_part('epoch', least(l.edge_end, until_at) - greatest(l.edge, z.first_edge))
                          ORDER BY l.edge) AS spans,
                array_agg(l.is_unknown ORDER BY l.edge) AS unknown
         FROM (
-            SELECT l.bucket AS edge, l.bucket_end AS edge_end, l.bucket, l.local_start, false AS is_unknown
-            FROM timeseries.local_buckets(z.start_at, until_at, width, z.zone) AS l
-            WHERE z.cut IS NULL AND NOT is_cut AND l.bucket < l.bucket_end
-            UNION ALL
-            SELECT p.edge, p.edge_end, p.bucket, p.local_start, false
-            FROM timeseries.bucket_pieces(z.start_at, until_at, width, z.zone, calendar) AS p
-            WHERE z.cut IS NULL AND is_cut
-            UNION ALL
-            SELECT p.edge, p.edge_end, p.bucket, p.local_start, p.is_unknown
-            FROM timeseries.cut_pieces(z.cut, left_out, z.start_at, until_at, width, z.zone, calendar) AS p
-            WHERE z.cut IS NOT NULL
+            SELECT l.*, dense_rank() OVER (ORDER BY l.bucket) AS number
+            FROM (
+                SELECT l.bucket AS edge, l.bucket_end AS edge_end, l.bucket, l.local_start, false AS is_unknown
+                FROM timeseries.local_buckets(z.start_at, until_at, width, z.zone) AS l
+                WHERE z.cut IS NULL AND NOT is_cut AND l.bucket < l.bucket_end
+                UNION ALL
+                SELECT p.edge, p.edge_end, p.bucket, p.local_start, false
+                FROM timeseries.bucket_pieces(z.start_at, until_at, width, z.zone, calendar) AS p
+                WHERE z.cut IS NULL AND is_cut
+                UNION ALL
+                SELECT p.edge, p.edge_end, p.bucket, p.local_start, p.is_unknown
+                FROM timeseries.cut_pieces(z.cut, left_out, z.start_at, until_at, width, z.zone, calendar) AS p
+                WHERE z.cut IS NOT NULL
+            ) AS l
         ) AS l
     ) AS b;
 
@@ -178,6 +184,22 @@ BEGIN
         FROM pieces AS p
         WHERE (is_cut OR NOT p.is_whole) AND p.label >= 0
         GROUP BY p.camera_id, p.bucket, p.local_start;
+    ELSIF per = 'members' AND is_simple THEN
+        RETURN QUERY
+@pieces
+        SELECT NULL::uuid, NULL::timestamptz, NULL::timestamp, s.label, sum(s.samples)::bigint, @sums, max(s.span_seconds)
+        FROM pieces AS s
+        GROUP BY s.label;
+    ELSIF per = 'members' THEN
+        RETURN QUERY
+@pieces
+        SELECT NULL::uuid, NULL::timestamptz, NULL::timestamp, s.label, sum(s.samples)::bigint, @sums, max(s.span_seconds)
+        FROM (
+            SELECT p.camera_id, p.label, sum(p.samples), @totals, sum(p.span_seconds)
+            FROM pieces AS p
+            GROUP BY p.camera_id, p.label
+        ) AS s (camera_id, label, samples, @columns, span_seconds)
+        GROUP BY s.label;
     ELSE
         RETURN QUERY
 @pieces

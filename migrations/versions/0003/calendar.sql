@@ -61,6 +61,18 @@ EXCEPTION WHEN invalid_datetime_format OR datetime_field_overflow OR interval_fi
 END
 $$;
 
+-- The units of which every piece below is made, as few as will do, because each is looked at.
+CREATE FUNCTION timeseries.piece_unit(width text, calendar timeseries.calendar) RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+    SELECT CASE
+        WHEN width IN ('day', 'week', 'month', 'year') AND calendar.hours_from IS NULL THEN 'day'
+        WHEN width = 'quarter' OR mod(date_part('epoch', coalesce(calendar.hours_from, '00:00'))::integer, 3600) <> 0
+            OR mod(date_part('epoch', coalesce(calendar.hours_to, '00:00'))::integer, 3600) <> 0 THEN 'quarter'
+        WHEN width IN ('hour', 'day', 'week', 'month', 'year')
+            OR mod(date_part('epoch', width::interval)::integer, 3600) = 0 THEN 'hour'
+        ELSE 'quarter' END
+$$;
+
 -- The pieces into which a calendar cuts local buckets of any width, in order and without a gap, from one that ends after
 -- range_start to one that ends at range_end or after it. In a piece that does not count, bucket and local_start are
 -- infinite. A bucket may have several pieces.
@@ -82,13 +94,7 @@ DECLARE
     days_of_week CONSTANT integer[] := calendar.weekdays;
     only_on CONSTANT date[] := calendar.dates;
     not_on  CONSTANT date[] := calendar.without;
-    -- Units of which every piece is made, as few as will do, because each is looked at.
-    unit    CONSTANT text := CASE
-        WHEN in_days AND opens IS NULL THEN 'day'
-        WHEN date_part('minute', coalesce(step, '0')) = 0
-            AND date_part('minute', coalesce(opens, '00:00')) + date_part('minute', coalesce(closes, '00:00')) = 0
-            THEN 'hour'
-        ELSE 'quarter' END;
+    unit    CONSTANT text := timeseries.piece_unit(width, calendar);
 BEGIN
     RETURN QUERY
     WITH units AS (

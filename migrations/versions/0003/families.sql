@@ -37,6 +37,11 @@ CASE WHEN t.carried > 0 THEN t.carried_state END, CASE WHEN t.carried > 0 THEN t
 -- block: occupancy.totals
 min(p.occupied_min), max(p.occupied_max), sum(p.car_seconds), sum(p.known_seconds)
 
+-- block: occupancy.sums
+-- Over cameras; least and most stop at the greatest integer.
+least(sum(s.occupied_min), 2147483647)::integer, least(sum(s.occupied_max), 2147483647)::integer,
+               sum(s.car_seconds), min(s.known_seconds)
+
 -- block: health.events
 health_logs
 
@@ -74,3 +79,6 @@ CASE t.carried_state WHEN 1 THEN t.carried ELSE 0 END, CASE t.carried_state WHEN
 
 -- block: health.totals
 sum(p.healthy_seconds), sum(p.degraded_seconds), sum(p.disconnected_seconds)
+
+-- block: health.sums
+sum(s.healthy_seconds), sum(s.degraded_seconds), sum(s.disconnected_seconds)

@@ -1,0 +1,94 @@
+"""A group of cameras, as a lot that several watch: its name, its time zone, and who was a member when."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from uuid import UUID
+from zoneinfo import ZoneInfo, available_timezones
+
+from timeseries.errors import InvalidInputError, NaiveTimestampError
+from timeseries.model.parsing import parse_timestamp, zone_hint
+
+Moment = datetime | date | str
+QUARTER = timedelta(minutes=15)
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Membership:
+    """A camera is a member from `since` (None: it always was) to before `until` (None: for good), both in UTC."""
+
+    camera: str
+    camera_id: UUID
+    since: datetime | None
+    until: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """One group of cameras. `timezone` is an IANA name, or None for that of its members; `zone` is the one that answers
+    take, None where the members have several. `members` are by name and time, those of the past and the future, too.
+    """
+
+    id: UUID
+    name: str
+    timezone: str | None
+    zone: str | None
+    created_at: datetime
+    members: tuple[Membership, ...]
+
+    def members_at(self, moment: datetime) -> tuple[str, ...]:
+        """The names of the cameras that are members at a moment."""
+        return tuple(
+            m.camera
+            for m in self.members
+            if (m.since is None or m.since <= moment) and (m.until is None or moment < m.until)
+        )
+
+
+def check_group(name: object, timezone: object) -> None:
+    """Raise InvalidInputError, with the remedy, for what the constraints of the table would refuse."""
+    if not isinstance(name, str) or not name.strip() or len(name) > 200 or "\0" in name:
+        raise InvalidInputError(f"group name {name!r:.300}: it must be a text of 1 to 200 characters")
+    if timezone is not None and timezone not in available_timezones():
+        raise InvalidInputError(
+            f"time zone {timezone!r} of group {name!r}: it must be an IANA name; {zone_hint(timezone)}"
+        )
+
+
+def on_a_quarter(what: str, moment: Moment | None, zone: str) -> datetime | None:
+    """A moment in UTC; of a date the midnight that begins it in `zone`.
+
+    Raises NaiveTimestampError without an offset, InvalidInputError, with the nearest ones, off a quarter of an hour.
+    """
+    if moment is None:
+        return None
+    if isinstance(moment, str):
+        moment = date.fromisoformat(moment) if is_date(moment) else parse_timestamp(moment)
+    if not isinstance(moment, datetime):
+        moment = datetime(moment.year, moment.month, moment.day, tzinfo=ZoneInfo(zone))
+    if moment.tzinfo is None:
+        raise NaiveTimestampError(
+            f"{what} {moment.isoformat()} is naive; give it an offset, or a date alone for the midnight at the lot"
+        )
+    before = quarter_before(moment)
+    if before != moment:
+        raise InvalidInputError(
+            f"{what} {moment.isoformat()} is not on a quarter of an hour, where memberships begin and end; the nearest"
+            f" are {before.isoformat()} and {(before + QUARTER).isoformat()}"
+        )
+    return before
+
+
+def quarter_before(moment: datetime) -> datetime:
+    """The quarter of an hour, in UTC, that has begun."""
+    return EPOCH + (moment - EPOCH) // QUARTER * QUARTER
+
+
+def is_date(text: str) -> bool:
+    try:
+        date.fromisoformat(text)
+    except ValueError:
+        return False
+    return True
