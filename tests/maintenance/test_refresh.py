@@ -39,6 +39,22 @@ def test_a_refresh_with_open_bounds_changes_no_average_whose_raw_rows_are_gone(s
 
 
 @COMMUNITY
+def test_a_refresh_holds_up_late_events_for_a_day_at_a_time(store: Store) -> None:
+    camera = store.cameras.add("lot").id
+    midnight = NOW.replace(hour=0) - timedelta(days=6)
+    store.record(OccupancyEvent(camera, midnight + timedelta(days=day), day) for day in range(5))
+    with psycopg.connect(store.url, autocommit=True) as connection:
+        connection.execute("UPDATE occupancy_events SET occupied_count = 7")
+        store.refresh()
+        name = connection.execute(
+            "SELECT relation::text FROM timeseries.materializations WHERE name = 'occupancy_weekday'"
+        ).fetchone()
+        assert name is not None
+        found = connection.execute(f"SELECT count(DISTINCT xmin::text), max(occupied_max) FROM {name[0]}").fetchone()
+    assert found == (5, 7)  # transactions, cars
+
+
+@COMMUNITY
 @pytest.mark.parametrize("compressed", [False, True])
 def test_a_refresh_by_hand_behind_our_back_erases_nothing(store: Store, compressed: bool) -> None:
     before = filled(store)

@@ -14,7 +14,7 @@ from timeseries.errors import InvalidInputError, ServerUnavailableError
 from timeseries.model.relations import AGGREGATES, FAMILIES, Family
 from timeseries.progress import Progress, track
 
-STEP = timedelta(days=10)
+STEP = timedelta(days=1)  # of one transaction, because late events of its hours wait for its end
 # The range in whole days is clipped to chunks and to now, because elsewhere there are no raw rows to compute from.
 SELECT_RANGE = """
     SELECT greatest(date_trunc('day', %(start)s::timestamptz, 'UTC'), min(range_start)),
@@ -84,7 +84,7 @@ def _ranges(connection: Connection, family: Family, **bounds: datetime | None) -
 
 
 def _steps(whole: Refreshed) -> Iterator[Refreshed]:
-    """Parts of ten days, each of which TimescaleDB refreshes in a transaction."""
+    """Parts of a day, each of which TimescaleDB refreshes in a transaction or several."""
     start = whole.start
     while start < whole.end:
         yield Refreshed(whole.aggregate, start, min(start + STEP, whole.end))
