@@ -86,7 +86,8 @@ def weekdays(store: Store, rounds: int) -> list[dict[str, Any]]:
             return connection.execute(raw, {"camera": camera.id, "start": start, "end": end}).fetchall()
 
         def quick(**calendar: Any) -> pd.DataFrame:
-            return analytics.weekday_averages(camera.id, start=start, end=end, url=store.url, **calendar)
+            found: pd.DataFrame = analytics.weekday_averages(camera.id, start=start, end=end, url=store.url, **calendar)
+            return found
 
         def of_hours() -> pd.DataFrame:
             return quick(hours=("07:00", "19:00"))

@@ -47,7 +47,7 @@ class Year:
     store: Store
     now: datetime  # when the last lot was built
     asked_at: datetime  # now() in the transaction of the latest answer
-    lots: list[Lot] = field(default_factory=list)
+    lots: list[Lot] = field(default_factory=list, repr=False)
 
     def fetch(self, query: str, parameters: dict[str, object], url: str | None = None) -> pa.Table:
         """Rows and, of the same transaction, its now: that up to which an observation stands."""
