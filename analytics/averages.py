@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from analytics.calendars import COUNTED
 from analytics.query import Filled, FilledAnswer, Frame_co, Parameters, QuerySpec, Table_co, answered_by, extremes
+from analytics.ranges import LOOKAHEAD, TOTAL_AHEAD
 from analytics.request import Cameras
 from timeseries import InvalidInputError
 
@@ -17,9 +18,10 @@ MEASURES = ("occupied_avg", "occupied_share", "occupied_min", "occupied_max", "s
 MEASURED = tuple(name for name in MEASURES if name != "occupied_share")  # that is made of the camera's capacity
 
 
-def averages_by(answer: str, *labels: str, own: str = "") -> QuerySpec:
+def averages_by(answer: str, *labels: str, own: str = "", ahead: timedelta = LOOKAHEAD) -> QuerySpec:
     """The rows of the functions of the database that take cameras or groups, a range, a zone, what is their `own` and a
-    calendar, and have a row per bucket.
+    calendar, and have a row per bucket. `ahead` is at least the width of a bucket, because its future part lowers the
+    coverage.
     """
     columns = ("bucket", *labels, *MEASURED)
     query = f"""
@@ -30,7 +32,7 @@ def averages_by(answer: str, *labels: str, own: str = "") -> QuerySpec:
         WHERE a.coverage > 0 OR $fill::boolean
     """  # noqa: S608 - names of our own
     return QuerySpec(
-        query, ("camera", "camera_id", "bucket", *labels, *MEASURES), ("camera", "bucket"),
+        query, ("camera", "camera_id", "bucket", *labels, *MEASURES), ("camera", "bucket"), ahead=ahead,
         group_query=of_groups(answer, "bucket", *labels, own=own),
     )  # fmt: skip
 
@@ -93,7 +95,7 @@ def weekly_averages(*, fill: bool = False, exact_extremes: bool = False) -> Para
     return {"fill": fill} | extremes(exact_extremes)
 
 
-@answered_by(averages_by("months", "local_date"), FilledAnswer[pa.Table, pd.DataFrame])
+@answered_by(averages_by("months", "local_date", ahead=TOTAL_AHEAD), FilledAnswer[pa.Table, pd.DataFrame])
 def monthly_averages(*, fill: bool = False, exact_extremes: bool = False) -> Parameters:
     """Average occupancy per camera or group and local month.
 
@@ -104,7 +106,7 @@ def monthly_averages(*, fill: bool = False, exact_extremes: bool = False) -> Par
     return {"fill": fill} | extremes(exact_extremes)
 
 
-@answered_by(averages_by("years", "local_date"), FilledAnswer[pa.Table, pd.DataFrame])
+@answered_by(averages_by("years", "local_date", ahead=TOTAL_AHEAD), FilledAnswer[pa.Table, pd.DataFrame])
 def yearly_averages(*, fill: bool = False, exact_extremes: bool = False) -> Parameters:
     """Average occupancy per camera or group and local year.
 
@@ -135,16 +137,17 @@ def bucket_averages(*, width: timedelta | str, fill: bool = False, exact_extreme
     """Average occupancy per camera or group and local bucket of any width.
 
     Args:
-        width: a timedelta or a text like "30 minutes" or "2h", a multiple of a quarter of an hour that divides a day,
-            counted from local midnight; or "quarter", "hour", "day", "week", "month" or "year".
+        width: a timedelta, or a text as pandas reads it, like "30 minutes" or "2h": a multiple of a quarter of an hour
+            that divides a day, counted from local midnight; or a week.
 
     Returns:
         A row per camera or group and bucket, by name and time, indexed by `bucket`. Where the clock is put back, a
         bucket of up to an hour that comes twice is two rows; a wider one lasts longer.
     """
-    if not isinstance(width, timedelta | str):
-        raise InvalidInputError(f"width {width!r} is neither a timedelta nor a text")
-    return {
-        "width": f"{width.total_seconds()} seconds" if isinstance(width, timedelta) else width,
-        "fill": fill,
-    } | extremes(exact_extremes)
+    try:
+        minutes = pd.Timedelta(width).total_seconds() / 60
+    except (TypeError, ValueError):
+        raise InvalidInputError(
+            f'width {width!r} is no length of time like "2h"; monthly_averages and yearly_averages have others'
+        ) from None
+    return {"width": f"{minutes:g} minutes", "fill": fill} | extremes(exact_extremes)

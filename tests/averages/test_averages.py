@@ -174,8 +174,10 @@ def test_hundreds_of_cameras_at_once_answer_as_each_alone(store: Store) -> None:
         [start + timedelta(minutes=40), start + timedelta(days=2, hours=7)],
         [start, start + timedelta(days=2)],
     )
-    for ask, function in itertools.product(asks, FUNCTIONS):
-        query = f"SELECT * FROM {function}(%s, %s, %s) ORDER BY 1, 2, 3"
+    opening = "calendar => calendar(hours_from => '07:00', hours_to => '19:00')"
+    for ask, function in itertools.product(asks, [*FUNCTIONS, "occupancy_weeks"]):
+        calendar = f", {opening}" if function == "occupancy_weekdays" else ""
+        query = f"SELECT * FROM {function}(%s, %s, %s{calendar}) ORDER BY 1, 2, 3"
         with store.pool.connection() as connection:
             together = connection.execute(query, [None, *ask]).fetchall()
             alone = [row for camera in sorted(ids)[::10] for row in connection.execute(query, [[camera], *ask])]

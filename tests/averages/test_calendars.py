@@ -190,15 +190,15 @@ def test_the_holidays_of_a_library_are_dates(store: Store) -> None:
         ({"without": 7}, "without 7 is neither a date"),
         ({"without": [datetime(2026, 12, 25, tzinfo=UTC)]}, "which is not a date"),
         ({"width": "20 minutes"}, "width 20 minutes is neither a week"),
-        ({"width": timedelta(hours=5)}, "width 18000.0 seconds is neither a week"),
-        ({"width": "fortnight"}, "width fortnight is neither quarter, hour"),
-        ({"width": 2}, "width 2 is neither a timedelta nor a text"),
+        ({"width": timedelta(hours=5)}, "width 300 minutes is neither a week"),
+        ({"width": "month"}, "width 'month' is no length of time"),
+        ({"width": [2]}, "width [2] is no length of time"),
     ],
 )
 def test_time_that_cannot_be_meant_is_refused_with_its_value(store: Store, asked: dict[str, Any], message: str) -> None:
     store.cameras.add("lot")
     with pytest.raises(InvalidInputError, match=re.escape(message)):
-        analytics.bucket_averages("lot", **({"width": "day"} | asked), url=store.url)
+        analytics.bucket_averages("lot", **({"width": "1h"} | asked), url=store.url)
 
 
 def test_midnight_is_the_end_of_the_day(store: Store) -> None:
@@ -212,21 +212,51 @@ def test_midnight_is_the_end_of_the_day(store: Store) -> None:
     pd.testing.assert_frame_equal(ask(end=end, hours=("00:00", "24:00")), ask(end=end))
 
 
+def test_a_month_of_which_most_is_to_come_has_little_coverage(store: Store) -> None:
+    """An end that lies ahead of all that is looked at still belongs to the month."""
+    camera = store.cameras.add("lot")
+    now = datetime.now(UTC)
+    start = datetime(now.year, now.month, 1, tzinfo=UTC)
+    store.record(
+        [OccupancyEvent(camera.id, start + timedelta(hours=i), 7) for i in range((now - start) // timedelta(hours=1))]
+    )
+    end = datetime(now.year + 1, 1, 1, tzinfo=UTC)
+    for ask, until in (
+        (analytics.monthly_averages, (start + timedelta(days=31)).replace(day=1)),
+        (analytics.yearly_averages, end),
+    ):
+        found = ask("lot", start=start, end=end, url=store.url)
+        assert found["coverage"].tolist() == [pytest.approx((now - start) / (until - start), abs=1e-4)]
+
+
 def test_a_width_that_has_a_name_is_the_same_by_name_and_by_length(store: Store) -> None:
     camera = store.cameras.add("lot", timezone="Australia/Lord_Howe")
     start = datetime(2026, 4, 3, tzinfo=UTC)
     store.record([OccupancyEvent(camera.id, start + timedelta(minutes=50 * i), i) for i in range(100)])
-    ask = partial(analytics.bucket_averages, "lot", start=start, end=start + timedelta(days=4), url=store.url)
-    for name, *others in (
-        ("quarter", "15min", timedelta(minutes=15)),
-        ("hour", "1h", timedelta(hours=1)),
-        ("day", "1 day", "24 hours"),
-        ("week", "7 days", "1w"),
-        ("month", "1 month"),
-        ("year", "1 year", "12 months"),
-    ):
-        for other in others:
-            pd.testing.assert_frame_equal(ask(width=other), ask(width=name))
+    query = "SELECT * FROM occupancy_averages(NULL, %s, %s, NULL, %s)"
+    with psycopg.connect(store.url) as connection:
+        for name, *others in (
+            ("quarter", "15min", "900 seconds"),
+            ("hour", "1h", "60 minutes"),
+            ("day", "1 day", "24 hours"),
+            ("week", "7 days", "1w"),
+            ("month", "1 month", "1 mon"),
+            ("year", "1 year", "12 months"),
+        ):
+            wanted = connection.execute(query, [start, start + timedelta(days=4), name]).fetchall()
+            for width in others:
+                assert connection.execute(query, [start, start + timedelta(days=4), width]).fetchall() == wanted
+    found = analytics.bucket_averages("lot", start=start, end=start + timedelta(days=4), width="1h", url=store.url)
+    hours = analytics.hourly_averages("lot", start=start, end=start + timedelta(days=4), url=store.url)
+    pd.testing.assert_frame_equal(found.drop(columns="local_start"), hours)
+
+
+@pytest.mark.parametrize(
+    "width", ["20 minutes", "5 hours", "2 days", "0", "-1 hour", "infinity", "fortnight", "1 mon 1 day"]
+)
+def test_a_width_in_sql_that_is_none_is_refused(store: Store, width: str) -> None:
+    with psycopg.connect(store.url) as connection, pytest.raises(psycopg.errors.InvalidParameterValue, match=width):
+        connection.execute("SELECT * FROM occupancy_averages(width => %s)", [width])
 
 
 @pytest.mark.parametrize(

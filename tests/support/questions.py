@@ -27,7 +27,7 @@ PROPERTY = settings(
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 
-WIDTHS = {"30 minutes": 30, "45min": 45, "90 minutes": 90, "2h": 120, "3:00": 180, "6 hours": 360, "12h": 720}
+WIDTHS = {"30 minutes": 30, "45min": 45, "90 minutes": 90, "2h": 120, "3 hours": 180, "6 hours": 360, "12h": 720}
 
 
 @dataclass(frozen=True)

@@ -47,7 +47,7 @@ class Year:
     store: Store
     now: datetime  # when the last lot was built
     asked_at: datetime  # now() in the transaction of the latest answer
-    lots: list[Lot] = field(default_factory=list)
+    lots: list[Lot] = field(default_factory=list, repr=False)
 
     def asking(self, work: Callable[[Fetch], Any], url: str | None = None) -> Any:
         """What `work` makes of the rows; notes now of the same transaction, up to which an observation stands."""

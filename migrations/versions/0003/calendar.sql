@@ -51,7 +51,7 @@ BEGIN
         RETURN known ->> minutes::text;
     ELSIF minutes < 15 OR mod(minutes, 15) <> 0 OR mod(1440, minutes) <> 0 THEN
         RAISE EXCEPTION
-            'width % is neither a week, a month or a year nor a multiple of a quarter of an hour that divides a day', width
+            'width % is neither a week, month or year nor a multiple of a quarter of an hour that divides a day', width
             USING ERRCODE = 'invalid_parameter_value';
     END IF;
     RETURN minutes || ' minutes';
