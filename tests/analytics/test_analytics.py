@@ -248,7 +248,7 @@ def test_what_a_role_may_not_read_is_refused_as_such(store: Store) -> None:
         connection.execute(f"CREATE ROLE {name} LOGIN PASSWORD 'secret'")
         try:
             url = as_role(store.url, name)
-            with pytest.raises(NotAllowedError, match="permission denied for (table cameras|schema timeseries)"):
+            with pytest.raises(NotAllowedError, match=r"permission denied for (table cameras|schema timeseries)"):
                 analytics.weekday_averages(url=url)
             arrow_client.close(url)
         finally:

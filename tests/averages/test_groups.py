@@ -31,10 +31,14 @@ LABELS: dict[str, Label] = {
     "days": brute_force.day_label,
     "weekdays": brute_force.weekday_label,
     "profile": brute_force.profile_label,
+    "months": brute_force.month_label,
+    "averages": brute_force.slot_label(360),
 }
+OWN = {"averages": "width => '6 hours', "}
 # What identifies a row, before the columns that are compared.
 KEYS = {
     "quarters": "bucket", "hours": "bucket", "days": "local_date", "weekdays": "weekday", "profile": "weekday, hour",
+    "months": "local_date", "averages": "bucket",
 }  # fmt: skip
 MEASURES = "occupied_avg, coverage, samples, occupied_min, occupied_max, extremes_exact"
 
@@ -54,11 +58,12 @@ spans = st.one_of(
 
 
 class Watched(NamedTuple):
-    """A camera of a group, what it saw, and its memberships."""
+    """A camera of a group, what it saw, its memberships and its periods."""
 
     camera: Camera
     seen: dict[datetime, int]
     spans: tuple[tuple[datetime | None, datetime | None], ...]
+    periods: tuple[tuple[datetime, datetime], ...] = ()
 
 
 class Made(NamedTuple):
@@ -85,29 +90,46 @@ def add(store: Store, group: Group, day: datetime, what: Made) -> Watched:
 
 
 def check(
-    store: Store, group: Group, watched: list[Watched], zone: str, start: datetime, end: datetime, *, exact: bool
+    store: Store,
+    group: Group,
+    watched: list[Watched],
+    zone: str,
+    start: datetime,
+    end: datetime,
+    *,
+    exact: bool,
+    **calendar: Any,
 ) -> None:
     """Every function of a group over one range; extremes are `exact`, or bounds."""
     members = [
-        Member([*one.seen.items()], store.cameras.get(one.camera).hold, *span) for one in watched for span in one.spans
+        Member([*one.seen.items()], store.cameras.get(one.camera).hold, *span, one.periods)
+        for one in watched
+        for span in one.spans
     ]
     with store.pool.connection() as connection:
         for name in LABELS:
-            check_function(connection, group, name, members, ZoneInfo(zone), start, end, exact=exact)
+            check_function(connection, group, name, members, ZoneInfo(zone), start, end, calendar, exact=exact)
 
 
 def check_function(
     connection: psycopg.Connection[tuple[Any, ...]], group: Group, name: str, members: list[Member],
-    zone: ZoneInfo, start: datetime, end: datetime, *, exact: bool,
+    zone: ZoneInfo, start: datetime, end: datetime, calendar: dict[str, Any], *, exact: bool,
 ) -> None:  # fmt: skip
-    labels = [LABELS[name](quarter, zone) for quarter in brute_force.quarters(start, end)]
+    labels = [
+        LABELS[name](quarter, zone) if brute_force.counts(quarter, zone, **calendar) else None
+        for quarter in brute_force.quarters(start, end)
+    ]
     wanted = brute_force.group_answer(members, start=start, end=end, labels=labels)
-    query = f"SELECT {MEASURES}, {KEYS[name]} FROM group_{name}(%s, %s, %s, %s, NULL)"
+    query = f"""
+        SELECT {MEASURES}, {KEYS[name]}
+        FROM group_{name}(%s, %s, %s, %s, {OWN.get(name, "")}exact_rows => NULL, calendar => calendar(%s, %s, %s))
+    """
+    hours, weekdays = calendar.get("hours", (None, None)), calendar.get("weekdays")
     found: dict[Hashable, tuple[Any, ...]] = {}
-    for row in connection.execute(query, [[group.id], start, end, zone.key]):
+    for row in connection.execute(query, [[group.id], start, end, zone.key, *hours, weekdays and [*weekdays]]):
         *_, key = row[:7]
-        if name in ("quarters", "hours"):
-            key = LABELS[name](max(key, start), zone)
+        if KEYS[name] == "bucket":
+            key = LABELS[name](max(key, start).astimezone(UTC), zone)
         found[row[6:] if name == "profile" else key] = row[:6]
     assert set(found) == set(wanted)
     for key, known in wanted.items():
@@ -154,6 +176,35 @@ def test_members_that_come_and_go_add_up_as_brute_force_says(
 
     store.prune()
     check(store, group, watched, *asked, exact=False)
+
+
+@PROPERTY
+@given(
+    day=st.sampled_from(DAYS), histories=st.lists(made, min_size=1, max_size=3), zone=zones,
+    periods=st.lists(
+        st.tuples(st.integers(0, 2), st.sampled_from(["wrong", "closed"]), st.integers(-20, 290), st.integers(1, 120)),
+        max_size=4,
+    ),
+    hours=st.sampled_from([("07:00", "19:00"), ("22:15", "05:30"), None]), weekdays=st.sampled_from([None, (1, 6, 7)]),
+    start=st.integers(-96, 250), length=st.integers(1, 400),
+)  # fmt: skip
+def test_periods_of_members_and_calendars_count_as_brute_force_says(
+    store: Store, day: datetime, histories: list[Made], zone: str, periods: list[tuple[int, str, int, int]],
+    hours: tuple[str, str] | None, weekdays: tuple[int, ...] | None, start: int, length: int,
+) -> None:  # fmt: skip
+    group = store.groups.add(str(uuid.uuid4()), timezone="UTC")
+    watched = [add(store, group, day, history) for history in histories]
+    store.record(OccupancyEvent(one.camera.id, at, count) for one in watched for at, count in one.seen.items())
+    for member, kind, first, size in periods:
+        number, begin = member % len(watched), day + first * QUARTER
+        store.periods.add(watched[number].camera, begin, begin + size * QUARTER, kind)  # type: ignore[arg-type]
+        spans = (*watched[number].periods, (begin, begin + size * QUARTER))
+        watched[number] = watched[number]._replace(periods=spans)
+    calendar: dict[str, Any] = {name: one for name, one in (("hours", hours), ("weekdays", weekdays)) if one}
+    asked = (zone, day + start * QUARTER, day + (start + length) * QUARTER)
+    check(store, group, watched, *asked, exact=False, **calendar)
+    store.prune()
+    check(store, group, watched, *asked, exact=False, **calendar)
 
 
 def test_a_group_of_now_counts_until_now(store: Store) -> None:

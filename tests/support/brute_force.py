@@ -218,12 +218,18 @@ def outages(
 
 
 class Member(NamedTuple):
-    """What a member of a group saw, how long it stands, and from when to before when it is a member (None: always)."""
+    """What a member of a group saw, how long it stands, from when to before when it is a member (None: always), and its
+    periods, in which it is not known.
+    """
 
     seen: list[tuple[datetime, int]]
     hold: timedelta
     since: datetime | None = None
     until: datetime | None = None
+    periods: tuple[tuple[datetime, datetime], ...] = ()
+
+    def trusted(self) -> list[tuple[datetime, int]]:
+        return [one for one in self.seen if not any(start <= one[0] < end for start, end in self.periods)]
 
 
 class Sum(NamedTuple):
@@ -250,10 +256,13 @@ class Sum(NamedTuple):
 
 def steps(member: Member, now: datetime) -> list[tuple[int, int, int]]:
     """From, to (microseconds) and count of each observation for as long as it stands."""
-    seen = sorted(member.seen)
+    seen = sorted(member.trusted())
+    stops = [start for start, _ in member.periods]
     found = []
     for i, (at, count) in enumerate(seen):
-        until = min(at + member.hold, now, *(later for later, _ in seen[i + 1 : i + 2]))
+        until = min(
+            at + member.hold, now, *(later for later, _ in seen[i + 1 : i + 2]), *(stop for stop in stops if stop > at)
+        )
         found.append((micros(at), max(micros(until), micros(at)), count))
     return found
 
@@ -262,7 +271,7 @@ def group_answer(
     members: list[Member], *, start: datetime, end: datetime, labels: list[Hashable], now: datetime | None = None
 ) -> dict[Hashable, Sum]:
     """The sum over a group: a quarter of an hour counts where it has members and each is known in all of it until now.
-    Looked at quarter by quarter, from what stood in each.
+    Looked at quarter by quarter, from what stood in each. What has the label None is left out.
     """
     now = now or datetime.now(UTC)
     stood = [steps(member, now) for member in members]
@@ -274,8 +283,9 @@ def group_answer(
             if (member.since is None or member.since <= quarter) and (member.until is None or quarter < member.until)
         ]
         found = sum_of([of for _, of in present], micros(quarter), min(micros(quarter + QUARTER), micros(now)))
-        samples = sum(quarter <= at < quarter + QUARTER for member, _ in present for at, _ in member.seen)
+        samples = sum(quarter <= at < quarter + QUARTER for member, _ in present for at, _ in member.trusted())
         result[label] = result.get(label, Sum()).plus(found._replace(span_seconds=900, samples=samples))
+    result.pop(None, None)
     return result
 
 
