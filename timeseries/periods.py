@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 from uuid import UUID
 
 from psycopg import sql
@@ -15,9 +15,9 @@ from timeseries.cameras import Cameras
 from timeseries.cameras.camera import Camera
 from timeseries.database.connections import Pool, connected
 from timeseries.errors import InvalidInputError, UnknownPeriodError
+from timeseries.model.relations import PERIOD_KINDS
 
 PeriodKind = Literal["wrong", "closed", "maintenance", "note"]
-KINDS: tuple[PeriodKind, ...] = get_args(PeriodKind)
 QUARTER = timedelta(minutes=15)
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 TEXT_AT_MOST = 1000
@@ -144,8 +144,8 @@ def id_of(period: Period | int) -> int:
 
 def check_period(start: datetime, end: datetime | None, kind: str, text: str) -> dict[str, Any]:
     """The values, unless the table would refuse one: the error names it and the remedy."""
-    if kind not in KINDS:
-        raise InvalidInputError(f"kind {kind!r} of a period: it must be one of {', '.join(KINDS)}")
+    if kind not in PERIOD_KINDS:
+        raise InvalidInputError(f"kind {kind!r} of a period: it must be one of {', '.join(PERIOD_KINDS)}")
     if not isinstance(text, str) or len(text) > TEXT_AT_MOST or "\0" in text:
         raise InvalidInputError(
             f"text {text!r:.100} of a period: it must be a text of at most {TEXT_AT_MOST:,} characters"

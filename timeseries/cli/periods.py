@@ -10,16 +10,17 @@ import click
 from timeseries import Camera, Period, Store
 from timeseries.cli.output import print_json, print_table
 from timeseries.model.parsing import localize, parse_timestamp
-from timeseries.periods import KINDS
+from timeseries.model.relations import PERIOD_KINDS
 
 LASTS = "lasts"
 
 
 @click.group()
 def period() -> None:
-    """Periods of cameras that do not count: wrong data, a closed lot, planned maintenance; and notes.
+    """Periods of cameras that do not count.
 
-    START and END are on a quarter of an hour, in ISO 8601; without an offset, or as a date, by the clocks of the lot.
+    They are wrong data, a closed lot, planned maintenance; a note changes nothing. START and END are on a quarter of an
+    hour, in ISO 8601; without an offset, or as a date, by the clocks of the lot.
     """
 
 
@@ -37,7 +38,7 @@ def show(store: Store, periods: list[Period]) -> None:
 
 @period.command()
 @click.argument("camera")
-@click.argument("kind", type=click.Choice(KINDS))
+@click.argument("kind", type=click.Choice(PERIOD_KINDS))
 @click.argument("start")
 @click.argument("end", required=False)
 @click.option("--text", default="", help="What happened, for people.")
@@ -63,7 +64,7 @@ def list_(url: str | None, camera: str | None, as_json: bool) -> None:
 
 @period.command()
 @click.argument("id", type=int)
-@click.option("--kind", type=click.Choice(KINDS), help="What it does to answers.")
+@click.option("--kind", type=click.Choice(PERIOD_KINDS), help="What it does to answers.")
 @click.option("--start", help="When it begins.")
 @click.option("--end", help=f"When it ends; {LASTS!r} for no end.")
 @click.option("--text", help="What happened, for people.")

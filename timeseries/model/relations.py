@@ -58,4 +58,5 @@ RAW_TABLES = tuple(family.table for family in FAMILIES)
 AGGREGATES = {aggregate.name: aggregate for family in FAMILIES for aggregate in _aggregates(family)}
 RELATIONS = (*RAW_TABLES, *AGGREGATES)
 DESIRED_STATES = ("running", "stopped", "maintenance")
+PERIOD_KINDS = ("wrong", "closed", "maintenance", "note")
 HEALTH_STATUSES = ("healthy", "degraded", "disconnected")
