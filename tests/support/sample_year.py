@@ -27,7 +27,7 @@ ZONES = (
 YEAR = (datetime(2025, 11, 1, tzinfo=UTC), datetime(2026, 11, 1, tzinfo=UTC))
 
 
-@dataclass
+@dataclass(repr=False)
 class Lot:
     """A camera and what it saw."""
 
@@ -40,7 +40,7 @@ class Lot:
         return self.camera.zone
 
 
-@dataclass
+@dataclass(repr=False)
 class Year:
     """Six lots with irregular events of a year and a lot of today, in a database of one kind of server."""
 
