@@ -45,13 +45,16 @@ END
 $$;
 
 -- The pieces of bucket_pieces for one camera, also cut where its spans begin and end. What is left out has an infinite
--- bucket, as what is not in the calendar has.
+-- bucket, as what is not in the calendar has. PL/pgSQL, because a function in SQL would be planned into every answer.
 CREATE FUNCTION timeseries.cut_pieces(
     camera_id uuid, spans timeseries.left_out[], range_start timestamptz, range_end timestamptz, width text,
     time_zone text, calendar timeseries.calendar
 ) RETURNS TABLE (
     edge timestamptz, edge_end timestamptz, bucket timestamptz, local_start timestamp, is_unknown boolean
-) LANGUAGE sql STABLE PARALLEL SAFE ROWS 1000 AS $$
+) LANGUAGE plpgsql STABLE PARALLEL SAFE ROWS 1000 AS $$
+#variable_conflict use_column
+BEGIN
+    RETURN QUERY
     SELECT p.edge, p.edge_end, CASE WHEN k.is_left_out THEN 'infinity' ELSE p.bucket END,
            CASE WHEN k.is_left_out THEN 'infinity' ELSE p.local_start END, k.is_unknown
     FROM (
@@ -73,5 +76,6 @@ CREATE FUNCTION timeseries.cut_pieces(
         FROM unnest($2) AS s
         WHERE s.camera_id = $1 AND s.start_at <= p.edge AND s.end_at >= p.edge_end
     ) AS k
-    WHERE p.edge_end > $3 AND p.edge < $4
+    WHERE p.edge_end > $3 AND p.edge < $4;
+END
 $$;
