@@ -8,8 +8,9 @@ from typing import Any
 import psycopg
 import pytest
 
+import analytics
 from tests.support.command_line import run
-from timeseries import InvalidInputError, Period, Store, UnknownCameraError, UnknownPeriodError
+from timeseries import InvalidInputError, OccupancyEvent, Period, Store, UnknownCameraError, UnknownPeriodError
 
 START = datetime(2026, 3, 1, 9, 30, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -107,3 +108,22 @@ def test_the_command_line_reads_moments_by_the_clocks_of_the_lot(store: Store) -
     assert '"kind": "wrong"' in run(store.url, "period", "list", "--json").output
     run(store.url, "period", "remove", str(period.id))
     assert store.periods.list() == []
+
+
+def test_a_frame_says_what_was_left_out(store: Store) -> None:
+    now = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
+    for name in ("a", "b"):
+        store.record([OccupancyEvent(store.cameras.add(name).id, now - timedelta(days=2), 5)])
+    assert "left_out" not in analytics.hourly_averages(url=store.url).attrs
+    store.periods.add("a", now - timedelta(hours=30), now - timedelta(hours=20), "wrong", "knocked over")
+    store.periods.add("a", now - timedelta(days=90), now - timedelta(days=80), "closed")
+    store.periods.add("b", now - timedelta(hours=3), None, "maintenance")
+    store.periods.add("b", now - timedelta(hours=3), None, "note")
+    (left_out,) = analytics.daily_averages(start=now - timedelta(days=3), url=store.url).attrs["left_out"]
+    assert left_out == {
+        "camera": "a", "kind": "wrong", "text": "knocked over",
+        "start": (now - timedelta(hours=30)).isoformat(), "end": (now - timedelta(hours=20)).isoformat(),
+    }  # fmt: skip
+    (left_out,) = analytics.uptime(start=now - timedelta(days=3), url=store.url).attrs["left_out"]
+    assert (left_out["camera"], left_out["kind"], left_out["end"]) == ("b", "maintenance", None)
+    assert "left_out" not in analytics.daily_averages("b", start=now - timedelta(days=3), url=store.url).attrs

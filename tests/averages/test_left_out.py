@@ -28,7 +28,7 @@ from tests.support.questions import (
 )
 from tests.support.sample_year import YEAR, ZONES, Lot, Year, opened
 from tests.support.servers import RunningServer
-from timeseries import OccupancyEvent, ServerKind, Store
+from timeseries import ServerKind
 
 lengths = st.integers(1, 40 * 96)
 
@@ -137,25 +137,6 @@ def test_today_and_a_range_without_a_start_leave_out_the_same(year: Year) -> Non
             open_range = answer(lot.camera, url=year.store.url, fill=True)
             same = answer(lot.camera, start=first, url=year.store.url, fill=True)
             pd.testing.assert_frame_equal(open_range, same)
-
-
-def test_a_frame_says_what_was_left_out(store: Store) -> None:
-    now = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
-    for name in ("a", "b"):
-        store.record([OccupancyEvent(store.cameras.add(name).id, now - timedelta(days=2), 5)])
-    assert "left_out" not in analytics.hourly_averages(url=store.url).attrs
-    store.periods.add("a", now - timedelta(hours=30), now - timedelta(hours=20), "wrong", "knocked over")
-    store.periods.add("a", now - timedelta(days=90), now - timedelta(days=80), "closed")
-    store.periods.add("b", now - timedelta(hours=3), None, "maintenance")
-    store.periods.add("b", now - timedelta(hours=3), None, "note")
-    (left_out,) = analytics.daily_averages(start=now - timedelta(days=3), url=store.url).attrs["left_out"]
-    assert left_out == {
-        "camera": "a", "kind": "wrong", "text": "knocked over",
-        "start": (now - timedelta(hours=30)).isoformat(), "end": (now - timedelta(hours=20)).isoformat(),
-    }  # fmt: skip
-    (left_out,) = analytics.uptime(start=now - timedelta(days=3), url=store.url).attrs["left_out"]
-    assert (left_out["camera"], left_out["kind"], left_out["end"]) == ("b", "maintenance", None)
-    assert "left_out" not in analytics.daily_averages("b", start=now - timedelta(days=3), url=store.url).attrs
 
 
 def test_retention_changes_nothing_of_it(year: Year) -> None:
