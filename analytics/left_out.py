@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from analytics.arrow_client import Fetch
 from analytics.request import ZoneSelection
+from analytics.session import Fetch
 
 SELECT_PERIODS = """
     SELECT c.name::text AS camera, p.kind, p.start_at AS start, p.end_at AS "end", p.text

@@ -13,13 +13,14 @@ import pandas as pd
 import pyarrow as pa
 
 from analytics import calendars
-from analytics.arrow_client import Fetch, ask
+from analytics.arrow_client import ask
 from analytics.calendars import Calendar, Dates, Hours
 from analytics.docstrings import documented
 from analytics.frames import DtypeBackend, attributes, frame, table
 from analytics.left_out import read_left_out
 from analytics.ranges import LOOKAHEAD, MAX_FILL_AHEAD, Moment, check_filled
 from analytics.request import Cameras, Request, Weekdays, ZoneSelection, by_zone
+from analytics.session import Fetch
 
 A = TypeVar("A")
 Table_co = TypeVar("Table_co", covariant=True)

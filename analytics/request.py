@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from analytics.arrow_client import Fetch
 from analytics.ranges import Moment, clamp_to_observable, instant, parsed, quarter
+from analytics.session import Fetch
 from timeseries import Camera, Group, InvalidInputError
 from timeseries.cameras import can_be_a_name, id_of, unknown_camera
 from timeseries.model.parsing import parse_zone

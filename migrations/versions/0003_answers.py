@@ -29,6 +29,7 @@ def of_family(name: str, family: str) -> str:
 
 def upgrade() -> None:
     sql.run(f"{HERE}/{'continuous' if sql.built_for() == 'community' else 'views'}/stored.sql")
+    sql.run(f"{HERE}/first_observations.sql")
     sql.run(f"{HERE}/local_time.sql")
     sql.run(f"{HERE}/calendar.sql")
     sql.run(f"{HERE}/left_out.sql")

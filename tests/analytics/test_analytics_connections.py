@@ -12,7 +12,7 @@ from psycopg import sql
 from sqlalchemy import make_url
 
 import analytics
-from analytics import arrow_client
+from analytics import arrow_client, session
 from timeseries import (
     NotMigratedError,
     OccupancyEvent,
@@ -99,8 +99,8 @@ def test_an_answer_is_one_transaction_and_a_refused_question_keeps_its_connectio
     arrow_client.set_pool_size(1, store.url)
     before, asked = process(), []
     with pytest.MonkeyPatch.context() as patch:
-        begin = arrow_client.Session.begin
-        patch.setattr(arrow_client.Session, "begin", lambda self: asked.append(self) or begin(self))  # type: ignore[func-returns-value]
+        begin = session.Session.begin
+        patch.setattr(session.Session, "begin", lambda self: asked.append(self) or begin(self))  # type: ignore[func-returns-value]
         analytics.weekday_averages("North Lot", url=store.url)
     assert len(asked) == 1
     with pytest.raises(UnknownCameraError, match="'North Lot'"):

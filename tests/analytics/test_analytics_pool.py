@@ -70,6 +70,15 @@ def test_questions_at_once_use_the_connections_there_may_be_and_mix_up_no_answer
     assert len(backends(url)) == 2
 
 
+def test_a_small_pool_of_one_database_leaves_the_others_theirs(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(arrow_client, "_sizes", {})
+    assert arrow_client.largest_pool_size() == 4
+    analytics.set_pool_size(1, url)
+    assert arrow_client.largest_pool_size() == 4
+    analytics.set_pool_size(9, url)
+    assert arrow_client.largest_pool_size() == 9
+
+
 def test_the_environment_says_how_many_connections_answers_have(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TIMESERIES_READ_POOL_SIZE", "3")
     assert len(backends(url)) == 3

@@ -67,6 +67,8 @@ def test_a_thousand_changes_by_four_writers_reach_every_watcher_across_cuts_and_
         watchers = [
             stack.enter_context(Watcher(store.cameras.watch(poll=0.5), by_asyncio=number == 2)) for number in range(3)
         ]
+        for watcher in watchers:
+            watcher.wait_until_begun()
         writers = [threading.Thread(target=change_cameras, args=(url, number, 250)) for number in range(4)]
 
         def cut() -> None:

@@ -19,7 +19,7 @@ import psycopg
 import pytest
 
 import analytics
-from analytics import arrow_client
+from analytics import arrow_client, session
 from tests.support.faults import assert_exactly, opened, own_cluster, port_of, produce, series, through
 from tests.support.network import call_under_way, client_ports, lost_packets, wait_until
 from tests.support.proxy import Proxy
@@ -70,7 +70,7 @@ def test_an_answer_comes_by_a_new_connection_where_packets_are_lost(
     store.cameras.add("lot")
     assert len(analytics.latest(url=store.url)) == 1
     with lost_packets(*client_ports(store.url)):
-        time.sleep(arrow_client.IDLE)  # a connection that answered just now is not checked
+        time.sleep(session.IDLE)  # a connection that answered just now is not checked
         start = time.monotonic()
         assert len(analytics.latest(url=store.url)) == 1
         took = time.monotonic() - start

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -120,6 +120,22 @@ def labels_of(
     ]  # fmt: skip
 
 
+def check_rows(
+    rows: Mapping[Any, Any], wanted: Mapping[Any, brute_force.Known], extremes: Mapping[Any, tuple[int, int]]
+) -> None:
+    """Samples, least and most exactly, averages and coverage to 1e-9."""
+    for name, known in wanted.items():
+        row = rows[name]
+        assert row.samples == known.samples
+        assert row.coverage == pytest.approx(known.coverage, rel=1e-9, abs=1e-12)
+        if known.average is None:
+            assert pd.isna(row.occupied_avg)
+        else:
+            assert row.occupied_avg == pytest.approx(known.average, rel=1e-9, abs=1e-12)
+            assert row.occupied_share == pytest.approx(row.occupied_avg / 200, rel=1e-12)
+            assert (row.occupied_min, row.occupied_max) == extremes[name]
+
+
 def check(
     year: Year,
     lot: Lot,
@@ -154,15 +170,7 @@ def check(
         assert {*wanted} <= {*rows}
     else:
         assert {*rows} == {*wanted}
-    for name, known in wanted.items():
-        row: Any = rows[name]
-        assert row.samples == known.samples
-        assert row.coverage == pytest.approx(known.coverage, rel=1e-9, abs=1e-12)
-        if known.average is None:
-            assert pd.isna(row.occupied_avg)
-        else:
-            assert row.occupied_avg == pytest.approx(known.average, rel=1e-9, abs=1e-12)
-            assert (row.occupied_min, row.occupied_max) == extremes[name]
+    check_rows(rows, wanted, extremes)
 
 
 def check_uptime(

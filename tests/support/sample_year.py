@@ -11,13 +11,14 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pandas as pd
+import psycopg
 import pytest
 
 from analytics import arrow_client, query
-from analytics.arrow_client import Fetch
+from analytics.session import Fetch
 from tests.support.brute_force import QUARTER
 from tests.support.keys import SECRET_KEY
-from timeseries import Camera, HealthLog, OccupancyEvent, Store
+from timeseries import Camera, HealthLog, OccupancyEvent, ServerKind, Store
 from timeseries.model.relations import HEALTH_STATUSES
 from timeseries.settings import Settings
 
@@ -61,6 +62,18 @@ class Year:
     def ask(self, question: Callable[..., Any], lot: Lot, start: datetime, end: datetime, **more: Any) -> pd.DataFrame:
         found: pd.DataFrame = question(lot.camera, start=start, end=end, url=self.store.url, **more)
         return found
+
+    def forget_raw_rows(self) -> None:
+        """Remove the raw rows of the first months, as retention does on this kind of server."""
+        if self.store.server().kind is not ServerKind.COMMUNITY:
+            assert self.store.prune(timedelta(days=100)).removed > 0
+            return
+        with psycopg.connect(self.store.url, autocommit=True) as connection:
+            for events in ("occupancy_events", "health_logs"):
+                connection.execute(
+                    "SELECT public.drop_chunks(format('public.%%I', %s::text)::regclass, %s::timestamptz)",
+                    [events, YEAR[0] + timedelta(days=200)],
+                )
 
 
 def irregular(chance: random.Random, start: datetime, end: datetime, mean: timedelta) -> list[datetime]:

@@ -51,6 +51,14 @@ class Watcher:
         async for change in self._watch:
             self.seen.append(change)
 
+    def wait_until_begun(self, seconds: float = 60.0) -> None:
+        """Until it has read what is there: what changes before is no change to it, but present."""
+        deadline = time.monotonic() + seconds
+        while self._watch.read_at is None:
+            assert self.error is None, self.error
+            assert time.monotonic() < deadline, "the watch does not begin"
+            time.sleep(0.01)
+
     def state(self) -> dict[UUID, Camera]:
         """The cameras, as the changes leave them."""
         found: dict[UUID, Camera] = {}

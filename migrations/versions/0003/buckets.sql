@@ -53,7 +53,8 @@ DECLARE
     is_cut     CONSTANT boolean := NOT (calendar IS NULL) OR width NOT IN ('quarter', 'hour', 'day');
     has_days   CONSTANT boolean := width IN ('day', 'week', 'month', 'year') AND calendar.hours_from IS NULL;
     left_out   CONSTANT timeseries.left_out[] := ARRAY(
-        SELECT ROW(l.camera_id, l.start_at, l.end_at, l.is_unknown OR per IS NOT DISTINCT FROM 'members')::timeseries.left_out
+        SELECT ROW(l.camera_id, l.start_at, l.end_at,
+                   l.is_unknown OR per IS NOT DISTINCT FROM 'members')::timeseries.left_out
         FROM timeseries.left_out('@family', camera_ids, asked_from, until_at) AS l);
     scopes     timeseries.camera_scope[];
     zones      timeseries.zone_buckets[];
@@ -70,7 +71,8 @@ BEGIN
            min(s.start_at)
     INTO scopes, from_at
     FROM (
-        SELECT c.id, coalesce(time_zone, c.timezone) AS zone, l.camera_id AS cut, make_interval(secs => date_part('epoch', c.hold)) AS hold,
+        SELECT c.id, coalesce(time_zone, c.timezone) AS zone, l.camera_id AS cut,
+               make_interval(secs => date_part('epoch', c.hold)) AS hold,
                coalesce(asked_from, date_bin('15 minutes', least(
                    (SELECT r.first_at FROM timeseries.@{family}_stored_days AS r
                     WHERE r.camera_id = c.id AND r.bucket < days_until
@@ -152,8 +154,9 @@ BEGIN
         JOIN public.cameras AS c ON c.id = s.camera_id
         JOIN (
             SELECT z.zone, z.cut, z.number, coalesce(bool_and(e = date_bin('1 hour', e, epoch)), true) AS on_the_hour,
-                   coalesce(bool_and(
-                       z.cut IS NULL OR e = timeseries.midnight((e AT TIME ZONE z.zone)::date, z.zone)), true) AS at_midnight,
+                   coalesce(bool_and(z.cut IS NULL
+                                     OR e = timeseries.midnight((e AT TIME ZONE z.zone)::date, z.zone)), true)
+                       AS at_midnight,
                    timeseries.next_midnight(asked_from, z.zone) AS first_midnight,
                    timeseries.midnight((until_at AT TIME ZONE z.zone)::date, z.zone) AS last_midnight
             FROM unnest(zones) WITH ORDINALITY

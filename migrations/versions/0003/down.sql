@@ -7,7 +7,8 @@ DROP FUNCTION timeseries.messages, timeseries.last_events, timeseries.chunk_span
 DROP FUNCTION timeseries.occupancy_days_above, timeseries.occupancy_buckets, timeseries.health_buckets,
     timeseries.occupancy_of_cameras, timeseries.health_of_cameras, timeseries.watermarks,
     timeseries.local_buckets, timeseries.local_hours, timeseries.local_days, timeseries.next_midnight,
-    timeseries.cut_pieces, timeseries.left_out, timeseries.bucket_pieces, timeseries.piece_unit, timeseries.bucket_width, public.calendar;
+    timeseries.cut_pieces, timeseries.left_out, timeseries.bucket_pieces, timeseries.piece_unit,
+    timeseries.bucket_width, timeseries.first_observations, public.calendar;
 DROP TYPE timeseries.local_bucket, timeseries.zone_buckets, timeseries.camera_scope, timeseries.observation,
     timeseries.left_out, timeseries.calendar;
 DROP VIEW timeseries.occupancy_stored_quarters, timeseries.occupancy_stored_hours, timeseries.occupancy_stored_days,

@@ -31,20 +31,18 @@ DECLARE
     from_at    timestamptz;
     carry_from timestamptz;
 BEGIN
-    -- Without a start the range of each camera begins with its first observation.
-    SELECT array_agg(s.id), array_agg(s.start_at), min(s.start_at), asked_from - max(s.hold) - interval '15 minutes'
+    SELECT array_agg(c.id), array_agg(asked_from), asked_from, asked_from - max(c.hold) - interval '15 minutes'
     INTO ids, starts, from_at, carry_from
-    FROM (
-        SELECT c.id, c.hold, coalesce(asked_from, date_bin('15 minutes', least(
-                   (SELECT q.first_at FROM timeseries.occupancy_stored_quarters AS q
-                    WHERE q.camera_id = c.id AND q.bucket < quarters_until ORDER BY q.bucket LIMIT 1),
-                   (SELECT e."timestamp" FROM public.occupancy_events AS e
-                    WHERE e.camera_id = c.id AND e."timestamp" >= raw_from
-                    ORDER BY e."timestamp" LIMIT 1)), epoch)) AS start_at
-        FROM public.cameras AS c
-        WHERE $1 IS NULL OR c.id = ANY ($1)
-    ) AS s
-    WHERE s.start_at < until_at;
+    FROM public.cameras AS c
+    WHERE ($1 IS NULL OR c.id = ANY ($1)) AND coalesce(asked_from, '-infinity') < until_at;
+    -- Without a start the range of each camera begins with its first observation.
+    IF asked_from IS NULL THEN
+        SELECT array_agg(f.camera_id), array_agg(date_bin('15 minutes', f.first_at, epoch)),
+               date_bin('15 minutes', min(f.first_at), epoch)
+        INTO ids, starts, from_at
+        FROM timeseries.first_observations(ids) AS f
+        WHERE f.first_at < until_at;
+    END IF;
 
     RETURN QUERY
     WITH asked AS MATERIALIZED (
