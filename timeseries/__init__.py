@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from timeseries.backup.recovered import recovered
     from timeseries.backup.restore import RestoreResult, restore
     from timeseries.cameras.camera import Camera
+    from timeseries.cameras.capacity import Capacity
     from timeseries.cameras.changes import CameraChange
     from timeseries.cameras.group import Group, Membership
     from timeseries.database.server import Server, ServerKind
@@ -61,6 +62,7 @@ __all__ = [
     "CameraChangedError",
     "CameraExistsError",
     "CameraInUseError",
+    "Capacity",
     "ConfigurationError",
     "Group",
     "GroupExistsError",
@@ -115,6 +117,7 @@ HOMES = {
         "backup.recovered": ["recovered"],
         "backup.restore": ["RestoreResult", "restore"],
         "cameras.camera": ["Camera"],
+        "cameras.capacity": ["Capacity"],
         "cameras.changes": ["CameraChange"],
         "cameras.group": ["Group", "Membership"],
         "database.server": ["Server", "ServerKind"],

@@ -20,6 +20,7 @@ def upgrade() -> None:
     kind = sql.run("versions/0001/server_kind.sql").scalar()
     sql.run("versions/0001/tables.sql")
     sql.run("versions/0001/camera_versions.sql")
+    sql.run("versions/0001/capacities.sql")
     sql.run("versions/0001/periods.sql")
     sql.run("versions/0001/built_for.sql", kind=kind)
     if kind != "postgresql":

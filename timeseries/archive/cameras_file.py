@@ -13,7 +13,7 @@ FOLDER = "cameras"
 PATH = f"{FOLDER}/cameras.parquet"
 SELECT_CAMERAS = """
     SELECT id::text, name, timezone, date_part('epoch', hold), capacity, zone_config::text, desired_state::text,
-           created_at
+           created_at, past_capacities::text
     FROM public.cameras
 """
 SCHEMA = pa.schema(
@@ -26,6 +26,7 @@ SCHEMA = pa.schema(
         "zone_config": pa.string(),
         "desired_state": pa.string(),
         "created_at": pa.timestamp("us", tz="UTC"),
+        "past_capacities": pa.string(),
     }
 )
 
@@ -45,7 +46,13 @@ def _read(destination: Destination, path: str = PATH) -> pa.Table:
     if not destination.exists(path):
         return SCHEMA.empty_table()
     with destination.reporting(f"read {path}"), destination.files.open_input_file(path) as file:
-        return pq.read_table(file).cast(SCHEMA)
+        found = pq.read_table(file)
+    return pa.table([column_of(found, field) for field in SCHEMA], SCHEMA)
+
+
+def column_of(found: pa.Table, field: pa.Field) -> pa.ChunkedArray | pa.Array:
+    """A column of the file; one that an older file lacks is unknown."""
+    return found[field.name].cast(field.type) if field.name in found.column_names else pa.nulls(len(found), field.type)
 
 
 def _verify(destination: Destination, path: str, wanted: pa.Table) -> None:

@@ -57,4 +57,5 @@ def added(cameras: Cameras, exported: Exported) -> UUID:
         desired_state=exported["desired_state"],
         id=UUID(exported["camera_id"]),
         created_at=exported["created_at"],
+        past_capacities=json.loads(exported.get("past_capacities") or "[]"),
     ).id

@@ -9,6 +9,7 @@ from typing import Any, Literal
 from uuid import UUID
 from zoneinfo import ZoneInfo, available_timezones
 
+from timeseries.cameras.capacity import Capacity, capacities, check_capacity, check_past_capacities
 from timeseries.errors import InvalidInputError, NotAllowedError
 from timeseries.model.parsing import zone_hint
 from timeseries.model.relations import DESIRED_STATES
@@ -20,7 +21,8 @@ MINIMAL_HOLD = timedelta(minutes=15)
 @dataclass(frozen=True, slots=True)
 class Camera:
     """One camera. `timezone` is an IANA name; `hold` is how long an observation stands when none follows;
-    `connection_string` is ciphertext: ask `store.cameras.connection_string` for the plaintext.
+    `connection_string` is ciphertext: ask `store.cameras.connection_string` for the plaintext. `capacity` is today's;
+    `past_capacities` says of each one before until when it was that, as JSON, and `capacities` has all of them.
 
     `revision` goes up with each change; `changed_at` and `changed_by` say when that was and by whom: the person whom
     the client named, else the database role.
@@ -40,6 +42,7 @@ class Camera:
     revision: int
     changed_at: datetime
     changed_by: str
+    past_capacities: Any
     hidden: frozenset[str] = frozenset()
 
     @property
@@ -48,6 +51,16 @@ class Camera:
         if "timezone" in self.hidden:
             raise NotAllowedError(f"the database role may not read the time zone of camera {self.name!r}")
         return ZoneInfo(self.timezone)
+
+    @property
+    def capacities(self) -> tuple[Capacity, ...]:
+        """The capacities in the order of time, the last of them today's.
+
+        Raises NotAllowedError where the database role may not read them.
+        """
+        if not self.hidden.isdisjoint({"capacity", "past_capacities"}):
+            raise NotAllowedError(f"the database role may not read the capacities of camera {self.name!r}")
+        return capacities(self.past_capacities, self.capacity)
 
     @property
     def connection_string_hidden(self) -> bool:
@@ -72,7 +85,7 @@ def can_be_a_name(text: str) -> bool:
 
 def validate_camera(values: dict[str, Any]) -> dict[str, Any]:
     """The values, unless the constraints of the table would refuse one: the error names it and the remedy."""
-    name, zone, hold, capacity = (values.get(key) for key in ("name", "timezone", "hold", "capacity"))
+    name, zone, hold = (values.get(key) for key in ("name", "timezone", "hold"))
     fits = isinstance(name, str) and name.strip() and len(name) <= 200 and can_be_a_name(name)
     if "name" in values and not fits:
         raise InvalidInputError(f"camera name {name!r}: it must be a text of 1 to 200 characters")
@@ -80,8 +93,9 @@ def validate_camera(values: dict[str, Any]) -> dict[str, Any]:
         raise InvalidInputError(f"time zone {zone!r} of camera {name!r}: it must be an IANA name; {zone_hint(zone)}")
     if "hold" in values and (not isinstance(hold, timedelta) or hold < MINIMAL_HOLD):
         raise InvalidInputError(f"hold {hold!r}: it must be a timedelta of at least 15 minutes")
-    if capacity is not None and (not isinstance(capacity, int) or not 0 < capacity < 2**31):
-        raise InvalidInputError(f"capacity {capacity!r}: it must be a whole number of at least 1, or None")
+    check_capacity(values.get("capacity"))
+    if "past_capacities" in values:
+        values["past_capacities"] = check_past_capacities(values["past_capacities"])
     if values.get("desired_state", "running") not in DESIRED_STATES:
         raise InvalidInputError(
             f"desired state {values['desired_state']!r}: it must be one of {', '.join(DESIRED_STATES)}"

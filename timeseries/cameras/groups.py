@@ -14,11 +14,12 @@ from psycopg import sql
 from psycopg.rows import dict_row
 
 from timeseries.cameras.camera import Camera, can_be_a_name
-from timeseries.cameras.group import Group, Membership, Moment, check_group, on_a_quarter, quarter_before
+from timeseries.cameras.group import Group, Membership, check_group
 from timeseries.cameras.repository import Cameras, id_of
 from timeseries.database.connections import Connection, Pool, connected
 from timeseries.database.rows import value
 from timeseries.errors import GroupExistsError, InvalidInputError, UnknownGroupError
+from timeseries.model.quarters import Moment, on_a_quarter, quarter_before
 
 SELECT_GROUPS = """
     SELECT g.id, g.name, g.timezone, timeseries.group_zone(g.id) AS zone, g.created_at

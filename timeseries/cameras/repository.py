@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Any, LiteralString
@@ -25,6 +25,7 @@ from timeseries.cameras.camera import (
     can_be_a_name,
     validate_camera,
 )
+from timeseries.cameras.capacity import past_quarter
 from timeseries.cameras.changes import CameraChange, changed_meanwhile, read_history
 from timeseries.cameras.watch import CameraWatch
 from timeseries.database.connections import Connection, Pool, connected
@@ -37,6 +38,7 @@ from timeseries.errors import (
     TimeseriesError,
     UnknownCameraError,
 )
+from timeseries.model.quarters import Moment
 
 # Asked anew by each method, because a grant is to be seen by a store that is open.
 SELECT_VISIBLE = """
@@ -56,11 +58,19 @@ UPDATE_CAMERA = """
     WHERE id = %(id)s AND (%(if_revision)s::bigint IS NULL OR revision = %(if_revision)s)
     RETURNING {columns}
 """
+# The server merges it, because somebody else may change the capacities at the same time.
+SET_CAPACITY_SINCE = sql.SQL("""
+    (capacity, past_capacities) = (
+        SELECT s.capacity, s.past_capacities
+        FROM timeseries.capacity_since(capacity, past_capacities, %(capacity)s, %(since)s) AS s)
+""")
 DELETE_CAMERA = """
     DELETE FROM public.cameras
     WHERE id = %(id)s AND (%(if_revision)s::bigint IS NULL OR revision = %(if_revision)s)
     RETURNING {columns}
 """
+Settings = list[sql.Composed | sql.SQL]
+JSON_COLUMNS = ("zone_config", "past_capacities")
 # Of this transaction alone, because PgBouncer may give the session to another client.
 SET_CHANGED_BY = "SELECT set_config('timeseries.changed_by', %s, true)"
 
@@ -84,10 +94,12 @@ class Cameras:
         desired_state: DesiredState = "running",
         id: UUID | None = None,  # noqa: A002 - the column's name
         created_at: datetime | None = None,
+        past_capacities: Sequence[Mapping[str, Any]] = (),
         by: str | None = None,
     ) -> Camera:
         """Add a camera; its connection string is encrypted before it leaves this process. `created_at` is now, unless
-        an older camera is brought in. `by` is who adds it, by default the database role.
+        an older camera is brought in, perhaps with its `past_capacities` (see `Camera`). `by` is who adds it, by
+        default the database role.
 
         Raises:
             InvalidInputError: a value that no camera can have.
@@ -96,9 +108,16 @@ class Cameras:
         """
         camera_id = id or uuid.uuid4()
         values = validate_camera(
-            {"name": name, "timezone": timezone, "capacity": capacity, "hold": hold, "desired_state": desired_state}
-        )
-        values |= {"id": camera_id, "zone_config": Jsonb({} if zone_config is None else zone_config)}
+            {
+                "name": name, "timezone": timezone, "capacity": capacity, "hold": hold, "desired_state": desired_state,
+                "past_capacities": past_capacities,
+            }
+        )  # fmt: skip
+        values |= {
+            "id": camera_id,
+            "zone_config": Jsonb({} if zone_config is None else zone_config),
+            "past_capacities": Jsonb(values["past_capacities"]),
+        }
         if created_at is not None:
             values["created_at"] = created_at
         if connection_string is not None:
@@ -110,10 +129,20 @@ class Cameras:
         )  # fmt: skip
 
     def update(
-        self, camera: Camera | UUID | str, *, if_revision: int | None = None, by: str | None = None, **changes: Any
+        self,
+        camera: Camera | UUID | str,
+        *,
+        if_revision: int | None = None,
+        by: str | None = None,
+        since: Moment | None = None,
+        **changes: Any,
     ) -> Camera:
         """Change any column but the id; a changed time zone or hold rebuilds this camera's hours and days. What changes
         nothing leaves the revision as it is. `by` is who changes it, by default the database role.
+
+        A `capacity` with `since`, a quarter of an hour of the past, or a date for the midnight at the lot, holds from
+        then until its next change, and what it was before stays. Without it the capacity that holds today is
+        corrected for all the time that it has held.
 
         Raises:
             CameraChangedError: the camera has another revision than `if_revision`: it was changed meanwhile.
@@ -125,15 +154,21 @@ class Cameras:
                 f"cannot change {', '.join(sorted(unknown)) or 'nothing'} of a camera; "
                 f"what can be changed: {', '.join(CHANGEABLE)}"
             )
+        if since is not None and ("capacity" not in changes or "past_capacities" in changes):
+            raise InvalidInputError("since goes with capacity: it says from when on the lot has it")
         found = self.get(camera)
         values = validate_camera(dict(changes))
         if values.get("connection_string") is not None:
             values["connection_string"] = self._keyring.encrypt(values["connection_string"], found.id)
-        if "zone_config" in values:
-            values["zone_config"] = Jsonb(values["zone_config"])
-        changed = sql.SQL(", ").join(sql.SQL("{} = {}").format(sql.Identifier(c), sql.Placeholder(c)) for c in values)
+        values |= {column: Jsonb(values[column]) for column in JSON_COLUMNS if column in values}
+        plain = [column for column in values if since is None or column != "capacity"]
+        settings: Settings = [sql.SQL("{} = {}").format(sql.Identifier(c), sql.Placeholder(c)) for c in plain]
+        if since is not None:
+            settings.append(SET_CAPACITY_SINCE)
+            values["since"] = past_quarter("since", since, values.get("timezone") or found.timezone or "UTC")
         values |= {"id": found.id, "if_revision": if_revision}
-        return self._write(UPDATE_CAMERA, values, values.get("name", found.name), by, changes=changed)
+        name = values.get("name", found.name)
+        return self._write(UPDATE_CAMERA, values, name, by, changes=sql.SQL(", ").join(settings))
 
     def get(self, camera: Camera | UUID | str) -> Camera:
         """The camera of this id (a UUID, or its text) or name; an id goes before a name that looks like it.

@@ -80,13 +80,20 @@ def list_(url: str | None, as_json: bool) -> None:
 @click.argument("name")
 @settings
 @click.option("--name", "new_name", help="A new name.")
+@click.option(
+    "--since",
+    help="From when on the lot has this capacity: a quarter of an hour, ISO 8601 with an offset; a date is the midnight"
+    " at the lot.",
+)
 @click.option("--if-revision", type=int, help="Refuse where the camera has another revision.")
 @click.pass_obj
-def update(url: str | None, /, name: str, new_name: str | None, if_revision: int | None, **options: Any) -> None:
+def update(
+    url: str | None, /, name: str, new_name: str | None, since: str | None, if_revision: int | None, **options: Any
+) -> None:
     """Change the camera of this NAME or id, with --if-revision only if nobody has changed it since."""
     changes = values(**options) | ({"name": new_name} if new_name else {})
     with Store.open(url) as store:
-        show([store.cameras.update(name, if_revision=if_revision, **changes)])
+        show([store.cameras.update(name, if_revision=if_revision, since=since, **changes)])
 
 
 @camera.command()

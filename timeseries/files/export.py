@@ -37,7 +37,7 @@ HIDDEN = {"id", "camera_id"}  # `id` numbers rows of this database only; `camera
 
 SELECT_CAMERAS = sql.SQL("""(
         SELECT id AS camera_id, timezone, capacity, trim_scale(extract(epoch FROM hold)) || ' seconds' AS hold,
-               zone_config, desired_state, created_at
+               zone_config, desired_state, created_at, past_capacities
         FROM public.cameras
     )""")
 SELECT_GROUPS = sql.SQL("""(

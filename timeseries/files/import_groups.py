@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from timeseries.cameras import Group, Groups
-from timeseries.cameras.group import on_a_quarter
 from timeseries.errors import InvalidInputError, TimeseriesError
 from timeseries.files.readers import table_rows
+from timeseries.model.quarters import on_a_quarter
 
 
 def import_groups(groups: Groups, path: Path) -> int:

@@ -29,7 +29,16 @@ REQUIRED: dict[str, tuple[str, ...]] = {
     **{family.table: family.columns[:3] for family in FAMILIES},
 }
 OPTIONAL: dict[str, tuple[str, ...]] = {
-    "cameras": ("connection_string", "zone_config", "capacity", "desired_state", "timezone", "hold", "created_at"),
+    "cameras": (
+        "connection_string",
+        "zone_config",
+        "capacity",
+        "desired_state",
+        "timezone",
+        "hold",
+        "created_at",
+        "past_capacities",
+    ),
     **{family.table: (family.extra,) for family in FAMILIES},
 }
 
@@ -75,7 +84,7 @@ class Database:
         parsers: dict[str, Callable[[Any], Any]] = {
             "id": parse_id, "name": str, "connection_string": str, "zone_config": parse_json, "capacity": parse_count,
             "desired_state": lowered, "timezone": str, "hold": parse_hold,
-            "created_at": lambda value: parse_moment(value, zone),
+            "created_at": lambda value: parse_moment(value, zone), "past_capacities": parse_json,
         }  # fmt: skip
         columns = self._columns["cameras"]
         for row in self._connection.execute(f"SELECT {listed(columns)} FROM cameras ORDER BY name"):  # noqa: S608

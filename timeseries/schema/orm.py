@@ -65,7 +65,7 @@ class CameraRow(Base):
         Text, comment="Ciphertext only; a trigger refuses anything else."
     )
     zone_config: Mapped[Any] = mapped_column(JSONB, server_default=text("'{}'::jsonb"))
-    capacity: Mapped[int | None]
+    capacity: Mapped[int | None] = mapped_column(comment="Today's; what it was before is in past_capacities.")
     desired_state: Mapped[str] = mapped_column(
         Enum(*DESIRED_STATES, name="desired_state"), server_default=text("'running'::desired_state")
     )
@@ -81,6 +81,11 @@ class CameraRow(Base):
     )
     changed_at: Mapped[datetime] = mapped_column(TIMESTAMP(timezone=True), FetchedValue())
     changed_by: Mapped[str] = mapped_column(Text, FetchedValue())
+    past_capacities: Mapped[Any] = mapped_column(
+        JSONB,
+        server_default=text("'[]'::jsonb"),
+        comment="Each past capacity and until when it was that, oldest first.",
+    )
 
     def __repr__(self) -> str:
         return f"CameraRow(id={self.id!r}, name={self.name!r})"

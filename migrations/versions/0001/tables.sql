@@ -6,6 +6,23 @@ COMMENT ON SCHEMA timeseries IS 'Internals of the store: summary types, aggregat
 CREATE TYPE public.desired_state AS ENUM ('running', 'stopped', 'maintenance');
 CREATE TYPE public.health_status AS ENUM ('healthy', 'degraded', 'disconnected');
 
+-- What cameras.past_capacities holds: of each past capacity until when it was that, oldest first, as
+-- [{"until": "2026-03-01T00:00:00Z", "capacity": 120}], null where it is unknown. A capacity changes on a quarter of an
+-- hour, because the summary of a quarter is all that stays when its raw rows are gone. Texts of this form sort by time.
+CREATE FUNCTION timeseries.are_past_capacities(past jsonb) RETURNS boolean LANGUAGE sql STABLE PARALLEL SAFE AS $$
+    SELECT jsonb_typeof(past) = 'array' AND coalesce(bool_and(
+        p.value ?& ARRAY['until', 'capacity'] AND p.value - 'until' - 'capacity' = '{}'
+        AND p.value ->> 'until' ~ '^(19[7-9]|2\d\d)\d-\d\d-\d\dT\d\d:(00|15|30|45):00Z$'
+        AND (p.value ->> 'until')::timestamptz IS NOT NULL
+        AND (jsonb_typeof(p.value -> 'capacity') = 'null' OR (p.value ->> 'capacity')::integer > 0)
+        AND (p.value ->> 'until' > p.before) IS NOT FALSE), true)
+    FROM (
+        SELECT a.value, lag(a.value ->> 'until') OVER (ORDER BY a.number) AS before
+        FROM jsonb_array_elements(CASE jsonb_typeof(past) WHEN 'array' THEN past ELSE '[]' END)
+            WITH ORDINALITY AS a (value, number)
+    ) AS p
+$$;
+
 CREATE TABLE public.cameras (
     id                uuid                 NOT NULL DEFAULT gen_random_uuid(),
     name              varchar(200)         NOT NULL,
@@ -19,6 +36,7 @@ CREATE TABLE public.cameras (
     revision          bigint               NOT NULL,
     changed_at        timestamptz          NOT NULL,
     changed_by        text                 NOT NULL,
+    past_capacities   jsonb                NOT NULL DEFAULT '[]',
     CONSTRAINT pk_cameras PRIMARY KEY (id),
     CONSTRAINT uq_cameras_name UNIQUE (name),
     CONSTRAINT ck_cameras_name_not_blank CHECK (btrim(name) <> ''),
@@ -30,6 +48,9 @@ CREATE TABLE public.cameras (
         AND (timestamptz 'epoch' AT TIME ZONE timezone) IS NOT NULL)
 );
 COMMENT ON COLUMN public.cameras.connection_string IS 'Ciphertext only; a trigger refuses anything else.';
+COMMENT ON COLUMN public.cameras.capacity IS 'Today''s; what it was before is in past_capacities.';
+COMMENT ON COLUMN public.cameras.past_capacities IS
+    'Each past capacity and until when it was that, oldest first.';
 COMMENT ON COLUMN public.cameras.hold IS 'How long an observation stands when none follows.';
 COMMENT ON COLUMN public.cameras.revision IS 'Goes up with each change; a trigger sets it, with who and when.';
 
@@ -41,6 +62,11 @@ BEGIN
     END IF;
     IF NEW.connection_string !~ '^v1\.[0-9a-f]{8}\.[A-Za-z0-9_=-]+$' THEN
         RAISE EXCEPTION 'cameras.connection_string takes ciphertext only' USING ERRCODE = 'check_violation';
+    END IF;
+    IF NOT timeseries.are_past_capacities(NEW.past_capacities) THEN
+        RAISE EXCEPTION 'cameras.past_capacities has no list of past capacities: %', NEW.past_capacities
+            USING ERRCODE = 'check_violation',
+                  HINT = 'It is like [{"until": "2026-03-01T00:00:00Z", "capacity": 120}], oldest first.';
     END IF;
     RETURN NEW;
 END
