@@ -18,10 +18,10 @@ MEASURES = ("occupied_avg", "occupied_share", "occupied_min", "occupied_max", "s
 MEASURED = tuple(name for name in MEASURES if name != "occupied_share")  # that is made of the camera's capacity
 
 
-def averages_by(answer: str, *labels: str, own: str = "", ahead: timedelta = LOOKAHEAD) -> QuerySpec:
+def averages_by(answer: str, *labels: str, width: str, own: str = "", ahead: timedelta = LOOKAHEAD) -> QuerySpec:
     """The rows of the functions of the database that take cameras or groups, a range, a zone, what is their `own` and a
-    calendar, and have a row per bucket. `ahead` is at least the width of a bucket, because its future part lowers the
-    coverage.
+    calendar, and have a row per bucket of a `width`, in SQL. `ahead` is at least this width, because the future part of
+    a bucket lowers the coverage.
     """
     columns = ("bucket", *labels, *MEASURED)
     query = f"""
@@ -33,7 +33,7 @@ def averages_by(answer: str, *labels: str, own: str = "", ahead: timedelta = LOO
     """  # noqa: S608 - names of our own
     return QuerySpec(
         query, ("camera", "camera_id", "bucket", *labels, *MEASURES), ("camera", "bucket"), ahead=ahead,
-        group_query=of_groups(answer, "bucket", *labels, own=own),
+        group_query=of_groups(answer, "bucket", *labels, own=own), width=width,
     )  # fmt: skip
 
 
@@ -51,7 +51,7 @@ def of_groups(answer: str, *labels: str, own: str = "") -> str:
     """  # noqa: S608 - names of our own
 
 
-@answered_by(averages_by("quarters"), FilledAnswer[pa.Table, pd.DataFrame])
+@answered_by(averages_by("quarters", width="'quarter'"), FilledAnswer[pa.Table, pd.DataFrame])
 def quarter_hourly_averages(*, fill: bool = False, exact_extremes: bool = False) -> Parameters:
     """Average occupancy per camera or group and quarter of an hour, aligned in UTC.
 
@@ -62,7 +62,7 @@ def quarter_hourly_averages(*, fill: bool = False, exact_extremes: bool = False)
     return {"fill": fill} | extremes(exact_extremes)
 
 
-@answered_by(averages_by("hours"), FilledAnswer[pa.Table, pd.DataFrame])
+@answered_by(averages_by("hours", width="'hour'"), FilledAnswer[pa.Table, pd.DataFrame])
 def hourly_averages(*, fill: bool = False, exact_extremes: bool = False) -> Parameters:
     """Average occupancy per camera or group and local hour, in each camera's own time zone or in `timezone`.
 
@@ -73,7 +73,7 @@ def hourly_averages(*, fill: bool = False, exact_extremes: bool = False) -> Para
     return {"fill": fill} | extremes(exact_extremes)
 
 
-@answered_by(averages_by("days", "local_date"), FilledAnswer[pa.Table, pd.DataFrame])
+@answered_by(averages_by("days", "local_date", width="'day'"), FilledAnswer[pa.Table, pd.DataFrame])
 def daily_averages(*, fill: bool = False, exact_extremes: bool = False) -> Parameters:
     """Average occupancy per camera or group and local day, of 23 to 25 hours.
 
@@ -84,7 +84,7 @@ def daily_averages(*, fill: bool = False, exact_extremes: bool = False) -> Param
     return {"fill": fill} | extremes(exact_extremes)
 
 
-@answered_by(averages_by("weeks", "local_date"), FilledAnswer[pa.Table, pd.DataFrame])
+@answered_by(averages_by("weeks", "local_date", width="'week'"), FilledAnswer[pa.Table, pd.DataFrame])
 def weekly_averages(*, fill: bool = False, exact_extremes: bool = False) -> Parameters:
     """Average occupancy per camera or group and local week, from Monday (ISO 8601).
 
@@ -95,7 +95,9 @@ def weekly_averages(*, fill: bool = False, exact_extremes: bool = False) -> Para
     return {"fill": fill} | extremes(exact_extremes)
 
 
-@answered_by(averages_by("months", "local_date", ahead=TOTAL_AHEAD), FilledAnswer[pa.Table, pd.DataFrame])
+@answered_by(
+    averages_by("months", "local_date", width="'month'", ahead=TOTAL_AHEAD), FilledAnswer[pa.Table, pd.DataFrame]
+)
 def monthly_averages(*, fill: bool = False, exact_extremes: bool = False) -> Parameters:
     """Average occupancy per camera or group and local month.
 
@@ -106,7 +108,9 @@ def monthly_averages(*, fill: bool = False, exact_extremes: bool = False) -> Par
     return {"fill": fill} | extremes(exact_extremes)
 
 
-@answered_by(averages_by("years", "local_date", ahead=TOTAL_AHEAD), FilledAnswer[pa.Table, pd.DataFrame])
+@answered_by(
+    averages_by("years", "local_date", width="'year'", ahead=TOTAL_AHEAD), FilledAnswer[pa.Table, pd.DataFrame]
+)
 def yearly_averages(*, fill: bool = False, exact_extremes: bool = False) -> Parameters:
     """Average occupancy per camera or group and local year.
 
@@ -129,7 +133,7 @@ class WidthAnswer(Protocol[Table_co, Frame_co]):
     ) -> Frame_co: ...  # fmt: skip
 
 
-BY_WIDTH = averages_by("averages", "local_start", own="$width, ")
+BY_WIDTH = averages_by("averages", "local_start", width="timeseries.bucket_width($width)", own="$width, ")
 
 
 @answered_by(BY_WIDTH, WidthAnswer[pa.Table, pd.DataFrame])

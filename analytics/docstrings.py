@@ -43,7 +43,7 @@ COLUMNS = {
     "hour": "0 to 23",
     "place": "counts from 1",
     "occupied_avg": "cars; the integral of the step function of the observations, divided by the time that is known",
-    "occupied_share": "of the capacity, NaN without one",
+    "occupied_share": "the mean share of the capacity of that time, NaN where it is unknown",
     "expected": "cars",
     "lower": "of the interval",
     "upper": "of the interval",

@@ -55,7 +55,7 @@ def table(
     cameras as dictionaries by name, rows in the order of `keys`. `attrs` go into the metadata of its schema.
     """
     cameras = sorted((camera for selection in asked for camera in selection.cameras), key=lambda camera: camera.name)
-    rows = pa.concat_tables(parts).combine_chunks()
+    rows = pa.concat_tables(parts, promote_options="default").combine_chunks()
     positions = camera_positions(rows["camera_id"], cameras)
     if np.any(positions < 0):  # cameras that were added after the request had been understood
         rows, positions = rows.filter(pa.array(positions >= 0)), positions[positions >= 0]
@@ -133,8 +133,7 @@ def column(name: str, rows: pa.Table, positions: Any, cameras: Sequence[CameraIn
         texts = pa.array([camera.name if name == "camera" else camera.id for camera in cameras], pa.string())
         return pa.DictionaryArray.from_arrays(pa.array(positions), texts)
     if name == "occupied_share":
-        capacities = np.array([camera.capacity or np.nan for camera in cameras], dtype=float)
-        return pc.divide(rows["occupied_avg"].combine_chunks(), pa.array(capacities[positions], from_pandas=True))
+        return share(rows, positions, cameras)
     kind, values = TYPES[name], rows[name].combine_chunks()
     if kind == STATUS:
         codes = pc.index_in(values, pa.array(HEALTH_STATUSES)).cast(pa.int8())
@@ -142,6 +141,18 @@ def column(name: str, rows: pa.Table, positions: Any, cameras: Sequence[CameraIn
     if pa.types.is_timestamp(kind) and kind.tz:
         return values.cast(pa.timestamp("us", zone))
     return getattr(values, "storage", values).cast(kind)
+
+
+def share(rows: pa.Table, positions: Any, cameras: Sequence[CameraInfo]) -> pa.Array:
+    """The share of today's capacity; where the rows have one of the capacities of the time, that of cameras which had
+    another.
+    """
+    capacities = np.array([camera.capacity or np.nan for camera in cameras], dtype=float)[positions]
+    today = pc.divide(rows["occupied_avg"].combine_chunks(), pa.array(capacities, from_pandas=True))
+    if "occupied_share" not in rows.column_names:
+        return today
+    changed = np.array([camera.has_capacities for camera in cameras])[positions]
+    return pc.if_else(pa.array(changed), rows["occupied_share"].combine_chunks(), today)
 
 
 def numbers(values: pa.ChunkedArray) -> Any:

@@ -19,7 +19,7 @@ from timeseries import InvalidInputError
 HOUR = timedelta(hours=1)
 Width = Literal["hour", "quarter"]
 WIDTHS: dict[str, timedelta] = {"hour": HOUR, "quarter": QUARTER}
-AVERAGES = {width: averages_by(f"{width}s", "local_start") for width in WIDTHS}
+AVERAGES = {width: averages_by(f"{width}s", "local_start", width=f"'{width}'") for width in WIDTHS}
 
 
 def check(width: str, share: float, holidays: Container[date]) -> None:

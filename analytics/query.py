@@ -28,6 +28,17 @@ Frame_co = TypeVar("Frame_co", covariant=True)
 Parameters = dict[str, object]
 ALL_TIME = Calendar()
 EXTREMES_EXACT = "extremes_exact"  # a column of answers that a group is in
+# A query beside the shares of those whose capacity has changed: today's would do for the others.
+WITH_SHARES = f"""
+    SELECT q.*, s.occupied_share
+    FROM ({{query}}) AS q
+    LEFT JOIN timeseries.{{family}}_share_buckets(
+        $sized_ids::uuid[], $start_at::timestamptz, $end_at::timestamptz, $time_zone, {{buckets}}, {calendars.COUNTED}
+    ) AS s ON s.{{kind}}_id = q.camera_id AND {{same}}
+"""  # noqa: S608 - names of our own
+SAME_ROW = {
+    "bucket": "s.bucket = q.bucket", "weekday": "s.label = q.weekday", "profile": "s.label = q.weekday * 24 + q.hour",
+}  # fmt: skip
 EXACT_ROWS = 20_000  # raw rows that are read unasked for exact extremes of a group, as in the functions of the database
 
 
@@ -110,7 +121,8 @@ class QuerySpec:
     range may reach. Future time matters to answers that total a range (weekday averages, uptime): it lowers their
     coverage. An `exact` range is neither rounded to quarters of an hour nor cut at 1970. A query with
     `calendars.COUNTED` can be asked of a calendar. `group_query` asks the same of groups, whose ids it calls camera_id;
-    without one the answer is of cameras alone.
+    without one the answer is of cameras alone. Where there are shares of the capacity, `width` is that of the buckets,
+    in SQL, and `per` what they are added up by.
     """
 
     query: str
@@ -120,14 +132,25 @@ class QuerySpec:
     ahead: timedelta = LOOKAHEAD
     exact: bool = False
     group_query: str | None = None
+    width: str | None = None
+    per: Literal["weekday", "profile"] | None = None
 
     def fetched(self, fetch: Fetch, selection: ZoneSelection, parameters: Parameters) -> pa.Table:
         """The rows of a selection; in an answer of both, those of cameras say that their extremes are exact, too."""
         query = self.group_query if selection.of_groups and self.group_query else self.query
+        if self.width and (sized := [camera.id for camera in selection.cameras if camera.has_capacities]):
+            query, parameters = self.with_shares(query, selection), parameters | {"sized_ids": f"{{{','.join(sized)}}}"}
         found = fetch(query, selection.parameters() | parameters)
         if EXTREMES_EXACT in self.columns and EXTREMES_EXACT not in found.column_names:
             return found.append_column(EXTREMES_EXACT, pa.repeat(pa.scalar(True), found.num_rows))
         return found
+
+    def with_shares(self, query: str, selection: ZoneSelection) -> str:
+        family, kind = ("group", "group") if selection.of_groups else ("occupancy", "camera")
+        buckets = f"{self.width}, '{self.per}'" if self.per else f"{self.width}, NULL"
+        return WITH_SHARES.format(
+            query=query, family=family, kind=kind, buckets=buckets, same=SAME_ROW[self.per or "bucket"]
+        )
 
     def answering(self, asked: Iterable[ZoneSelection]) -> QuerySpec:
         """The same with the column that says whether extremes are exact, where a group is asked for."""

@@ -20,7 +20,8 @@ Cameras = CameraLike | Iterable[CameraLike] | None
 Weekdays = str | int | Iterable[str | int] | None
 
 # Whether the store has periods at all is one lookup, whether a camera has some would be one of each.
-COLUMNS = "id::text, name::text, timezone, capacity, EXISTS (SELECT FROM timeseries.periods) AS has_periods"
+COLUMNS = """id::text, name::text, timezone, capacity, EXISTS (SELECT FROM timeseries.periods) AS has_periods,
+    past_capacities <> '[]' AS has_capacities"""
 SELECT_CAMERAS = f"SELECT {COLUMNS} FROM public.cameras ORDER BY name"  # noqa: S608 - names of our own
 # The names are JSON, which needs no quoting of its own.
 SELECT_NAMED_CAMERAS = f"""
@@ -31,7 +32,9 @@ SELECT_NAMED_CAMERAS = f"""
 """  # noqa: S608 - names of our own
 SELECT_GROUPS = """
     SELECT id::text, name::text, coalesce(timeseries.group_zone(id), ''), timeseries.group_capacity(id),
-           EXISTS (SELECT FROM timeseries.periods), true
+           EXISTS (SELECT FROM timeseries.periods), EXISTS (
+               SELECT FROM timeseries.group_capacity_spans(ARRAY[id]) AS s
+               WHERE s.capacity IS DISTINCT FROM timeseries.group_capacity(id)), true
     FROM public.camera_groups ORDER BY name
 """
 NAMES = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
@@ -40,7 +43,7 @@ NAMES = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "su
 @dataclass(frozen=True, slots=True)
 class CameraInfo:
     """What an answer needs to know of a camera, or of a group, which is answered for as one; `has_periods` where any
-    camera of the store has some.
+    camera of the store has some, `has_capacities` where it had another capacity than today's.
     """
 
     id: str
@@ -48,6 +51,7 @@ class CameraInfo:
     timezone: str
     capacity: int | None
     has_periods: bool = False
+    has_capacities: bool = False
     is_group: bool = False
 
 

@@ -26,6 +26,8 @@ WEEKDAYS = QuerySpec(
     ("camera", "weekday"),
     ahead=TOTAL_AHEAD,
     group_query=of_groups("weekdays", "weekday"),
+    width="'day'",
+    per="weekday",
 )
 PROFILE_OF_GROUPS = f"""
     SELECT k.camera_id, k.weekday, k.hour, p.occupied_avg, p.occupied_min, p.occupied_max,
@@ -65,6 +67,8 @@ PROFILE = QuerySpec(
     ("camera", "weekday", "hour"),
     ahead=TOTAL_AHEAD,
     group_query=PROFILE_OF_GROUPS,
+    width="'hour'",
+    per="profile",
 )
 PEAKS = QuerySpec(
     f"""
@@ -78,6 +82,7 @@ PEAKS = QuerySpec(
     ("camera", "camera_id", "bucket", "place", *MEASURES),
     ("camera", "place"),
     group_query=PEAKS_OF_GROUPS,
+    width="'hour'",
 )
 
 

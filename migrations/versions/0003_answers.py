@@ -39,6 +39,7 @@ def upgrade() -> None:
         parts = sql.parts(f"{HERE}/occupancy_by_bucket.sql", "function", kind, name)
         sql.execute(sql.fill("@statements", name=name, **parts))
     sql.run(f"{HERE}/answers.sql")
+    sql.run(f"{HERE}/shares.sql")
     sql.run(f"{HERE}/unusual.sql")
     sql.run(f"{HERE}/levels.sql")
     sql.run(f"{HERE}/last_seen.sql")

@@ -25,6 +25,7 @@ EXACT_ROWS = "20000"  # raw rows that an answer reads unasked, for exact extreme
 def upgrade() -> None:
     sql.run(f"{HERE}/tables.sql")
     sql.run(f"{HERE}/group_buckets.sql")
+    sql.run(f"{HERE}/shares.sql")
     for name, kind in BY_BUCKET.items():
         parts = sql.parts(f"{HERE}/answers.sql", "buckets", kind, name)
         sql.execute(sql.fill("@statements", name=name, exact_rows=EXACT_ROWS, **parts))

@@ -1,6 +1,7 @@
 """The capacity of a camera over time: today's is its column, what it was before stays."""
 
 from datetime import UTC, date, datetime, timedelta
+from typing import Any
 
 import psycopg
 import pytest
@@ -59,7 +60,8 @@ def test_changes_of_capacity_are_in_the_history_of_the_camera(store: Store, lot:
     store.cameras.update(lot, capacity=120, since=MAY, by="Ada")
     change = store.cameras.history(lot)[-1]
     assert (change.changed, change.changed_by, change.revision) == (("capacity", "past_capacities"), "Ada", 2)
-    assert change.new is not None and spans(change.new) == [(None, 100), (MAY, 120)]
+    assert change.new is not None
+    assert spans(change.new) == [(None, 100), (MAY, 120)]
 
 
 @pytest.mark.parametrize(
@@ -77,7 +79,7 @@ def test_changes_of_capacity_are_in_the_history_of_the_camera(store: Store, lot:
     ],
 )
 def test_a_capacity_that_no_lot_has_is_refused_with_the_remedy(
-    store: Store, lot: Camera, changes: dict[str, object], message: str
+    store: Store, lot: Camera, changes: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(InvalidInputError, match=message):
         store.cameras.update(lot, **changes)
