@@ -25,6 +25,8 @@ WRITTEN_OUT = {
     "camera update NAME --if-revision 1 …":
         ["camera add Yard", "camera update Yard --capacity 9 --if-revision 1"],
     "camera history [NAME]": ["camera history Yard", "camera history"],
+    "camera update NAME --capacity 120 --since 2026-05-01":
+        ["camera update 'East Lot' --capacity 120 --since 2026-05-01"],
     "camera update NAME --timezone …": ["camera update 'East Lot' --timezone Europe/Berlin"],
     "period add / list / update / remove":
         ["period add 'East Lot' wrong 2026-03-02T09:30 2026-03-02T12:00", "period list", "period update 1 --end lasts",
