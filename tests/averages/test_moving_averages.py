@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import psycopg
+import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner, Result
 
@@ -217,7 +218,12 @@ def no_manifest(folder: Path) -> None:
 
 def another_format(folder: Path) -> None:
     manifest = json.loads((folder / "manifest.json").read_text())
-    (folder / "manifest.json").write_text(json.dumps(manifest | {"format": 2}))
+    (folder / "manifest.json").write_text(json.dumps(manifest | {"format": 3}))
+
+
+def changed_periods(folder: Path) -> None:
+    file = folder / "periods.parquet"
+    pq.write_table(pq.read_table(file).slice(0, 0), file)
 
 
 @pytest.mark.parametrize(
@@ -226,13 +232,15 @@ def another_format(folder: Path) -> None:
         (damaged_byte, "occupancy_quarter_hourly.parquet is damaged"),
         (cut_off, "health_quarter_hourly.parquet is damaged"),
         (no_manifest, "holds no whole export"),
-        (another_format, "has the format 2"),
+        (another_format, "has the format 3"),
+        (changed_periods, "periods.parquet is damaged"),
     ],
 )
 def test_nothing_is_taken_from_a_damaged_folder(
     store: Store, tmp_path: Path, damage: Callable[[Path], None], said: str
 ) -> None:
     series(store, "lot")
+    store.periods.add("lot", LONG_AGO, None, "note")
     written = exported(store, tmp_path)
     damage(written.path)
     with pytest.raises(InvalidInputError, match=said):
@@ -295,6 +303,7 @@ def test_the_owner_imports_and_exports_a_control_role_exports_and_no_other_role_
 
 def test_the_command_line_says_what_became_of_it(store: Store, second: Store, tmp_path: Path) -> None:
     series(store, "lot")
+    store.periods.add("lot", LONG_AGO, None, "note")
     second.cameras.add("Lot 7")
     folder = str(tmp_path / "averages")
 
@@ -303,16 +312,19 @@ def test_the_command_line_says_what_became_of_it(store: Store, second: Store, tm
 
     wrote = run(store.url, "export", folder, "--camera", "lot")
     assert wrote.output.startswith("Wrote 29 quarters of an hour of 1 cameras, before 20")
+    assert "with 0 groups and 1 periods to" in wrote.output
     wrong = run(second.url, "import", folder, "--map", "lot")
     assert (wrong.exit_code, wrong.output) == (
         1, "Error: --map 'lot': it must be EXPORTED=HERE, two cameras by name or id\n"
     )  # fmt: skip
     taken = run(second.url, "import", folder, "--map", "lot=Lot 7", "--json")
     assert json.loads(taken.output) | {"until": None} == {
-        "cameras": 0, "imported": 29, "duplicates": 0, "skipped": 0, "until": None
+        "cameras": 0, "groups": 0, "memberships": 0, "periods": 1, "imported": 29, "duplicates": 0, "skipped": 0,
+        "until": None,
     }  # fmt: skip
     again = run(second.url, "import", folder, "--map", "lot=Lot 7", "--on-conflict", "skip")
     assert "Imported 0 quarters of an hour; 29 were here already, 0 were skipped." in again.output
+    assert "Added 0 cameras, 0 groups, 0 memberships, 0 periods." in again.output
 
 
 async def _moved(one: str, other: str, folder: Path) -> tuple[int, int]:
