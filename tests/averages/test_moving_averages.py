@@ -10,16 +10,20 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner, Result
 
+import analytics
+from analytics import arrow_client
 from tests.support.faults import opened
 from tests.support.histories import add_cameras, answers, events_of, same
 from tests.support.roles import MakeRole, as_role, make_role
 from tests.support.servers import RunningServer
+from tests.support.watchers import Watcher, versions
 from timeseries import (
     AsyncStore,
     CameraExistsError,
@@ -35,6 +39,8 @@ from timeseries.access.roles import grant
 from timeseries.averages import importing
 from timeseries.averages.export import AveragesExport
 from timeseries.cli import main
+from timeseries.maintenance import watermarks
+from timeseries.maintenance.refresh import refresh
 from timeseries.model.events import Event
 
 __all__ = ["make_role"]
@@ -378,17 +384,7 @@ def test_late_events_and_refreshes_go_on_beside_an_import(store: Store, second: 
 def test_a_store_in_which_nothing_is_recorded_takes_what_is_newer_than_its_watermarks(
     store: Store, second: Store, tmp_path: Path
 ) -> None:
-    """As of a store that was made weeks before the import."""
-    old = MIDNIGHT - timedelta(days=40)
-    with psycopg.connect(second.url, autocommit=True) as connection:
-        for (relation,) in connection.execute(
-            "SELECT view_name FROM timescaledb_information.continuous_aggregates"
-        ).fetchall():
-            connection.execute(f"DELETE FROM {relation_of(second, relation)}")
-        connection.execute(
-            "UPDATE _timescaledb_catalog.continuous_aggs_watermark"
-            " SET watermark = _timescaledb_functions.to_unix_microseconds(%s)", [old]
-        )  # fmt: skip
+    move_watermarks_back(second)
     fill(store)
     wanted = answers(store.url, START, END)
     second.import_averages(exported(store, tmp_path).path)
@@ -398,6 +394,73 @@ def test_a_store_in_which_nothing_is_recorded_takes_what_is_newer_than_its_water
         assert found is not None
         assert found[0] > END
     assert len(second.cameras.history()) == len(second.cameras.list()) == 2
+
+
+@pytest.mark.kinds(ServerKind.COMMUNITY)
+def test_what_moves_the_watermarks_is_seen_by_nobody(
+    store: Store, second: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    move_watermarks_back(second)
+    series(store, "lot")
+    seen: list[object] = []
+
+    def look(*arguments: Any) -> None:
+        refresh(*arguments)
+        seen.extend([[*second.cameras.ids()], [camera.name for camera in second.cameras.list()]])
+        seen.extend([[change.kind for change in second.cameras.history()], named(analytics.latest(url=second.url))])
+        with Watcher(second.cameras.watch()) as late:
+            late.wait_until_begun()
+        seen.append(names(late))
+
+    def named(frame: Any) -> list[str]:
+        return [*frame["camera"]]
+
+    def names(watcher: Watcher) -> list[str]:
+        return [change.new.name for change in watcher.seen if change.new]
+
+    monkeypatch.setattr(watermarks, "refresh", look)
+    with Watcher(second.cameras.watch()) as watcher:
+        watcher.wait_until_begun()
+        second.import_averages(exported(store, tmp_path).path)
+        second.cameras.add("last")
+        watcher.wait_for(versions(second.url))
+    arrow_client.close(second.url)
+    assert seen == [["lot"], ["lot"], ["added"], ["lot"], ["lot"]]
+    assert names(watcher) == ["lot", "last"]
+
+
+@pytest.mark.kinds(ServerKind.COMMUNITY)
+def test_what_a_killed_import_left_behind_is_removed_by_the_next(
+    store: Store, second: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    move_watermarks_back(second)
+    series(store, "lot")
+    written = exported(store, tmp_path)
+
+    def killed(_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(watermarks, "_remove_seed", killed)
+        with pytest.raises(KeyboardInterrupt):
+            second.import_averages(written.path)
+    second.import_averages(written.path)
+    with psycopg.connect(second.url) as connection:
+        assert connection.execute("SELECT name FROM cameras").fetchall() == [("lot",)]
+
+
+def move_watermarks_back(store: Store) -> None:
+    """As of a store that was made weeks before the import."""
+    old = MIDNIGHT - timedelta(days=40)
+    with psycopg.connect(store.url, autocommit=True) as connection:
+        for (relation,) in connection.execute(
+            "SELECT view_name FROM timescaledb_information.continuous_aggregates"
+        ).fetchall():
+            connection.execute(f"DELETE FROM {relation_of(store, relation)}")
+        connection.execute(
+            "UPDATE _timescaledb_catalog.continuous_aggs_watermark"
+            " SET watermark = _timescaledb_functions.to_unix_microseconds(%s)", [old]
+        )  # fmt: skip
 
 
 def relation_of(store: Store, name: str) -> str:

@@ -9,11 +9,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 from psycopg import sql
 
 from timeseries.database.connections import Connection
 from timeseries.errors import InvalidInputError
 from timeseries.files.export import ARROW_TYPES
+from timeseries.model.relations import WATERMARK_CAMERA
 
 Row = dict[str, Any]
 # Texts of dates and intervals are then the same whatever a server is set to.
@@ -70,6 +72,7 @@ def configuration(connection: Connection, chosen: Collection[str] | None) -> Con
     """Of the cameras of these ids, of all without any."""
     connection.execute(SET_STYLES)
     cameras, groups, members, periods = (read(connection, table) for table in ALL)
+    cameras = cameras.filter(pc.not_equal(cameras["name"], WATERMARK_CAMERA))
     if chosen is None:
         return Configuration(cameras, groups, members, periods)
     inside = _having(members, "camera_id", chosen)
