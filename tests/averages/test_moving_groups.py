@@ -59,6 +59,7 @@ def lots(store: Store) -> Iterator[Store]:
         moments = [START + i * timedelta(minutes=30) for i in range(48 * 3)]
         store.record([OccupancyEvent(camera.id, at, count + at.hour) for at in moments])
         store.record([HealthLog(camera.id, at, "degraded") for at in moments[::7]])
+    store.cameras.update("West Gate", capacity=80, since=JOINED + timedelta(hours=2))
     store.groups.add("North Lot", ["East Gate"])
     store.groups.join("North Lot", "West Gate", since=JOINED, until=LEFT)
     store.groups.add("Empty Lot", timezone="Asia/Kathmandu")
