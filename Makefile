@@ -71,12 +71,12 @@ fresh:  ## the README's two commands on machines that have nothing but Python
 oldest.txt: pyproject.toml
 	sed -nE '/^dependencies = \[/,/^\]/s/^ *"([a-z-]+)(\[.*\])?>=(.*)",$$/\1==\3/p' $< > $@
 
-# The picture in README.md, from the sample data on an embedded server of its own.
 rights: $(READY)  ## write the table of rights in docs/security.md again, as a server has them
 	$(BIN)/python -m pytest tests/access/test_rights.py --rewrite
 
-picture: $(READY)  ## draw the picture of the README
-	home=$$(mktemp -d) && TIMESERIES_HOME=$$home $(BIN)/timeseries demo --plot docs/occupancy-heatmap.png; rm -rf $$home
+# From the sample data, on an embedded server of its own.
+picture: $(READY)  ## draw the pictures of the README and of the docs
+	home=$$(mktemp -d) && TIMESERIES_HOME=$$home $(BIN)/python docs/pictures.py; rm -rf $$home
 
 clean:  ## remove what was made here
 	rm -rf $(VENV) .timeseries build dist oldest.txt

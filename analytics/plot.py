@@ -104,9 +104,10 @@ def wall_hours(times: pd.DatetimeIndex) -> tuple[pd.DatetimeIndex, pd.TimedeltaI
 
 
 def line(averages: pd.DataFrame, ax: Axes | None = None, *, capacity: int | None = None) -> Axes:
-    """The averages of one camera over time, from the frame of `hourly_averages`, `quarter_hourly_averages` or
+    """The averages of one camera or group over time, from the frame of `hourly_averages`, `quarter_hourly_averages` or
     `daily_averages`: a line with a band from least to most, broken where no count is known. The grey strip below is the
-    coverage, at its full height where all time is known. `capacity` draws a level.
+    coverage, at its full height where all time is known. What periods left out of it, or of members of the group, is
+    hatched. `capacity` draws a level.
 
     Raises InvalidInputError for a frame of several cameras, ImportError where the extra `plot` is not installed.
     """
@@ -114,6 +115,7 @@ def line(averages: pd.DataFrame, ax: Axes | None = None, *, capacity: int | None
     ax = ax or new_axes(9, 3.4)
     if len(averages):
         steps(ax, averages)
+        hatch_left_out(ax, averages)
     return finished(ax, averages, f"{camera}: average occupancy", capacity)
 
 
@@ -125,8 +127,9 @@ def finished(ax: Axes, frame: pd.DataFrame, title: str, capacity: int | None) ->
     ax.set_ylim(bottom=0)
     ax.set_ylabel("Cars")
     ax.set_title(title, loc="left")
-    if ax.get_legend_handles_labels()[0]:
-        ax.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=4, frameon=False)
+    if handles := ax.get_legend_handles_labels()[0]:
+        columns = 4 if len(handles) <= 4 else 3  # the title stands beside it
+        ax.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=columns, frameon=False)
     return ax
 
 
@@ -153,6 +156,23 @@ def steps(ax: Axes, averages: pd.DataFrame) -> None:
     )  # fmt: skip
 
 
+def hatch_left_out(ax: Axes, averages: pd.DataFrame) -> None:
+    """The periods in the `attrs` of a frame of one camera or group, as far as they lie in the range that is over."""
+    camera = one_camera(averages)
+    first, last = with_ends(averages).index[[0, -1]]
+    first = pd.Timestamp(averages.attrs.get("start") or first)
+    last = max(last, min(pd.Timestamp(averages.attrs.get("end") or last), pd.Timestamp.now("UTC")))
+    label: str | None = "left out"
+    for period in averages.attrs.get("left_out", []):
+        if camera == period.get("group", period["camera"]):
+            start, end = pd.Timestamp(period["start"]), pd.Timestamp(period["end"] or last)
+            ax.axvspan(
+                max(start, first), min(end, last),  # type: ignore[arg-type]
+                facecolor="none", edgecolor="silver", hatch="//", linewidth=0, label=label,
+            )  # fmt: skip
+            label = None
+
+
 def expectation(expected: pd.DataFrame, ax: Axes | None = None, *, capacity: int | None = None) -> Axes:
     """What is expected of one camera, from the frame of `expected`: a dashed line with a band between its bounds, and
     what was seen as a line, broken where no count is known. `capacity` draws a level.
@@ -170,6 +190,39 @@ def expectation(expected: pd.DataFrame, ax: Axes | None = None, *, capacity: int
         ax.step(index, middle, where="post", linestyle="--", label="expected")
         ax.step(index, seen, where="post", color="black", linewidth=1, label="seen")
     return finished(ax, expected, f"{camera}: expected and seen", capacity)
+
+
+def above(hours: pd.DataFrame, ax: Axes | None = None) -> Axes:
+    """How long at least so many cars of one camera were there, from the frame of `time_above`: a bar of hours for each
+    day, weekday or month, or one in total, before a grey one of the time that is known. Where raw rows are gone the
+    time is bounded: the lower bound is dark, what may come on top of it light.
+
+    Raises InvalidInputError for a frame of several cameras, ImportError where the extra `plot` is not installed.
+    """
+    camera = one_camera(hours)
+    ax = ax or new_axes(9, 3.4)
+    places = np.arange(len(hours))
+    columns = hours[["known_hours", "hours_at_most", "hours_at_least"]].to_numpy(dtype=float).T
+    colours = {"known": "gainsboro", "at most": "#e3b23c", "at least": "#c8553d"}
+    for (label, colour), values in zip(colours.items(), columns, strict=True):
+        if label != "at most" or not np.allclose(columns[1], columns[2], equal_nan=True):
+            ax.bar(places, np.nan_to_num(values), color=colour, label=label)
+    ax.set_xticks(places, names_of(hours))
+    ax.tick_params("x", labelrotation=0 if len(hours) <= 7 else 90)
+    levels = hours["level"].dropna().unique()
+    ax.set_title(f"{camera}: {levels[0]} cars or more" if len(levels) else f"{camera}: no level", loc="left")
+    ax.set_ylabel("Hours")
+    ax.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=3, frameon=False)
+    return ax
+
+
+def names_of(hours: pd.DataFrame) -> list[str]:
+    """What the rows of a frame of `time_above` are: weekdays, dates of days or months, or all the time."""
+    if "weekday" in hours:
+        return [NAMES[number - 1].capitalize() for number in hours["weekday"]]
+    if "local_date" in hours:
+        return [f"{date:%Y-%m-%d}" for date in hours["local_date"]]
+    return ["total"] * len(hours)
 
 
 def uptime_strip(states: pd.DataFrame, ax: Axes | None = None) -> Axes:

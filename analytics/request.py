@@ -14,6 +14,7 @@ from analytics.session import Fetch
 from timeseries import Camera, Group, InvalidInputError
 from timeseries.cameras import can_be_a_name, id_of, unknown_camera
 from timeseries.model.parsing import parse_zone
+from timeseries.model.relations import WATERMARK_CAMERA
 
 CameraLike = Camera | Group | UUID | str
 Cameras = CameraLike | Iterable[CameraLike] | None
@@ -22,7 +23,7 @@ Weekdays = str | int | Iterable[str | int] | None
 # Whether the store has periods at all is one lookup, whether a camera has some would be one of each.
 COLUMNS = """id::text, name::text, timezone, capacity, EXISTS (SELECT FROM timeseries.periods) AS has_periods,
     past_capacities <> '[]' AS has_capacities"""
-SELECT_CAMERAS = f"SELECT {COLUMNS} FROM public.cameras ORDER BY name"  # noqa: S608 - names of our own
+SELECT_CAMERAS = f"SELECT {COLUMNS} FROM public.cameras WHERE name <> '{WATERMARK_CAMERA}' ORDER BY name"  # noqa: S608 - names of our own
 # The names are JSON, which needs no quoting of its own.
 SELECT_NAMED_CAMERAS = f"""
     SELECT {COLUMNS}

@@ -34,9 +34,9 @@ from timeseries.writer.writer import OnFull, Writer
 if TYPE_CHECKING:
     from timeseries.archive.check import CheckResult
     from timeseries.archive.run import ArchiveResult
+    from timeseries.averages.configuring import OnConflict as OnAveragesConflict
     from timeseries.averages.export import AveragesExport
     from timeseries.averages.importing import AveragesImport
-    from timeseries.averages.importing import OnConflict as OnAveragesConflict
     from timeseries.backup.dump import BackupResult
     from timeseries.files.export import ExportResult
     from timeseries.files.import_feed import FeedFormat
@@ -255,7 +255,7 @@ class Store:
         finalized: bool = False,
         progress: Progress = None,
     ) -> AveragesExport:
-        """Write the averages of cameras into a folder, for another store; see
+        """Write the averages of cameras into a folder, for another store, with their groups and periods; see
         `timeseries.averages.export.export_averages`.
         """
         from timeseries.averages import export

@@ -126,6 +126,40 @@ def test_a_group_is_compared_and_asked_by_asyncio(lots: Store) -> None:
     assert frame["occupied_avg"].to_numpy() == pytest.approx(40)
 
 
+def test_a_frame_of_a_group_says_what_was_left_out_of_its_members_while_they_were(lots: Store, reader: str) -> None:
+    quarter, hour = timedelta(minutes=15), timedelta(hours=1)
+    joined, back = START + timedelta(days=1), START + timedelta(days=3)
+    lots.groups.leave("North Lot", "West Gate", wholly=True)
+    for since, until in ((joined, joined + hour), (back, back + 9 * hour)):
+        lots.groups.join("North Lot", "West Gate", since=since, until=until)
+    lots.groups.add("Gates", ["West Gate"])
+    for start, end, kind, text in (
+        (joined - hour, joined, "wrong", "before it joined"),
+        (joined + hour - quarter, joined + 2 * hour, "wrong", "as it left"),
+        (joined + hour, back, "wrong", "between"),
+        (joined + quarter, back + quarter, "closed", "over both"),
+        (back + hour, back + 2 * hour, "maintenance", "of health"),
+        (END, None, "wrong", "after the range"),
+    ):
+        lots.periods.add("West Gate", start, end, kind, text)  # type: ignore[arg-type]
+    lots.periods.add("East Gate", START - hour, START, "closed", "before the range")
+    lots.periods.add("East Gate", START + hour, None, "closed", "for good")
+    for url in (lots.url, reader):
+        found = analytics.daily_averages("North Lot", start=START, end=END, url=url).attrs["left_out"]
+        assert [(period["group"], period["camera"], period["text"]) for period in found] == [
+            ("North Lot", "East Gate", "for good"), ("North Lot", "West Gate", "over both"),
+            ("North Lot", "West Gate", "as it left"),
+        ]  # fmt: skip
+    assert found[1] == {
+        "group": "North Lot", "camera": "West Gate", "kind": "closed", "text": "over both",
+        "start": (joined + quarter).isoformat(), "end": (back + quarter).isoformat(),
+    }  # fmt: skip
+    both = analytics.weekday_averages(["Gates", "East Gate"], start=START, end=END, url=lots.url).attrs["left_out"]
+    assert [period.get("group") for period in both] == [*["Gates"] * 4, None]
+    unaffected = analytics.daily_averages("North Lot", start=START, end=START + hour, url=lots.url)
+    assert "left_out" not in unaffected.attrs
+
+
 def test_a_reader_asks_about_groups(lots: Store, reader: str) -> None:
     frame = analytics.weekday_averages("North Lot", start=START, end=END, exact_extremes=True, url=reader)
     assert frame["occupied_avg"].to_numpy() == pytest.approx(40)

@@ -36,5 +36,6 @@ def test_the_notebook_runs_and_shows_frames_and_pictures(
         if output.output_type in ("execute_result", "display_data")
         for kind in output.data
     ]
-    assert shown.count("text/html") >= 7
-    assert shown.count("image/png") == 4
+    assert shown.count("text/html") >= 10
+    assert shown.count("image/png") == 7
+    assert "knocked over by a van" in str([cell.get("outputs") for cell in notebook.cells])

@@ -134,6 +134,49 @@ def test_the_line_is_broken_where_nothing_is_known_and_coverage_is_shown(lot: St
     assert ax.get_xlabel() == "Local time (America/New_York)"
 
 
+def test_what_a_period_left_out_is_hatched_for_the_camera_and_for_its_group(lot: Store) -> None:
+    start, end = RANGE
+    lot.cameras.add("South Lot", timezone="America/New_York")
+    lot.groups.add("Lots", ["North Lot"])
+    lot.periods.add("North Lot", start - timedelta(days=1), start + timedelta(days=1), "wrong")
+    lot.periods.add("North Lot", start + timedelta(days=5), None, "closed")
+    lot.periods.add("South Lot", start + timedelta(days=3), None, "closed")
+    asked: Any = {"start": start, "end": end, "url": lot.url}
+    both = analytics.hourly_averages(["North Lot", "South Lot"], **asked)
+    for frame in (both[both["camera"] == "North Lot"], analytics.hourly_averages("Lots", **asked)):
+        ax = plot.line(frame)
+        patches: list[Any] = [patch for patch in ax.patches if patch.get_hatch()]
+        hatched = [(patch.get_x(), patch.get_x() + patch.get_width()) for patch in patches]
+        edges = [mpl.dates.date2num(start + timedelta(days=days)) for days in (0, 1, 5, 7)]
+        assert hatched == [pytest.approx(edges[:2]), pytest.approx(edges[2:])]
+        assert "left out" in {text.get_text() for text in ax.get_legend().get_texts()}
+
+
+def test_time_above_a_level_is_drawn_before_the_time_that_is_known(lot: Store) -> None:
+    start, end = RANGE
+    asked: Any = {"level": 20, "start": start, "end": end, "url": lot.url}
+    ax = plot.above(analytics.time_above("North Lot", by="weekday", **asked))
+    known, above = ([patch.get_height() for patch in bars] for bars in ax.containers)
+    assert known == pytest.approx([24] * 6)
+    assert above == pytest.approx([4] * 6)
+    assert [label.get_text() for label in ax.get_xticklabels()][:3] == ["Monday", "Tuesday", "Thursday"]
+    assert ax.get_title("left") == "North Lot: 20 cars or more"
+    days = plot.above(analytics.time_above("North Lot", **asked))
+    assert days.get_xticklabels()[0].get_text() == "2026-08-03"
+    total = plot.above(analytics.time_above("North Lot", by="total", **asked))
+    assert [label.get_text() for label in total.get_xticklabels()] == ["total"]
+    none = plot.above(analytics.time_above("North Lot", share=0.5, start="2001-01-01", end="2001-01-08", url=lot.url))
+    assert none.get_title("left").startswith("No observation")
+
+
+def test_time_above_that_is_only_bounded_is_drawn_with_both_bounds(lot: Store) -> None:
+    frame = analytics.time_above("North Lot", level=20, start=RANGE[0], end=RANGE[1], url=lot.url)
+    frame["hours_at_most"] += 1
+    known, most, least = plot.above(frame).containers
+    assert [bars.get_label() for bars in (known, most, least)] == ["known", "at most", "at least"]
+    assert most[0].get_height() == least[0].get_height() + 1
+
+
 def test_the_strip_of_coverage_is_as_high_as_the_coverage(lot: Store) -> None:
     """The count of each hour stands for the hold of one hour; a last one comes at half past."""
     lot.record([OccupancyEvent(lot.cameras.get("North Lot").id, RANGE[1] + timedelta(minutes=30), 9)])

@@ -10,15 +10,20 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import psycopg
+import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner, Result
 
+import analytics
+from analytics import arrow_client
 from tests.support.faults import opened
 from tests.support.histories import add_cameras, answers, events_of, same
 from tests.support.roles import MakeRole, as_role, make_role
 from tests.support.servers import RunningServer
+from tests.support.watchers import Watcher, versions
 from timeseries import (
     AsyncStore,
     CameraExistsError,
@@ -34,6 +39,8 @@ from timeseries.access.roles import grant
 from timeseries.averages import importing
 from timeseries.averages.export import AveragesExport
 from timeseries.cli import main
+from timeseries.maintenance import watermarks
+from timeseries.maintenance.refresh import refresh
 from timeseries.model.events import Event
 
 __all__ = ["make_role"]
@@ -217,7 +224,12 @@ def no_manifest(folder: Path) -> None:
 
 def another_format(folder: Path) -> None:
     manifest = json.loads((folder / "manifest.json").read_text())
-    (folder / "manifest.json").write_text(json.dumps(manifest | {"format": 2}))
+    (folder / "manifest.json").write_text(json.dumps(manifest | {"format": 3}))
+
+
+def changed_periods(folder: Path) -> None:
+    file = folder / "periods.parquet"
+    pq.write_table(pq.read_table(file).slice(0, 0), file)
 
 
 @pytest.mark.parametrize(
@@ -226,13 +238,15 @@ def another_format(folder: Path) -> None:
         (damaged_byte, "occupancy_quarter_hourly.parquet is damaged"),
         (cut_off, "health_quarter_hourly.parquet is damaged"),
         (no_manifest, "holds no whole export"),
-        (another_format, "has the format 2"),
+        (another_format, "has the format 3"),
+        (changed_periods, "periods.parquet is damaged"),
     ],
 )
 def test_nothing_is_taken_from_a_damaged_folder(
     store: Store, tmp_path: Path, damage: Callable[[Path], None], said: str
 ) -> None:
     series(store, "lot")
+    store.periods.add("lot", LONG_AGO, None, "note")
     written = exported(store, tmp_path)
     damage(written.path)
     with pytest.raises(InvalidInputError, match=said):
@@ -295,6 +309,7 @@ def test_the_owner_imports_and_exports_a_control_role_exports_and_no_other_role_
 
 def test_the_command_line_says_what_became_of_it(store: Store, second: Store, tmp_path: Path) -> None:
     series(store, "lot")
+    store.periods.add("lot", LONG_AGO, None, "note")
     second.cameras.add("Lot 7")
     folder = str(tmp_path / "averages")
 
@@ -303,16 +318,19 @@ def test_the_command_line_says_what_became_of_it(store: Store, second: Store, tm
 
     wrote = run(store.url, "export", folder, "--camera", "lot")
     assert wrote.output.startswith("Wrote 29 quarters of an hour of 1 cameras, before 20")
+    assert "with 0 groups and 1 periods to" in wrote.output
     wrong = run(second.url, "import", folder, "--map", "lot")
     assert (wrong.exit_code, wrong.output) == (
         1, "Error: --map 'lot': it must be EXPORTED=HERE, two cameras by name or id\n"
     )  # fmt: skip
     taken = run(second.url, "import", folder, "--map", "lot=Lot 7", "--json")
     assert json.loads(taken.output) | {"until": None} == {
-        "cameras": 0, "imported": 29, "duplicates": 0, "skipped": 0, "until": None
+        "cameras": 0, "groups": 0, "memberships": 0, "periods": 1, "imported": 29, "duplicates": 0, "skipped": 0,
+        "until": None,
     }  # fmt: skip
     again = run(second.url, "import", folder, "--map", "lot=Lot 7", "--on-conflict", "skip")
     assert "Imported 0 quarters of an hour; 29 were here already, 0 were skipped." in again.output
+    assert "Added 0 cameras, 0 groups, 0 memberships, 0 periods." in again.output
 
 
 async def _moved(one: str, other: str, folder: Path) -> tuple[int, int]:
@@ -366,17 +384,7 @@ def test_late_events_and_refreshes_go_on_beside_an_import(store: Store, second: 
 def test_a_store_in_which_nothing_is_recorded_takes_what_is_newer_than_its_watermarks(
     store: Store, second: Store, tmp_path: Path
 ) -> None:
-    """As of a store that was made weeks before the import."""
-    old = MIDNIGHT - timedelta(days=40)
-    with psycopg.connect(second.url, autocommit=True) as connection:
-        for (relation,) in connection.execute(
-            "SELECT view_name FROM timescaledb_information.continuous_aggregates"
-        ).fetchall():
-            connection.execute(f"DELETE FROM {relation_of(second, relation)}")
-        connection.execute(
-            "UPDATE _timescaledb_catalog.continuous_aggs_watermark"
-            " SET watermark = _timescaledb_functions.to_unix_microseconds(%s)", [old]
-        )  # fmt: skip
+    move_watermarks_back(second)
     fill(store)
     wanted = answers(store.url, START, END)
     second.import_averages(exported(store, tmp_path).path)
@@ -386,6 +394,73 @@ def test_a_store_in_which_nothing_is_recorded_takes_what_is_newer_than_its_water
         assert found is not None
         assert found[0] > END
     assert len(second.cameras.history()) == len(second.cameras.list()) == 2
+
+
+@pytest.mark.kinds(ServerKind.COMMUNITY)
+def test_what_moves_the_watermarks_is_seen_by_nobody(
+    store: Store, second: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    move_watermarks_back(second)
+    series(store, "lot")
+    seen: list[object] = []
+
+    def look(*arguments: Any) -> None:
+        refresh(*arguments)
+        seen.extend([[*second.cameras.ids()], [camera.name for camera in second.cameras.list()]])
+        seen.extend([[change.kind for change in second.cameras.history()], named(analytics.latest(url=second.url))])
+        with Watcher(second.cameras.watch()) as late:
+            late.wait_until_begun()
+        seen.append(names(late))
+
+    def named(frame: Any) -> list[str]:
+        return [*frame["camera"]]
+
+    def names(watcher: Watcher) -> list[str]:
+        return [change.new.name for change in watcher.seen if change.new]
+
+    monkeypatch.setattr(watermarks, "refresh", look)
+    with Watcher(second.cameras.watch()) as watcher:
+        watcher.wait_until_begun()
+        second.import_averages(exported(store, tmp_path).path)
+        second.cameras.add("last")
+        watcher.wait_for(versions(second.url))
+    arrow_client.close(second.url)
+    assert seen == [["lot"], ["lot"], ["added"], ["lot"], ["lot"]]
+    assert names(watcher) == ["lot", "last"]
+
+
+@pytest.mark.kinds(ServerKind.COMMUNITY)
+def test_what_a_killed_import_left_behind_is_removed_by_the_next(
+    store: Store, second: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    move_watermarks_back(second)
+    series(store, "lot")
+    written = exported(store, tmp_path)
+
+    def killed(_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(watermarks, "_remove_seed", killed)
+        with pytest.raises(KeyboardInterrupt):
+            second.import_averages(written.path)
+    second.import_averages(written.path)
+    with psycopg.connect(second.url) as connection:
+        assert connection.execute("SELECT name FROM cameras").fetchall() == [("lot",)]
+
+
+def move_watermarks_back(store: Store) -> None:
+    """As of a store that was made weeks before the import."""
+    old = MIDNIGHT - timedelta(days=40)
+    with psycopg.connect(store.url, autocommit=True) as connection:
+        for (relation,) in connection.execute(
+            "SELECT view_name FROM timescaledb_information.continuous_aggregates"
+        ).fetchall():
+            connection.execute(f"DELETE FROM {relation_of(store, relation)}")
+        connection.execute(
+            "UPDATE _timescaledb_catalog.continuous_aggs_watermark"
+            " SET watermark = _timescaledb_functions.to_unix_microseconds(%s)", [old]
+        )  # fmt: skip
 
 
 def relation_of(store: Store, name: str) -> str:

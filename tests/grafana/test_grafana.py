@@ -110,6 +110,23 @@ def test_periods_are_annotations_of_their_lot(sample: str, store: Store) -> None
     assert [(row["text"], row["tags"]) for row in rows] == [("knocked over", "wrong"), ("", "closed")]
 
 
+def test_periods_of_members_are_annotations_of_their_group(sample: str, store: Store) -> None:
+    (annotation,) = DASHBOARDS["parking-group"]["annotations"]["list"]
+    group = store.groups.get("North and South")
+    quarter = NOW.replace(minute=0, second=0) - timedelta(hours=9)
+    store.groups.leave(group, LOTS[0].id, at=quarter)
+    store.periods.add(LOTS[0].id, quarter - timedelta(hours=2), quarter + timedelta(hours=2), "wrong", "knocked over")
+    store.periods.add(LOTS[0].id, quarter, None, "closed", "no member any more")
+    store.periods.add(LOTS[1].id, quarter, None, "note")
+    store.periods.add(LOTS[2].id, quarter, None, "note", "of no member")
+    columns, rows = ask(sample, expand(annotation["target"]["rawSql"], {"group": str(group.id)}))
+    assert {columns["time"], columns["timeend"]} <= TIMES
+    assert {columns["text"], columns["tags"]} <= TEXTS
+    assert [(row["text"], row["tags"]) for row in rows] == [
+        ("North Lot: knocked over", "wrong"), ("Harbour Garage", "note")
+    ]  # fmt: skip
+
+
 def keys(value: Any, path: str = "") -> Iterator[str]:
     """Every path in a JSON document."""
     if isinstance(value, dict):

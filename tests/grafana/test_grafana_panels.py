@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import random
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 from uuid import UUID
 
+import psycopg
 import pytest
 
 import analytics
@@ -19,6 +21,7 @@ HOUR = timedelta(hours=1)
 PROFILE = "Weekday by hour, local time: average cars"
 DAYS = "Share of places taken, by local day"
 HOURS = "Hours, local time"
+USUAL = "What is usual at the weekday and hour, and what was seen"
 MONDAY = (NOW - (14 + NOW.weekday()) * DAY).date()
 
 
@@ -128,6 +131,28 @@ def test_weekday_and_hour_are_those_at_the_lot(store: Store, reader: str) -> Non
     assert [row["hour"] for row in of_lot(reader, lot, HOURS)] == [
         f"{nine:%Y-%m-%d} {day} {h}:00" for h in ("10", "09")
     ]
+
+
+def test_what_is_usual_is_what_the_alert_takes_for_usual(store: Store, reader: str) -> None:
+    """Over a change of offset, and with too few weeks at first."""
+    lot = store.cameras.add("Station Deck", timezone="America/New_York", capacity=100, hold=HOUR)
+    begin = datetime(2026, 8, 31, 4, tzinfo=UTC)
+    chance = random.Random(5)
+    hours = [begin + i * HOUR for i in range(10 * 7 * 24)]
+    store.record([OccupancyEvent(lot.id, hour, chance.randrange(90)) for hour in hours if chance.random() < 0.8])
+    for start in (datetime(2026, 11, 1, 3, tzinfo=UTC), begin + 26 * DAY + 40 * timedelta(minutes=1)):
+        rows = of_lot(reader, lot, USUAL, (start, start + 9 * HOUR))
+        assert rows
+        with psycopg.connect(reader) as connection:
+            for row in rows:
+                (found,) = connection.execute(
+                    "SELECT occupied_avg AS seen, expected, lower, upper FROM occupancy_unusual(ARRAY[%s::uuid], %s)",
+                    [lot.id, row["time"] + HOUR],
+                ).fetchall()
+                assert tuple(row[name] for name in ("seen", "expected", "at least", "at most")) == pytest.approx(
+                    found, nan_ok=True
+                )
+    assert [row["at most"] for row in rows] == [None] * len(rows)
 
 
 def test_a_count_is_known_for_as_long_as_it_stands(store: Store, reader: str) -> None:

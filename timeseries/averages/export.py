@@ -1,4 +1,4 @@
-"""Averages out of a store: the quarters of cameras, of one moment, into a folder."""
+"""Averages out of a store: the quarters of cameras, of one moment, into a folder, with their groups and periods."""
 
 from __future__ import annotations
 
@@ -9,17 +9,15 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 from uuid import UUID
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 from psycopg import sql
 
-from timeseries.archive.cameras_file import SCHEMA as CAMERA_SCHEMA
-from timeseries.archive.cameras_file import SELECT_CAMERAS
-from timeseries.averages.folder import CAMERAS, SCHEMA, file_of, write_manifest
+from timeseries.averages.folder import file_of, write_configuration, write_manifest
 from timeseries.averages.quarters import Checked, Columns, check, columns_of, copied_schema, schema_of, values
+from timeseries.averages.tables import Row, configuration
 from timeseries.cameras import Camera, Cameras
 from timeseries.database.connections import Connection, Pool, connected
 from timeseries.database.rows import value
@@ -46,10 +44,12 @@ COPY_QUARTERS = sql.SQL("COPY (SELECT {values} FROM {rows} AS q ORDER BY q.bucke
 
 @dataclass(frozen=True, slots=True)
 class AveragesExport:
-    """What was written: cameras, quarters of both families, and up to where."""
+    """What was written: cameras, groups, periods, quarters of both families, and up to where."""
 
     path: Path
     cameras: int
+    groups: int
+    periods: int
     quarters: int
     until: datetime
 
@@ -95,9 +95,12 @@ def export_averages(
     and of today, are left out. `finalized` takes only quarters whose raw rows are gone: the raw rows of the others can
     be exported themselves (`timeseries.files.export.export`), and a store that imports both has everything.
 
+    With the cameras go all their periods, and the groups whose members, of any time, are all among them.
+
     The folder holds `occupancy_quarter_hourly.parquet`, `health_quarter_hourly.parquet`, `cameras.parquet` without
-    connection strings, and `manifest.json` with a checksum of each; it is there when it is whole. All is read as of one
-    moment. `progress` is called with cameras written and cameras in all.
+    connection strings, `groups.parquet`, `group_members.parquet`, `periods.parquet`, and `manifest.json` with a
+    checksum of each; it is there when it is whole. All is read as of one moment. `progress` is called with cameras
+    written and cameras in all.
 
     Raises:
         InvalidInputError: the folder is there and not empty, or cannot be written; a naive datetime; an empty range.
@@ -114,11 +117,11 @@ def export_averages(
         with snapshot(connection):
             now = value(connection, SELECT_NOW)
             span = Span(start, _end(now, start, end), finalized)
-            found = sorted(connection.execute(SELECT_CAMERAS).fetchall())
-            rows = [camera for camera in found if chosen is None or camera[0] in chosen]
-            quarters = _write(connection, part, rows, span, progress)
+            found = configuration(connection, chosen)
+            counted, quarters = _write(connection, part, found.cameras["id"].to_pylist(), span, progress)
+        write_configuration(part, found, counted)
         write_manifest(part, now, str(server), span.end)
-    return AveragesExport(folder, len(rows), quarters, span.end)
+    return AveragesExport(folder, len(found.cameras), len(found.groups), len(found.periods), quarters, span.end)
 
 
 def _end(now: datetime, start: datetime | None, end: datetime | None) -> datetime:
@@ -152,24 +155,22 @@ def appearing(folder: Path) -> Iterator[Path]:
 
 
 def _write(
-    connection: Connection, folder: Path, cameras: Sequence[tuple[Any, ...]], span: Span, progress: Progress
-) -> int:
-    """Write the three files; returns how many quarters there are."""
+    connection: Connection, folder: Path, cameras: Sequence[str], span: Span, progress: Progress
+) -> tuple[list[Row], int]:
+    """Write the files of quarters; returns what was counted of each camera, and how many quarters there are."""
     columns = {family: columns_of(connection, family) for family in FAMILIES}
-    described: list[dict[str, Any]] = []
+    counted: list[Row] = []
     quarters = 0
     with ExitStack() as stack:
         files = {family: stack.enter_context(_file(folder, family, columns[family])) for family in FAMILIES}
         for camera in track(cameras, progress):
-            row = dict(zip(CAMERA_SCHEMA.names, camera, strict=True))
+            row: Row = {}
             for family in FAMILIES:
-                rows = span.rows(family, camera[0])
-                checked = _write_camera(connection, files[family], columns[family], rows)
+                checked = _write_camera(connection, files[family], columns[family], span.rows(family, camera))
                 row |= {f"{family.name}_rows": checked.rows, f"{family.name}_checksum": str(checked.checksum)}
                 quarters += checked.rows
-            described.append(row)
-    pq.write_table(pa.Table.from_pylist(described, SCHEMA), folder / CAMERAS)
-    return quarters
+            counted.append(row)
+    return counted, quarters
 
 
 def _file(folder: Path, family: Family, columns: Columns) -> pq.ParquetWriter:

@@ -7,14 +7,15 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from pathlib import Path
-from typing import Literal, TypeVar, get_args
+from typing import TypeVar, get_args
 from uuid import UUID
 
 import pyarrow as pa
 import pyarrow.csv as pc
 from psycopg import sql
 
-from timeseries.averages.cameras import Targets, added, matched
+from timeseries.averages.cameras import Targets, matched
+from timeseries.averages.configuring import Added, OnConflict, configure
 from timeseries.averages.folder import AveragesFolder, open_folder, reading
 from timeseries.averages.quarters import Checked, Columns, check, columns_of
 from timeseries.cameras import Camera, Cameras
@@ -28,7 +29,6 @@ from timeseries.maintenance.watermarks import advance
 from timeseries.model.relations import FAMILIES, Family
 from timeseries.progress import Progress
 
-OnConflict = Literal["refuse", "skip"]
 Names = Mapping[str, sql.Composable]
 Result = TypeVar("Result")
 ATTEMPTS, PAUSE = 20, 0.1  # a writer or a refresh that meets it comes first
@@ -54,11 +54,14 @@ DELETE_DIFFERENT = sql.SQL("""
 
 @dataclass(frozen=True, slots=True)
 class AveragesImport:
-    """Cameras added, quarters imported, those that were here already, those skipped because others were here, and up to
-    where the export reaches.
+    """Cameras, groups, memberships and periods added, quarters imported, those that were here already, those skipped
+    because others were here, and up to where the export reaches.
     """
 
     cameras: int
+    groups: int
+    memberships: int
+    periods: int
     imported: int
     duplicates: int
     skipped: int
@@ -105,14 +108,18 @@ def import_averages(
     quarters of the camera, with the zone and hold that it has here.
 
     A camera is the one that has its id here, or the one that `mapping` gives by the name or id of the export; any other
-    is added. A quarter that is here with the same numbers is left as it is, so an import that was broken off can be
-    repeated. One that is here with other numbers is refused before anything is stored, or left as it is with
-    `on_conflict="skip"`. Each camera is a transaction. `progress` is called with quarters looked at and
-    quarters in all.
+    is added. A group is the one that has its id here, or is added; both keep what is configured of them here. A period
+    is the one of its camera that begins at the same moment and is of the same kind.
+
+    What is here with the same values (a quarter, a membership, a period) is left as it is, so an import that was broken
+    off can be repeated. What is here with others (for a membership: of a part of the same time) is refused before
+    anything is stored, or left as it is with `on_conflict="skip"`. Cameras, groups and periods are one transaction,
+    and the quarters of each camera are one. `progress` is called with quarters looked at and quarters in all.
 
     Raises:
         InvalidInputError: the folder is not whole, or of another format; a conflict, with its place; a wrong option.
         CameraExistsError: the name of a camera that would be added belongs to another id here; see `mapping`.
+        GroupExistsError: the name of a group that would be added belongs to another group here, or to a camera.
         UnknownCameraError: `mapping` names a camera that is not here.
         NotAllowedError: the role is not the owner of the store.
         ServerUnavailableError: the server is away.
@@ -125,11 +132,9 @@ def import_averages(
     if on_conflict == "refuse":
         for part in _parts(exported, targets):
             _store(pool, part, _refuse_conflicts)
+    added = configure(pool, exported, targets, on_conflict)
     advance(pool, exported.manifest.until)
-    new = {
-        camera["camera_id"]: added(cameras, camera) for camera in exported.cameras if camera["camera_id"] not in targets
-    }
-    return _import(pool, exported, targets | new, len(new), on_conflict, progress)
+    return _import(pool, exported, targets | added.cameras, added, on_conflict, progress)
 
 
 def _require(pool: Pool, exported: AveragesFolder) -> None:
@@ -153,12 +158,12 @@ def _parts(exported: AveragesFolder, targets: Targets) -> Iterator[Part]:
     with reading(exported.path):
         for family in FAMILIES:
             for camera, table, wanted in exported.quarters(family):
-                if camera["camera_id"] in targets:
-                    yield Part(family, targets[camera["camera_id"]], camera["name"], table, wanted)
+                if camera["id"] in targets:
+                    yield Part(family, targets[camera["id"]], camera["name"], table, wanted)
 
 
 def _import(
-    pool: Pool, exported: AveragesFolder, targets: Targets, new: int, on_conflict: OnConflict, progress: Progress
+    pool: Pool, exported: AveragesFolder, targets: Targets, added: Added, on_conflict: OnConflict, progress: Progress
 ) -> AveragesImport:
     total = sum(camera[f"{family.name}_rows"] for camera in exported.cameras for family in FAMILIES)
     imported = duplicates = skipped = 0
@@ -167,7 +172,10 @@ def _import(
         imported, duplicates, skipped = imported + stored, duplicates + same, skipped + different
         if progress is not None:
             progress(imported + duplicates + skipped, total)
-    return AveragesImport(new, imported, duplicates, skipped, exported.manifest.until)
+    return AveragesImport(
+        len(added.cameras), added.groups, added.memberships, added.periods, imported, duplicates, skipped,
+        exported.manifest.until,
+    )  # fmt: skip
 
 
 def _store(pool: Pool, part: Part, work: Callable[[Connection, Part, Names], Result]) -> Result:

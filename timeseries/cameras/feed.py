@@ -14,6 +14,7 @@ from timeseries.cameras.camera import CHANGEABLE, COLUMNS, Camera, camera_of
 from timeseries.cameras.changes import VERSION, CameraChange, ChangeKind, Row, changes_of
 from timeseries.database.connections import Connection
 from timeseries.database.rows import row
+from timeseries.model.relations import WATERMARK_CAMERA
 
 # Rows of transactions that this snapshot does not show as over, though it sees the rows, came with a restored backup:
 # their transactions are those of another server. `restored` is the last of them.
@@ -29,8 +30,8 @@ SELECT_POSITION = """
     JOIN pg_database AS d ON d.datname = current_database()
 """
 SEEN = tuple(name for name in COLUMNS if name != "connection_string")
-SELECT_PRESENT = sql.SQL("SELECT {} FROM public.cameras ORDER BY name").format(
-    sql.SQL(", ").join(map(sql.Identifier, SEEN))
+SELECT_PRESENT = sql.SQL("SELECT {} FROM public.cameras WHERE name <> {} ORDER BY name").format(
+    sql.SQL(", ").join(map(sql.Identifier, SEEN)), sql.Literal(WATERMARK_CAMERA)
 )
 # What has committed since a snapshot. Neither numbers nor transactions commit in order, so no greatest one says it; and
 # a transaction that takes long holds nothing up.

@@ -39,6 +39,7 @@ from timeseries.errors import (
     UnknownCameraError,
 )
 from timeseries.model.quarters import Moment
+from timeseries.model.relations import WATERMARK_CAMERA
 
 # Asked anew by each method, because a grant is to be seen by a store that is open.
 SELECT_VISIBLE = """
@@ -51,7 +52,8 @@ SELECT_CAMERA = """
     WHERE id = %(id)s::uuid OR name = %(name)s
     ORDER BY id = %(id)s::uuid DESC NULLS LAST LIMIT 1
 """
-SELECT_CAMERAS = "SELECT {columns} FROM public.cameras ORDER BY name"
+SELECT_CAMERAS = "SELECT {columns} FROM public.cameras WHERE name <> %(watermark)s ORDER BY name"
+SELECT_IDS = "SELECT name, id FROM public.cameras WHERE name <> %s"
 INSERT_CAMERA = "INSERT INTO public.cameras ({names}) VALUES ({placeholders}) RETURNING {columns}"
 UPDATE_CAMERA = """
     UPDATE public.cameras SET {changes}
@@ -186,12 +188,12 @@ class Cameras:
     def list(self) -> list[Camera]:
         """All cameras, by name, with what the database role may see of them: `Camera.hidden` names the rest."""
         with connected(self._pool) as connection:
-            return read_cameras(connection, SELECT_CAMERAS)
+            return read_cameras(connection, SELECT_CAMERAS, {"watermark": WATERMARK_CAMERA})
 
     def ids(self) -> dict[str, UUID]:
         """The id of each camera by its name, which every role of the store may read."""
         with connected(self._pool) as connection:
-            return dict(connection.execute("SELECT name, id FROM public.cameras").fetchall())
+            return dict(connection.execute(SELECT_IDS, [WATERMARK_CAMERA]).fetchall())
 
     def remove(self, camera: Camera | UUID | str, *, if_revision: int | None = None, by: str | None = None) -> None:
         """Remove a camera without history; its versions stay in `history`.

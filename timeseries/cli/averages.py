@@ -13,7 +13,7 @@ from timeseries.model.parsing import parse_timestamp
 
 @click.group()
 def averages() -> None:
-    """Averages from one store into another, of any kind and version."""
+    """Averages from one store into another, of any kind and version, with groups and periods."""
 
 
 @averages.command("export")
@@ -33,7 +33,9 @@ def export_(
     finalized: bool,
     as_json: bool,
 ) -> None:
-    """Write the quarters of an hour of all cameras, without the last two days, into a new FOLDER."""
+    """Write the quarters of an hour of all cameras, without the last two days, into a new FOLDER, with their groups and
+    periods.
+    """
     span = {key: parse_timestamp(text) for key, text in (("start", start), ("end", end)) if text is not None}
     with Store.open(url) as store, progress_bar(folder.name) as progress:
         result = store.export_averages(folder, of=cameras or None, finalized=finalized, progress=progress, **span)
@@ -42,7 +44,8 @@ def export_(
     else:
         click.echo(
             f"Wrote {result.quarters:,} quarters of an hour of {result.cameras:,} cameras, before"
-            f" {result.until.isoformat()}, to {result.path}."
+            f" {result.until.isoformat()}, with {result.groups:,} groups and {result.periods:,} periods to"
+            f" {result.path}."
         )
 
 
@@ -60,7 +63,7 @@ def export_(
     type=click.Choice(["refuse", "skip"]),
     default="refuse",
     show_default=True,
-    help="What becomes of quarters of an hour that are here already with other numbers.",
+    help="What becomes of quarters of an hour, memberships and periods that are here already with other values.",
 )
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
 @click.pass_obj
@@ -74,7 +77,8 @@ def import_(url: str | None, folder: Path, pairs: tuple[str, ...], on_conflict: 
     else:
         click.echo(
             f"Imported {result.imported:,} quarters of an hour; {result.duplicates:,} were here already,"
-            f" {result.skipped:,} were skipped. Added {result.cameras:,} cameras."
+            f" {result.skipped:,} were skipped. Added {result.cameras:,} cameras, {result.groups:,} groups,"
+            f" {result.memberships:,} memberships, {result.periods:,} periods."
         )
 
 

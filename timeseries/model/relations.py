@@ -57,6 +57,8 @@ FAMILIES = (OCCUPANCY, HEALTH)
 RAW_TABLES = tuple(family.table for family in FAMILIES)
 AGGREGATES = {aggregate.name: aggregate for family in FAMILIES for aggregate in _aggregates(family)}
 RELATIONS = (*RAW_TABLES, *AGGREGATES)
+# A camera that moves watermarks, for the while of a refresh: no camera to anybody.
+WATERMARK_CAMERA = "timeseries: watermark"
 DESIRED_STATES = ("running", "stopped", "maintenance")
 PERIOD_KINDS = ("wrong", "closed", "maintenance", "note")
 HEALTH_STATUSES = ("healthy", "degraded", "disconnected")

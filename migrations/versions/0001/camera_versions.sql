@@ -67,6 +67,9 @@ DECLARE
     camera public.cameras := coalesce(NEW, OLD);
     changed text[] := '{}';
 BEGIN
+    IF camera.name = 'timeseries: watermark' AND TG_OP <> 'UPDATE' THEN
+        RETURN NULL;  -- it moves watermarks, and is no camera to anybody
+    END IF;
     IF TG_OP = 'DELETE' THEN
         camera.revision := OLD.revision + 1;
         camera.changed_at := clock_timestamp();

@@ -15,4 +15,3 @@ DELETE FROM public.occupancy_events USING public.cameras AS c
 DELETE FROM public.health_logs USING public.cameras AS c
     WHERE camera_id = c.id AND c.name = 'timeseries: watermark';
 DELETE FROM public.cameras WHERE name = 'timeseries: watermark';
-DELETE FROM timeseries.camera_versions WHERE name = 'timeseries: watermark';
