@@ -26,6 +26,8 @@ WRITTEN_OUT = {
         ["camera add Yard", "camera update Yard --capacity 9 --if-revision 1"],
     "camera history [NAME]": ["camera history Yard", "camera history"],
     "camera update NAME --timezone …": ["camera update 'East Lot' --timezone Europe/Berlin"],
+    "camera update \"West Gate\" --opening-hours '{\"monday\": [\"07:00\", \"20:00\"]}'":
+        ["camera update Yard --opening-hours '{\"monday\": [\"07:00\", \"20:00\"]}'"],
     "period add / list / update / remove":
         ["period add 'East Lot' wrong 2026-03-02T09:30 2026-03-02T12:00", "period list", "period update 1 --end lasts",
          "period remove 1"],

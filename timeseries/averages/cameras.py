@@ -58,4 +58,5 @@ def added(cameras: Cameras, exported: Exported) -> UUID:
         id=UUID(exported["camera_id"]),
         created_at=exported["created_at"],
         past_capacities=json.loads(exported.get("past_capacities") or "[]"),
+        opening_hours=json.loads(exported.get("opening_hours") or "null"),
     ).id
