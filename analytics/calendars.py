@@ -5,19 +5,21 @@ from __future__ import annotations
 from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
+from typing import Literal
 from zoneinfo import ZoneInfo
 
 from analytics.ranges import EPOCH, LOOKAHEAD
 from analytics.request import Weekdays, ZoneSelection, weekday_numbers
 from timeseries import InvalidInputError
+from timeseries.model.opening_hours import TimeOfDay, from_and_to
 
-TimeOfDay = time | str
-Hours = tuple[TimeOfDay, TimeOfDay] | None
+Hours = tuple[TimeOfDay, TimeOfDay] | Literal["opening"] | None
 Dates = date | str | Iterable[date | str] | Container[date] | None
 
 # What a query passes to an answer of the database.
 COUNTED = """public.calendar(
-            $hours_from::time, $hours_to::time, $counted_weekdays::integer[], $dates::date[], $without::date[]
+            $hours_from::time, $hours_to::time, $counted_weekdays::integer[], $dates::date[], $without::date[],
+            $opening::jsonb, $opening_zone
         )"""
 NAMES = ("hours", "weekdays", "dates", "without")
 ONE_DAY = timedelta(days=1)
@@ -27,7 +29,8 @@ ONE_DAY = timedelta(days=1)
 class Calendar:
     """The time that counts: within the hours, and on the weekdays, and on the dates, and not on those of `without`.
 
-    What is None lets all time count. Each quarter of an hour is judged by its own wall time.
+    What is None lets all time count. Each quarter of an hour is judged by its own wall time. The hours "opening" are
+    the opening hours of each camera or group; one that has none is always open.
     """
 
     hours: Hours = None
@@ -35,32 +38,43 @@ class Calendar:
     dates: Dates = None
     without: Dates = None
 
+    @property
+    def is_of_opening_hours(self) -> bool:
+        return self.hours == "opening"
+
     def found(self, selections: Iterable[ZoneSelection]) -> list[Found]:
         """In each selection what counts, or InvalidInputError."""
-        hours = None if self.hours is None else hours_of(self.hours)
+        hours = self.hours if self.hours is None or self.hours == "opening" else hours_of(self.hours)
         weekdays = None if self.weekdays is None else weekday_numbers(self.weekdays)
         only, without = listed("dates", self.dates), listed("without", self.without)
-        return [Found(hours, weekdays, days(only, one), days(without, one)) for one in selections]
+        return [
+            Found(hours, weekdays, days(only, one), days(without, one), one.opening_hours, one.opening_zone)
+            for one in selections
+        ]
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
     """A calendar in one time zone and range: texts, numbers and sorted dates."""
 
-    hours: tuple[str, str] | None
+    hours: tuple[str, str] | Literal["opening"] | None
     weekdays: list[int] | None
     dates: list[date] | None
     without: list[date] | None
+    opening_hours: str | None = None
+    opening_zone: str | None = None
 
     def parameters(self) -> dict[str, object]:
         """For the query, which has COUNTED."""
-        first, last = self.hours or (None, None)
+        first, last = self.hours if isinstance(self.hours, tuple) else (None, None)
         return {
             "hours_from": first,
             "hours_to": last,
             "counted_weekdays": array(self.weekdays),
             "dates": array(self.dates),
             "without": array(self.without),
+            "opening": self.opening_hours,
+            "opening_zone": self.opening_zone,
         }
 
 
@@ -68,7 +82,7 @@ def attributes(found: Iterable[Found]) -> dict[str, object]:
     """What counts, in JSON, for the `attrs` of a frame: nothing where all time does."""
     parts = list(found)
     texts: dict[str, object] = {
-        "hours": next((list(one.hours) for one in parts if one.hours), None),
+        "hours": next((list(one.hours) if isinstance(one.hours, tuple) else one.hours for one in parts), None),
         "weekdays": next((one.weekdays for one in parts if one.weekdays is not None), None),
         "dates": united([one.dates for one in parts]),
         "without": united([one.without for one in parts]),
@@ -88,25 +102,12 @@ def array(values: Iterable[object] | None) -> str | None:
 
 def hours_of(hours: tuple[TimeOfDay, TimeOfDay]) -> tuple[str, str]:
     """From and to as texts, on quarters of an hour; midnight may be written 24:00."""
-    if isinstance(hours, str) or len(hours) != 2:
-        raise InvalidInputError(f'hours {hours!r} are not a pair of from and to, like ("07:00", "19:30")')
-    first, last = (time_of_day(value) for value in hours)
-    first = "00:00" if first == "24:00" else first
-    if first == last:
-        raise InvalidInputError(f"hours {hours!r} begin when they end; leave hours out where the whole day counts")
-    return first, last
-
-
-def time_of_day(value: TimeOfDay) -> str:
-    if value == "24:00":
-        return "24:00"
-    try:
-        at = value if isinstance(value, time) else time.fromisoformat(value)
-    except (TypeError, ValueError):
-        raise InvalidInputError(f"time of day {value!r} is not like 07:30") from None
-    if at.tzinfo is not None or at.minute % 15 or at.second or at.microsecond:
-        raise InvalidInputError(f"time of day {value!r} is local, so without an offset, and on a quarter of an hour")
-    return at.isoformat("minutes")
+    if isinstance(hours, str):
+        raise InvalidInputError(
+            f'hours {hours!r:.100} are not a pair of from and to, like ("07:00", "19:30"), nor "opening", for the'
+            " opening hours of each lot"
+        )
+    return from_and_to("hours", hours, "leave hours out where the whole day counts")
 
 
 def listed(name: str, dates: Dates) -> list[date] | Container[date] | None:

@@ -23,7 +23,9 @@ SAMPLE_DAYS = 120
 @click.command()
 @click.argument("name")
 @click.option("--weekday", "weekdays", multiple=True, help="A weekday, like tuesday; may be repeated.")
-@click.option("--hours", help="The local time of day that counts, like 07:00-19:00; it may pass midnight.")
+@click.option(
+    "--hours", help="The local time of day that counts, like 07:00-19:00, or opening: the opening hours of the lot."
+)
 @click.option("--date", "dates", multiple=True, help="A local date that counts, like 2026-12-25; may be repeated.")
 @click.option("--without", multiple=True, help="A local date that does not count; may be repeated.")
 @click.option("--start", help="ISO 8601; a date is the midnight at the lot.")
@@ -51,7 +53,7 @@ def weekday(
         "without": without or None,
     }  # fmt: skip
     if hours is not None:
-        asked["hours"] = tuple(hours.split("-"))
+        asked["hours"] = hours if hours == "opening" else tuple(hours.split("-"))
     with Store.open(url) as store:
         frame = weekday_averages(name, url=store.url, **asked)
         if plot is not None:

@@ -24,7 +24,8 @@ ARGUMENTS = {
     "end": "where it ends (exclusive), given in the same ways. By default now.",
     "timezone": "an IANA name, in place of each camera's own; dates and times are those of this zone.",
     "hours": "the local time of day that counts, from and to on quarters of an hour, as texts or `datetime.time`:"
-    ' `("07:00", "19:00")`. It may pass midnight: `("22:00", "06:00")`.',
+    ' `("07:00", "19:00")`. It may pass midnight: `("22:00", "06:00")`. Or "opening": the opening hours of each camera'
+    " or group, on its own wall; all time of one that has none.",
     "weekdays": "the local weekdays that count, names or ISO numbers, one or several.",
     "dates": "the local dates that count: one, several, or a container of dates, such as `holidays.Germany()`.",
     "without": "local dates that do not count, given in the same ways.",

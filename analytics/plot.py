@@ -79,6 +79,10 @@ def seconds_in_range(hours: pd.DataFrame, index: pd.DatetimeIndex) -> Any:
     if np.any(same_hour(own, wall_hours(index - QUARTER))):
         return np.ones(len(index))
     counted = hours.attrs.get("calendar", {}).get("hours") or []
+    if counted == "opening":
+        raise InvalidInputError(
+            "opening hours may cut whole hours, whose weight the frame does not say; draw weekday_profile"
+        )
     if any(not time.endswith(":00") for time in counted):
         raise InvalidInputError(
             f"the hours that count, {' to '.join(counted)}, cut whole ones, whose weight the frame does not say; draw"

@@ -19,7 +19,7 @@ from analytics.docstrings import documented
 from analytics.frames import DtypeBackend, attributes, frame, table
 from analytics.left_out import read_left_out
 from analytics.ranges import LOOKAHEAD, MAX_FILL_AHEAD, Moment, check_filled
-from analytics.request import Cameras, Request, Weekdays, ZoneSelection, by_zone
+from analytics.request import Cameras, Request, Weekdays, ZoneSelection, by_opening_hours, by_zone
 from analytics.session import Fetch
 
 A = TypeVar("A")
@@ -191,6 +191,8 @@ def run(
 
     def work(fetch: Fetch) -> tuple[list[ZoneSelection], dict[str, Any], list[pa.Table]]:
         asked = by_zone(request, fetch, exact=spec.exact, groups=spec.group_query is not None)
+        if calendar.is_of_opening_hours:
+            asked = list(by_opening_hours(asked, fetch))
         answering = spec.answering(asked)
         clamped = [spec.clamped(selection, fill=fill) for selection in asked]
         counted = calendar.found(clamped)

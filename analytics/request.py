@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -13,6 +13,7 @@ from analytics.ranges import Moment, clamp_to_observable, instant, parsed, quart
 from analytics.session import Fetch
 from timeseries import Camera, Group, InvalidInputError
 from timeseries.cameras import can_be_a_name, id_of, unknown_camera
+from timeseries.model.opening_hours import WEEKDAYS
 from timeseries.model.parsing import parse_zone
 from timeseries.model.relations import WATERMARK_CAMERA
 
@@ -38,7 +39,17 @@ SELECT_GROUPS = """
                WHERE s.capacity IS DISTINCT FROM timeseries.group_capacity(id)), true
     FROM public.camera_groups ORDER BY name
 """
-NAMES = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
+NAMES = WEEKDAYS
+# Only asked where opening hours are what counts. A camera and a group may have the same id.
+SELECT_OPENING_HOURS = """
+    SELECT id::text, opening_hours::text
+    FROM public.cameras
+    WHERE NOT $of_groups::boolean AND id = ANY ($camera_ids::uuid[]) AND opening_hours IS NOT NULL
+    UNION ALL
+    SELECT id::text, opening_hours::text
+    FROM public.camera_groups
+    WHERE $of_groups::boolean AND id = ANY ($camera_ids::uuid[]) AND opening_hours IS NOT NULL
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +83,8 @@ class Request:
 @dataclass(frozen=True, slots=True)
 class ZoneSelection:
     """Cameras of one zone, or groups of one zone, by name, and the range asked of them; `rounded` outwards to quarters
-    of an hour or not.
+    of an hour or not. `opening_hours` are those that all of them have, as JSON, where they were looked up; on
+    the wall of `opening_zone`, where that is another zone.
     """
 
     cameras: tuple[CameraInfo, ...]
@@ -80,6 +92,8 @@ class ZoneSelection:
     start: datetime | None
     end: datetime | None
     rounded: bool = False
+    opening_hours: str | None = None
+    opening_zone: str | None = None
 
     @property
     def of_groups(self) -> bool:
@@ -125,6 +139,23 @@ def by_zone(request: Request, fetch: Fetch, *, exact: bool = False, groups: bool
         named = tuple(sorted(cameras, key=lambda camera: camera.name))
         found.append(ZoneSelection(named, zone, *wide, wide != (first, last)))
     return found
+
+
+def by_opening_hours(selections: Iterable[ZoneSelection], fetch: Fetch) -> Iterator[ZoneSelection]:
+    """The same selections, each taken apart by the opening hours that its cameras or groups have now, which are on the
+    wall of each lot, also where the answer is in another zone.
+    """
+    for selection in selections:
+        asked = selection.parameters() | {"of_groups": selection.of_groups}
+        ids, hours = (column.to_pylist() for column in fetch(SELECT_OPENING_HOURS, asked).columns)
+        known = dict(zip(ids, hours, strict=True))
+        alike: dict[tuple[str | None, str | None], list[CameraInfo]] = {}
+        for camera in selection.cameras:
+            is_elsewhere = camera.id in known and camera.timezone not in ("", selection.timezone)
+            zone = camera.timezone if is_elsewhere else None
+            alike.setdefault((known.get(camera.id), zone), []).append(camera)
+        for (opening_hours, zone), cameras in (alike or {(None, None): []}).items():
+            yield replace(selection, cameras=tuple(cameras), opening_hours=opening_hours, opening_zone=zone)
 
 
 def check_stored_zones(zones: dict[tuple[str, bool], list[CameraInfo]]) -> None:

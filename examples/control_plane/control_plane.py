@@ -36,7 +36,17 @@ from timeseries import (
 
 PAGE = Path(__file__).with_name("page.html")
 LOOK_EVERY = 2.0  # seconds between two looks at the newest counts, which nothing notifies of
-SHOWN = ("id", "name", "capacity", "timezone", "desired_state", "revision", "changed_at", "changed_by")
+SHOWN = (
+    "id",
+    "name",
+    "capacity",
+    "timezone",
+    "desired_state",
+    "revision",
+    "changed_at",
+    "changed_by",
+    "opening_hours",
+)
 NEWEST = ["camera_id", "occupied_count", "counted_at", "status", "status_at"]
 STATUS_CODES = {
     CameraChangedError: 409,
@@ -75,6 +85,7 @@ class Edit(BaseModel):
     capacity: int | None = None
     timezone: str | None = None
     desired_state: Literal["running", "stopped", "maintenance"] | None = None
+    opening_hours: dict[str, tuple[str, str]] | None = None
 
 
 def shown(camera: Camera) -> dict[str, Any]:

@@ -13,6 +13,7 @@ import psycopg
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from psycopg.types.json import Jsonb
 
 from tests.support import brute_force
 from tests.support.brute_force import QUARTER, Member
@@ -122,11 +123,14 @@ def check_function(
     wanted = brute_force.group_answer(members, start=start, end=end, labels=labels)
     query = f"""
         SELECT {MEASURES}, {KEYS[name]}
-        FROM group_{name}(%s, %s, %s, %s, {OWN.get(name, "")}exact_rows => NULL, calendar => calendar(%s, %s, %s))
+        FROM group_{name}(%s, %s, %s, %s, {OWN.get(name, "")}exact_rows => NULL,
+            calendar => calendar(%s, %s, %s, opening => %s))
     """
     hours, weekdays = calendar.get("hours", (None, None)), calendar.get("weekdays")
+    opening = Jsonb(calendar["opening"]) if "opening" in calendar else None
+    counted = [*hours, weekdays and [*weekdays], opening]
     found: dict[Hashable, tuple[Any, ...]] = {}
-    for row in connection.execute(query, [[group.id], start, end, zone.key, *hours, weekdays and [*weekdays]]):
+    for row in connection.execute(query, [[group.id], start, end, zone.key, *counted]):
         *_, key = row[:7]
         if KEYS[name] == "bucket":
             key = LABELS[name](max(key, start).astimezone(UTC), zone)
@@ -186,11 +190,15 @@ def test_members_that_come_and_go_add_up_as_brute_force_says(
         max_size=4,
     ),
     hours=st.sampled_from([("07:00", "19:00"), ("22:15", "05:30"), None]), weekdays=st.sampled_from([None, (1, 6, 7)]),
+    opening=st.sampled_from([
+        None, {"friday": ["06:00", "02:15"], "sunday": ["08:00", "20:00"]}, {"sunday": ["00:00", "24:00"]},
+    ]),
     start=st.integers(-96, 250), length=st.integers(1, 400),
 )  # fmt: skip
 def test_periods_of_members_and_calendars_count_as_brute_force_says(
     store: Store, day: datetime, histories: list[Made], zone: str, periods: list[tuple[int, str, int, int]],
-    hours: tuple[str, str] | None, weekdays: tuple[int, ...] | None, start: int, length: int,
+    hours: tuple[str, str] | None, weekdays: tuple[int, ...] | None, opening: dict[str, list[str]] | None, start: int,
+    length: int,
 ) -> None:  # fmt: skip
     group = store.groups.add(str(uuid.uuid4()), timezone="UTC")
     watched = [add(store, group, day, history) for history in histories]
@@ -200,7 +208,8 @@ def test_periods_of_members_and_calendars_count_as_brute_force_says(
         store.periods.add(watched[number].camera, begin, begin + size * QUARTER, kind)  # type: ignore[arg-type]
         spans = (*watched[number].periods, (begin, begin + size * QUARTER))
         watched[number] = watched[number]._replace(periods=spans)
-    calendar: dict[str, Any] = {name: one for name, one in (("hours", hours), ("weekdays", weekdays)) if one}
+    calendar: dict[str, Any] = {"hours": hours, "weekdays": weekdays, "opening": opening}
+    calendar = {name: one for name, one in calendar.items() if one}
     asked = (zone, day + start * QUARTER, day + (start + length) * QUARTER)
     check(store, group, watched, *asked, exact=False, **calendar)
     store.prune()

@@ -13,6 +13,10 @@ import pytest
 
 import analytics
 from timeseries import InvalidInputError, OccupancyEvent, Store
+from timeseries.model.opening_hours import WEEKDAYS
+
+SHOP = {day: ["07:30", "20:00"] for day in WEEKDAYS[:5]} | {"saturday": ["08:00", "14:00"]}
+THEATRE = {"friday": ["18:00", "02:30"], "saturday": ["00:00", "24:00"], "sunday": ["22:00", "01:00"]}
 
 
 class EveryFirst:
@@ -127,6 +131,30 @@ def test_a_width_that_has_a_name_is_the_same_by_name_and_by_length(store: Store)
     found = analytics.bucket_averages("lot", start=start, end=start + timedelta(days=4), width="1h", url=store.url)
     hours = analytics.hourly_averages("lot", start=start, end=start + timedelta(days=4), url=store.url)
     pd.testing.assert_frame_equal(found.drop(columns="local_start"), hours)
+
+
+def test_a_group_counts_within_its_own_hours_and_not_those_of_its_members(store: Store) -> None:
+    start = datetime(2026, 3, 2, tzinfo=UTC)  # a Monday
+    for name in ("East Gate", "West Gate"):
+        gate = store.cameras.add(name, timezone="Europe/Berlin", opening_hours=THEATRE)
+        store.record([OccupancyEvent(gate.id, start + timedelta(minutes=20 * i), i % 50) for i in range(72 * 7)])
+    lot = store.groups.add("North Lot", ["East Gate", "West Gate"], opening_hours=SHOP)
+    ask = partial(analytics.hourly_averages, start=start, end=start + timedelta(days=7), url=store.url)
+    found = ask([lot, "East Gate"], hours="opening", exact_extremes=True)
+    of_group = found[found["camera"] == "North Lot"].drop(columns=["camera", "camera_id"])
+    week = ask(lot, hours=("07:30", "20:00"), weekdays=[1, 2, 3, 4, 5], exact_extremes=True)
+    saturday = ask(lot, hours=("08:00", "14:00"), weekdays=6, exact_extremes=True)
+    wanted = pd.concat([week, saturday]).drop(columns=["camera", "camera_id"])
+    pd.testing.assert_frame_equal(of_group, wanted)
+    of_gate = {(at.isoweekday(), at.hour) for at in found[found["camera"] == "East Gate"].index}
+    assert of_gate == {
+        *((5, hour) for hour in range(18, 24)), *((6, hour) for hour in range(24)),
+        *((7, hour) for hour in (22, 23)), (1, 0),
+    }  # fmt: skip
+    store.groups.update(lot, timezone="Asia/Kathmandu")
+    quarters = partial(analytics.quarter_hourly_averages, start=start, end=start + timedelta(days=7), url=store.url)
+    asked = quarters(lot, hours="opening", timezone="Europe/Berlin")
+    assert asked.index[0].isoformat() == "2026-03-02T02:45:00+01:00"  # 07:30 in Kathmandu
 
 
 @pytest.mark.parametrize(

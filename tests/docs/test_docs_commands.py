@@ -28,6 +28,8 @@ WRITTEN_OUT = {
     "camera update NAME --capacity 120 --since 2026-05-01":
         ["camera update 'East Lot' --capacity 120 --since 2026-05-01"],
     "camera update NAME --timezone …": ["camera update 'East Lot' --timezone Europe/Berlin"],
+    "camera update \"West Gate\" --opening-hours '{\"monday\": [\"07:00\", \"20:00\"]}'":
+        ["camera update Yard --opening-hours '{\"monday\": [\"07:00\", \"20:00\"]}'"],
     "period add / list / update / remove":
         ["period add 'East Lot' wrong 2026-03-02T09:30 2026-03-02T12:00", "period list", "period update 1 --end lasts",
          "period remove 1"],

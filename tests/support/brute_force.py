@@ -6,7 +6,7 @@ Nothing here knows of summaries, aggregates or SQL. An observation stands until 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Hashable, Iterable
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
@@ -83,6 +83,8 @@ def counts(
     weekdays: Collection[int] | None = None,
     dates: Collection[date] | None = None,
     without: Collection[date] | None = None,
+    opening: Mapping[str, Sequence[str]] | None = None,
+    opening_zone: ZoneInfo | None = None,
 ) -> bool:
     """Whether a quarter of an hour counts, by what the clock and the calendar on the wall say when it begins."""
     local = quarter.astimezone(zone)
@@ -92,10 +94,23 @@ def counts(
         if not (first <= now < last if first < last else now >= first or now < last):
             return False
     return (
-        (weekdays is None or local.isoweekday() in weekdays)
+        (opening is None or is_open(quarter.astimezone(opening_zone or zone), opening))
+        and (weekdays is None or local.isoweekday() in weekdays)
         and (dates is None or local.date() in dates)
         and (without is None or local.date() not in without)
     )
+
+
+def is_open(local: datetime, opening: Mapping[str, Sequence[str]]) -> bool:
+    """Whether a lot is open: since a time of this day, or since one of the day before that passes midnight."""
+    for days_ago in (0, 1):
+        weekday = f"{local.date() - timedelta(days=days_ago):%A}".lower()
+        if weekday in opening:
+            first, last = (60 * int(text[:2]) + int(text[3:]) for text in opening[weekday])
+            since_midnight = 1440 * days_ago + 60 * local.hour + local.minute
+            if first <= since_midnight < (last if first < last else last + 1440):
+                return True
+    return False
 
 
 def profile_label(quarter: datetime, zone: ZoneInfo) -> Hashable:

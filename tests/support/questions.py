@@ -98,6 +98,14 @@ def calendar_of(asked: dict[str, Any], start: datetime) -> dict[str, Any]:
     }
 
 
+def judged(lot: Lot, calendar: dict[str, Any]) -> dict[str, Any]:
+    """The calendar as brute force knows it: with the lot's own hours in place of "opening"."""
+    if calendar.get("hours") != "opening":
+        return calendar
+    own = {"opening": lot.camera.opening_hours, "opening_zone": lot.zone}
+    return {name: value for name, value in calendar.items() if name != "hours"} | own
+
+
 def during(at: datetime, kind: str, spans: Spans) -> bool:
     return any(start <= at < end for found, start, end in spans if found == kind)
 
@@ -150,7 +158,7 @@ def check(
     The store has periods at the `spans`.
     """
     found = year.ask(question.answer, lot, start, end, fill=True, timezone=zone.key, **calendar)
-    labels = labels_of(question.label, start, end, zone, calendar, "closed", spans)
+    labels = labels_of(question.label, start, end, zone, judged(lot, calendar), "closed", spans)
     trusted = [(at, count) for at, count in lot.counts if not during(at, "wrong", spans)]
     times, counted = [at for at, _ in trusted], [count for _, count in trusted]
     asked: dict[str, Any] = {
@@ -177,7 +185,7 @@ def check_uptime(
     year: Year, lot: Lot, start: datetime, end: datetime, zone: ZoneInfo, calendar: dict[str, Any], spans: Spans = ()
 ) -> None:
     rows = year.ask(analytics.uptime, lot, start, end, timezone=zone.key, **calendar).to_dict("records")
-    labels = labels_of(lambda quarter, zone: 0, start, end, zone, calendar, "maintenance", spans)
+    labels = labels_of(lambda quarter, zone: 0, start, end, zone, judged(lot, calendar), "maintenance", spans)
     for status in HEALTH_STATUSES:
         wanted = brute_force.answer(
             [at for at, _, _ in lot.logs], [int(logged == status) for _, logged, _ in lot.logs],

@@ -77,7 +77,8 @@ GRANT SELECT ON TABLE public.cameras, timeseries.camera_versions, timeseries.per
 GRANT CONNECT ON DATABASE {database} TO {role};
 GRANT USAGE ON SCHEMA public, timeseries TO {role};
 GRANT SELECT ON TABLE public.alembic_version TO {role};
-GRANT SELECT (id, name, timezone, capacity, hold, desired_state, past_capacities) ON TABLE public.cameras TO {role};
+GRANT SELECT (id, name, timezone, capacity, hold, desired_state, past_capacities, opening_hours)
+    ON TABLE public.cameras TO {role};
 GRANT SELECT ON TABLE
     timeseries.periods,
     public.camera_groups, public.group_members,
@@ -93,10 +94,12 @@ GRANT EXECUTE ON FUNCTION public.store_tables, public.store_lag, public.store_jo
 GRANT SELECT (zone_config, created_at, revision, changed_at, changed_by) ON TABLE public.cameras TO {role};
 GRANT SELECT ON TABLE timeseries.camera_versions TO {role};
 GRANT INSERT (
-    id, name, connection_string, zone_config, capacity, desired_state, timezone, hold, created_at, past_capacities
+    id, name, connection_string, zone_config, capacity, desired_state, timezone, hold, created_at, past_capacities,
+    opening_hours
 ) ON TABLE public.cameras TO {role};
 GRANT UPDATE (
-    name, connection_string, zone_config, capacity, desired_state, timezone, hold, past_capacities
+    name, connection_string, zone_config, capacity, desired_state, timezone, hold, past_capacities,
+    opening_hours
 ) ON TABLE public.cameras TO {role};
 GRANT DELETE ON TABLE public.cameras TO {role};
 GRANT INSERT, UPDATE, DELETE ON TABLE timeseries.periods TO {role};
@@ -221,19 +224,23 @@ wanted_columns (kind, privilege, columns) AS (
         ('ingest', 'SELECT', ARRAY['id', 'name']::name[]),
         ('worker', 'SELECT', NULL),
         ('reader', 'SELECT', ARRAY[
-            'id', 'name', 'timezone', 'capacity', 'hold', 'desired_state', 'past_capacities'
+            'id', 'name', 'timezone', 'capacity', 'hold', 'desired_state', 'past_capacities',
+            'opening_hours'
         ]),
         ('control', 'SELECT', ARRAY[
             'id', 'name', 'timezone', 'capacity', 'hold', 'desired_state', 'zone_config', 'created_at', 'revision',
-            'changed_at', 'changed_by', 'past_capacities'
+            'changed_at', 'changed_by', 'past_capacities',
+            'opening_hours'
         ]),
         ('control', 'INSERT', ARRAY[
             'id', 'name', 'connection_string', 'zone_config', 'capacity', 'desired_state', 'timezone', 'hold',
-            'created_at', 'past_capacities'
+            'created_at', 'past_capacities',
+            'opening_hours'
         ]),
         ('control', 'UPDATE', ARRAY[
             'name', 'connection_string', 'zone_config', 'capacity', 'desired_state', 'timezone', 'hold',
-            'past_capacities'
+            'past_capacities',
+            'opening_hours'
         ])
 ),
 -- All privileges of the granted roles; those on columns of cameras by column.

@@ -13,7 +13,7 @@ FOLDER = "cameras"
 PATH = f"{FOLDER}/cameras.parquet"
 SELECT_CAMERAS = """
     SELECT id::text, name, timezone, date_part('epoch', hold), capacity, zone_config::text, desired_state::text,
-           created_at, past_capacities::text
+           created_at, past_capacities::text, opening_hours::text
     FROM public.cameras
 """
 SCHEMA = pa.schema(
@@ -27,6 +27,7 @@ SCHEMA = pa.schema(
         "desired_state": pa.string(),
         "created_at": pa.timestamp("us", tz="UTC"),
         "past_capacities": pa.string(),
+        "opening_hours": pa.string(),
     }
 )
 

@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo, available_timezones
 
 from timeseries.cameras.capacity import Capacity, capacities, check_capacity, check_past_capacities
 from timeseries.errors import InvalidInputError, NotAllowedError
+from timeseries.model.opening_hours import opening_hours
 from timeseries.model.parsing import zone_hint
 from timeseries.model.relations import DESIRED_STATES
 
@@ -26,6 +27,9 @@ class Camera:
 
     `revision` goes up with each change; `changed_at` and `changed_by` say when that was and by whom: the person whom
     the client named, else the database role.
+
+    `opening_hours` hold from and to by the local weekday, as `{"monday": ["07:00", "20:00"], …}`: a weekday that is
+    left out is closed, and None says that the lot is always open.
 
     `hidden` names the fields that the database role may not read: they are None here, whatever the database has.
     """
@@ -43,6 +47,7 @@ class Camera:
     changed_at: datetime
     changed_by: str
     past_capacities: Any
+    opening_hours: dict[str, list[str]] | None
     hidden: frozenset[str] = frozenset()
 
     @property
@@ -84,7 +89,9 @@ def can_be_a_name(text: str) -> bool:
 
 
 def validate_camera(values: dict[str, Any]) -> dict[str, Any]:
-    """The values, unless the constraints of the table would refuse one: the error names it and the remedy."""
+    """The values as they are stored, unless the constraints of the table would refuse one: the error names it and the
+    remedy.
+    """
     name, zone, hold = (values.get(key) for key in ("name", "timezone", "hold"))
     fits = isinstance(name, str) and name.strip() and len(name) <= 200 and can_be_a_name(name)
     if "name" in values and not fits:
@@ -100,4 +107,6 @@ def validate_camera(values: dict[str, Any]) -> dict[str, Any]:
         raise InvalidInputError(
             f"desired state {values['desired_state']!r}: it must be one of {', '.join(DESIRED_STATES)}"
         )
+    if "opening_hours" in values:
+        values = values | {"opening_hours": opening_hours(values["opening_hours"])}
     return values

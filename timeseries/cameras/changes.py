@@ -18,7 +18,8 @@ from timeseries.errors import CameraChangedError
 ChangeKind = Literal["present", "added", "changed", "removed"]
 VERSION = sql.SQL("""
     v.number, v.kind, v.changed, v.role, v.camera_id AS id, v.name, v.zone_config, v.capacity, v.desired_state,
-    v.timezone, v.hold, v.created_at, v.revision, v.changed_at, v.changed_by, v.past_capacities
+    v.timezone, v.hold, v.created_at, v.revision, v.changed_at, v.changed_by, v.past_capacities,
+    v.opening_hours
 """)
 SELECT_HISTORY = sql.SQL("""
     SELECT {} FROM timeseries.camera_versions AS v

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
 from zoneinfo import available_timezones
@@ -25,6 +25,7 @@ class Membership:
 class Group:
     """One group of cameras. `timezone` is an IANA name, or None for that of its members; `zone` is the one that answers
     take, None where the members have several. `members` are by name and time, those of the past and the future, too.
+    `opening_hours` are the group's own, in the form of those of `Camera`; those of its members do not matter to it.
     """
 
     id: UUID
@@ -33,6 +34,7 @@ class Group:
     zone: str | None
     created_at: datetime
     members: tuple[Membership, ...]
+    opening_hours: dict[str, list[str]] | None = field(default=None, hash=False)
 
     def members_at(self, moment: datetime) -> tuple[str, ...]:
         """The names of the cameras that are members at a moment."""

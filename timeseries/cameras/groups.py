@@ -12,6 +12,7 @@ from uuid import UUID
 import psycopg
 from psycopg import sql
 from psycopg.rows import dict_row
+from psycopg.types.json import Jsonb
 
 from timeseries.cameras.camera import Camera, can_be_a_name
 from timeseries.cameras.group import Group, Membership, check_group
@@ -19,10 +20,12 @@ from timeseries.cameras.repository import Cameras, id_of
 from timeseries.database.connections import Connection, Pool, connected
 from timeseries.database.rows import value
 from timeseries.errors import GroupExistsError, InvalidInputError, UnknownGroupError
+from timeseries.model.opening_hours import OpeningHours, opening_hours
 from timeseries.model.quarters import Moment, on_a_quarter, quarter_before
 
 SELECT_GROUPS = """
-    SELECT g.id, g.name, g.timezone, timeseries.group_zone(g.id) AS zone, g.created_at
+    SELECT g.id, g.name, g.timezone, timeseries.group_zone(g.id) AS zone, g.created_at,
+           g.opening_hours
     FROM public.camera_groups AS g
     WHERE %(all)s OR g.id = %(id)s::uuid OR g.name = %(name)s
     ORDER BY g.id = %(id)s::uuid DESC NULLS LAST, g.name
@@ -35,8 +38,10 @@ SELECT_MEMBERS = """
     ORDER BY c.name, m.since NULLS FIRST
 """
 INSERT_GROUP = """
-    INSERT INTO public.camera_groups (id, name, timezone, created_at)
-    VALUES (coalesce(%(id)s, gen_random_uuid()), %(name)s, %(timezone)s, coalesce(%(created_at)s, now()))
+    INSERT INTO public.camera_groups (id, name, timezone, created_at, opening_hours)
+    VALUES (
+        coalesce(%(id)s, gen_random_uuid()), %(name)s, %(timezone)s, coalesce(%(created_at)s, now()), %(opening_hours)s
+    )
     RETURNING id
 """
 DELETE_GROUP = "DELETE FROM public.camera_groups WHERE id = %s RETURNING id"
@@ -51,6 +56,7 @@ DELETE_MEMBER = """
     DELETE FROM public.group_members
     WHERE group_id = %(group)s AND camera_id = %(camera)s AND (since = %(at)s OR %(wholly)s)
 """
+CHANGEABLE = ("name", "timezone", "opening_hours")
 
 
 class Groups:
@@ -69,9 +75,11 @@ class Groups:
         since: Moment | None = None,
         id: UUID | None = None,  # noqa: A002 - the column's name
         created_at: datetime | None = None,
+        opening_hours: OpeningHours | None = None,
     ) -> Group:
         """Add a group with these members, `since` a moment or as if they always were. `timezone` is an IANA name;
-        without one the group is in that of its members, who must agree.
+        without one the group is in that of its members, who must agree. `opening_hours` are those of `Group`; times may
+        be given as `datetime.time`, too.
 
         Raises:
             InvalidInputError: a value that no group can have, or members in several zones and no `timezone`.
@@ -81,6 +89,7 @@ class Groups:
         check_group(name, timezone)
         members = [self._cameras.get(camera) for camera in cameras]
         values = {"id": id, "name": name, "timezone": timezone, "created_at": created_at}
+        values |= stored(opening_hours=opening_hours)
         with self._changing(name) as connection:
             group_id = value(connection, INSERT_GROUP, values)
             for camera in members:
@@ -89,11 +98,11 @@ class Groups:
             return checked(connection, group_id)
 
     def update(self, group: Group | UUID | str, **changes: Any) -> Group:
-        """Change the `name` or the `timezone` of a group; the errors are those of `add` and `get`."""
-        if not changes or set(changes) - {"name", "timezone"}:
+        """Change `name`, `timezone` or `opening_hours` of a group; the errors are those of `add` and `get`."""
+        if not changes or set(changes) - {*CHANGEABLE}:
             raise InvalidInputError(
-                f"cannot change {', '.join(sorted(changes)) or 'nothing'} of a group; what can be changed: name,"
-                " timezone; cameras join and leave"
+                f"cannot change {', '.join(sorted(changes)) or 'nothing'} of a group; what can be changed:"
+                f" {', '.join(CHANGEABLE)}; cameras join and leave"
             )
         found = self.get(group)
         check_group(changes.get("name", found.name), changes.get("timezone"))
@@ -102,7 +111,7 @@ class Groups:
         )
         query = sql.SQL("UPDATE public.camera_groups SET {} WHERE id = %(id)s").format(assignments)
         with self._changing(changes.get("name", found.name)) as connection:
-            connection.execute(query, changes | {"id": found.id})
+            connection.execute(query, stored(**changes) | {"id": found.id})
             return checked(connection, found.id)
 
     def get(self, group: Group | UUID | str) -> Group:
@@ -194,6 +203,12 @@ class Groups:
             except psycopg.errors.UniqueViolation as error:
                 taken = "a camera" if error.diag.constraint_name == "pk_names" else "another group"
                 raise GroupExistsError(f"{taken} has the name {name!r} or this id already") from error
+
+
+def stored(**values: Any) -> dict[str, Any]:
+    """The values as the table takes them. Raises InvalidInputError for opening hours that cannot be."""
+    hours = opening_hours(values.get("opening_hours"))
+    return values if hours is None else values | {"opening_hours": Jsonb(hours)}
 
 
 def insert_member(

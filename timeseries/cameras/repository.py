@@ -38,6 +38,7 @@ from timeseries.errors import (
     TimeseriesError,
     UnknownCameraError,
 )
+from timeseries.model.opening_hours import OpeningHours
 from timeseries.model.quarters import Moment
 from timeseries.model.relations import WATERMARK_CAMERA
 
@@ -72,7 +73,7 @@ DELETE_CAMERA = """
     RETURNING {columns}
 """
 Settings = list[sql.Composed | sql.SQL]
-JSON_COLUMNS = ("zone_config", "past_capacities")
+JSON_COLUMNS = ("zone_config", "past_capacities", "opening_hours")
 # Of this transaction alone, because PgBouncer may give the session to another client.
 SET_CHANGED_BY = "SELECT set_config('timeseries.changed_by', %s, true)"
 
@@ -98,10 +99,11 @@ class Cameras:
         created_at: datetime | None = None,
         past_capacities: Sequence[Mapping[str, Any]] = (),
         by: str | None = None,
+        opening_hours: OpeningHours | None = None,
     ) -> Camera:
         """Add a camera; its connection string is encrypted before it leaves this process. `created_at` is now, unless
         an older camera is brought in, perhaps with its `past_capacities` (see `Camera`). `by` is who adds it, by
-        default the database role.
+        default the database role. `opening_hours` are those of `Camera`; times may be given as `datetime.time`, too.
 
         Raises:
             InvalidInputError: a value that no camera can have.
@@ -112,14 +114,11 @@ class Cameras:
         values = validate_camera(
             {
                 "name": name, "timezone": timezone, "capacity": capacity, "hold": hold, "desired_state": desired_state,
-                "past_capacities": past_capacities,
+                "past_capacities": past_capacities, "opening_hours": opening_hours,
             }
         )  # fmt: skip
-        values |= {
-            "id": camera_id,
-            "zone_config": Jsonb({} if zone_config is None else zone_config),
-            "past_capacities": Jsonb(values["past_capacities"]),
-        }
+        values |= {"id": camera_id, "zone_config": {} if zone_config is None else zone_config}
+        values |= as_json(values)
         if created_at is not None:
             values["created_at"] = created_at
         if connection_string is not None:
@@ -162,7 +161,7 @@ class Cameras:
         values = validate_camera(dict(changes))
         if values.get("connection_string") is not None:
             values["connection_string"] = self._keyring.encrypt(values["connection_string"], found.id)
-        values |= {column: Jsonb(values[column]) for column in JSON_COLUMNS if column in values}
+        values |= as_json(values)
         plain = [column for column in values if since is None or column != "capacity"]
         settings: Settings = [sql.SQL("{} = {}").format(sql.Identifier(c), sql.Placeholder(c)) for c in plain]
         if since is not None:
@@ -297,6 +296,15 @@ def read_cameras(
     columns = sql.SQL(", ").join(map(sql.Identifier, visible))
     cursor = connection.cursor(row_factory=dict_row)
     return [camera_of(row) for row in cursor.execute(sql.SQL(query).format(columns=columns, **parts), values)]
+
+
+def as_json(values: Mapping[str, Any]) -> dict[str, Jsonb]:
+    """The values of columns of JSON; no opening hours are NULL, and not the null of JSON."""
+    return {
+        column: Jsonb(values[column])
+        for column in JSON_COLUMNS
+        if column in values and (column != "opening_hours" or values[column] is not None)
+    }
 
 
 def id_of(camera: UUID | str) -> UUID | None:

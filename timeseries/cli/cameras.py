@@ -12,6 +12,10 @@ from timeseries.cli.output import print_json, print_table
 from timeseries.model.parsing import parse_interval, parse_json
 from timeseries.model.relations import DESIRED_STATES
 
+OPENING_HOURS = (
+    'From and to of each weekday on which it opens, as JSON like \'{"monday": ["07:00", "20:00"]}\'; null: always open.'
+)
+
 
 @click.group()
 def camera() -> None:
@@ -27,12 +31,15 @@ def settings(command: Any) -> Any:
         click.option("--hold", help="How long an observation stands when none follows, like 12h."),
         click.option("--zone-config", help="Polygons, as JSON."),
         click.option("--desired-state", type=click.Choice(DESIRED_STATES)),
+        click.option("--opening-hours", help=OPENING_HOURS),
     ):
         command = option(command)
     return command
 
 
-def values(connection_string_stdin: bool, hold: str | None, zone_config: str | None, **others: Any) -> dict[str, Any]:
+def values(
+    connection_string_stdin: bool, hold: str | None, zone_config: str | None, opening_hours: str | None, **others: Any
+) -> dict[str, Any]:
     found = {key: value for key, value in others.items() if value is not None}
     if connection_string_stdin:
         found["connection_string"] = sys.stdin.readline().rstrip("\n")
@@ -40,6 +47,8 @@ def values(connection_string_stdin: bool, hold: str | None, zone_config: str | N
         found["hold"] = parse_interval(hold)
     if zone_config is not None:
         found["zone_config"] = parse_json(zone_config)
+    if opening_hours is not None:
+        found["opening_hours"] = parse_json(opening_hours)
     return found
 
 

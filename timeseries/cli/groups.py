@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Any
 
 import click
 
 from timeseries import Group, Membership, Store
+from timeseries.cli.cameras import OPENING_HOURS
 from timeseries.cli.output import print_json, print_table
+from timeseries.model.parsing import parse_json
 
 MOMENT = "a quarter of an hour, ISO 8601 with an offset; a date is the midnight at the lot."
 
@@ -33,11 +36,21 @@ def span(member: Membership | None) -> tuple[str | None, datetime | str | None, 
 @click.argument("cameras", nargs=-1)
 @click.option("--timezone", help="IANA name; without it that of the members, who must agree.")
 @click.option("--since", help="From when on they are members: " + MOMENT)
+@click.option("--opening-hours", help=OPENING_HOURS)
 @click.pass_obj
-def add(url: str | None, /, name: str, cameras: tuple[str, ...], timezone: str | None, since: str | None) -> None:
+def add(
+    url: str | None,
+    /,
+    name: str,
+    cameras: tuple[str, ...],
+    timezone: str | None,
+    since: str | None,
+    opening_hours: str | None,
+) -> None:
     """Add a group of this NAME with these CAMERAS, by name or id."""
     with Store.open(url) as store:
-        show([store.groups.add(name, cameras, timezone=timezone, since=since)])
+        hours = parse_json(opening_hours)
+        show([store.groups.add(name, cameras, timezone=timezone, since=since, opening_hours=hours)])
 
 
 @group.command("list")
@@ -55,12 +68,26 @@ def list_(url: str | None, as_json: bool) -> None:
 @click.option("--name", "new_name", help="A new name.")
 @click.option("--timezone", help="IANA name.")
 @click.option("--members-timezone", is_flag=True, help="No time zone of its own: that of the members.")
+@click.option("--opening-hours", help=OPENING_HOURS)
 @click.pass_obj
-def update(url: str | None, /, name: str, new_name: str | None, timezone: str | None, members_timezone: bool) -> None:
+def update(
+    url: str | None,
+    /,
+    name: str,
+    new_name: str | None,
+    timezone: str | None,
+    members_timezone: bool,
+    opening_hours: str | None,
+) -> None:
     """Change the group of this NAME or id."""
-    changes = {key: value for key, value in (("name", new_name), ("timezone", timezone)) if value is not None}
+    given = {"name": new_name, "timezone": timezone, "opening_hours": opening_hours}
+    changes: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
+    if members_timezone:
+        changes["timezone"] = None
+    if opening_hours is not None:
+        changes["opening_hours"] = parse_json(opening_hours)
     with Store.open(url) as store:
-        show([store.groups.update(name, **changes, **({"timezone": None} if members_timezone else {}))])
+        show([store.groups.update(name, **changes)])
 
 
 @group.command()

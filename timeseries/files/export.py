@@ -37,11 +37,12 @@ HIDDEN = {"id", "camera_id"}  # `id` numbers rows of this database only; `camera
 
 SELECT_CAMERAS = sql.SQL("""(
         SELECT id AS camera_id, timezone, capacity, trim_scale(extract(epoch FROM hold)) || ' seconds' AS hold,
-               zone_config, desired_state, created_at, past_capacities
+               zone_config, desired_state, created_at, past_capacities, opening_hours
         FROM public.cameras
     )""")
 SELECT_GROUPS = sql.SQL("""(
-        SELECT m.camera_id, g.name AS "group", m.since, m.until, g.timezone
+        SELECT m.camera_id, g.name AS "group", m.since, m.until, g.timezone,
+               g.opening_hours
         FROM public.group_members AS m
         JOIN public.camera_groups AS g ON g.id = m.group_id
     )""")

@@ -38,6 +38,7 @@ def _camera_values(row: dict[str, Any]) -> dict[str, Any]:
     parsers: dict[str, Callable[[Any], Any]] = {
         "timezone": str, "capacity": parse_count, "hold": parse_interval, "connection_string": str,
         "zone_config": parse_json, "desired_state": str, "past_capacities": parse_json,
+        "opening_hours": parse_json,
     }  # fmt: skip
     return {key: parse(row[key]) for key, parse in parsers.items() if key in row}
 

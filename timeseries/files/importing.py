@@ -99,7 +99,7 @@ def import_file(
     `occupied_count` and perhaps `raw_data` (JSON), or `status` and perhaps `message`. `cameras_path` names a file with
     a row per camera: `camera` (or `name`), and what is known of `timezone`, `capacity`, `hold`, `connection_string`,
     `zone_config`; cameras that exist are left as they are. `groups` come with a file that has a row per membership:
-    `group`, `camera`, and perhaps `since`, `until` and, of a new group, `timezone`.
+    `group`, `camera`, and perhaps `since`, `until` and, of a new group, `timezone` and `opening_hours`.
 
     A SQLite database is only read. Its tables are `cameras` (`id`, a UUID, and `name`) and `occupancy_events`
     (`camera_id`, `timestamp`, `occupied_count`) or `health_logs` (`camera_id`, `timestamp`, `status`), or both; the

@@ -38,6 +38,7 @@ OPTIONAL: dict[str, tuple[str, ...]] = {
         "hold",
         "created_at",
         "past_capacities",
+        "opening_hours",
     ),
     **{family.table: (family.extra,) for family in FAMILIES},
 }
@@ -85,6 +86,7 @@ class Database:
             "id": parse_id, "name": str, "connection_string": str, "zone_config": parse_json, "capacity": parse_count,
             "desired_state": lowered, "timezone": str, "hold": parse_hold,
             "created_at": lambda value: parse_moment(value, zone), "past_capacities": parse_json,
+            "opening_hours": parse_json,
         }  # fmt: skip
         columns = self._columns["cameras"]
         for row in self._connection.execute(f"SELECT {listed(columns)} FROM cameras ORDER BY name"):  # noqa: S608

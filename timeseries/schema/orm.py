@@ -32,6 +32,7 @@ TIMEZONE_KNOWN = r"""
     timezone ~ '^(EST5EDT|CST6CDT|MST7MDT|PST8PDT|GMT[+-]?0|[A-Za-z][A-Za-z_-]*(/[A-Za-z0-9_+-]+)*)$'
     AND (timestamptz 'epoch' AT TIME ZONE timezone) IS NOT NULL
 """
+OPENING_HOURS = "timeseries.are_opening_hours(opening_hours)"
 
 
 class Base(DeclarativeBase):
@@ -57,6 +58,7 @@ class CameraRow(Base):
         CheckConstraint("capacity > 0", name="capacity_positive"),
         CheckConstraint("hold >= interval '15 minutes'", name="hold_at_least_a_quarter"),
         CheckConstraint(TIMEZONE_KNOWN, name="timezone_known"),
+        CheckConstraint(OPENING_HOURS, name="opening_hours_by_weekday"),
     )
 
     id: Mapped[UUID] = mapped_column(PG_UUID, primary_key=True, server_default=text("gen_random_uuid()"))
@@ -86,6 +88,9 @@ class CameraRow(Base):
         server_default=text("'[]'::jsonb"),
         comment="Each past capacity and until when it was that, oldest first.",
     )
+    opening_hours: Mapped[Any | None] = mapped_column(
+        JSONB, comment='From and to by the local weekday, like {"monday": ["07:00", "20:00"]}; NULL: always open.'
+    )
 
     def __repr__(self) -> str:
         return f"CameraRow(id={self.id!r}, name={self.name!r})"
@@ -104,12 +109,16 @@ class CameraGroupRow(Base):
     __table_args__ = (
         CheckConstraint("btrim(name) <> ''", name="name_not_blank"),
         CheckConstraint(f"timezone IS NULL OR {TIMEZONE_KNOWN}", name="timezone_known"),
+        CheckConstraint(OPENING_HOURS, name="opening_hours_by_weekday"),
     )
 
     id: Mapped[UUID] = mapped_column(PG_UUID, primary_key=True, server_default=text("gen_random_uuid()"))
     name: Mapped[str] = mapped_column(String(200), unique=True)
     timezone: Mapped[str | None] = mapped_column(Text, comment="NULL: that of its members, who must agree.")
     created_at: Mapped[datetime] = mapped_column(TIMESTAMP(timezone=True), server_default=text("now()"))
+    opening_hours: Mapped[Any | None] = mapped_column(
+        JSONB, comment="The group's own, as those of cameras; NULL: always open."
+    )
 
 
 class GroupMemberRow(Base):

@@ -18,6 +18,7 @@ CREATE TABLE timeseries.camera_versions (
     changed_at    timestamptz          NOT NULL,
     changed_by    text                 NOT NULL,
     past_capacities jsonb              NOT NULL,
+    opening_hours jsonb,
     CONSTRAINT pk_camera_versions PRIMARY KEY (number),
     CONSTRAINT uq_camera_versions_camera_id UNIQUE (camera_id, revision),
     CONSTRAINT ck_camera_versions_kind CHECK (kind IN ('added', 'changed', 'removed'))
@@ -85,13 +86,15 @@ BEGIN
     END IF;
     INSERT INTO timeseries.camera_versions (
         kind, changed, camera_id, name, zone_config, capacity, desired_state, timezone, hold, created_at, revision,
-        changed_at, changed_by, past_capacities
+        changed_at, changed_by, past_capacities,
+        opening_hours
     )
     SELECT
         CASE TG_OP WHEN 'INSERT' THEN 'added' WHEN 'UPDATE' THEN 'changed' ELSE 'removed' END, changed, camera.id,
         camera.name, camera.zone_config, camera.capacity, camera.desired_state, camera.timezone, camera.hold,
         camera.created_at, camera.revision, camera.changed_at, camera.changed_by,
-        camera.past_capacities;
+        camera.past_capacities,
+        camera.opening_hours;
     PERFORM pg_notify('timeseries_cameras', '');
     RETURN NULL;
 END

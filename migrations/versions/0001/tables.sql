@@ -23,6 +23,15 @@ CREATE FUNCTION timeseries.are_past_capacities(past jsonb) RETURNS boolean LANGU
     ) AS p
 $$;
 
+-- What opening_hours holds: from and to by the local weekday, as {"monday": ["07:00", "20:00"]}. They differ, and are on a
+-- quarter of an hour, because the summary of a quarter is all that stays when its raw rows are gone. The text of jsonb has
+-- one form.
+CREATE FUNCTION timeseries.are_opening_hours(hours jsonb) RETURNS boolean LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+    SELECT hours::text ~ ('^\{("(mon|tues|wednes|thurs|fri|satur|sun)day": '
+                          '\["([01]\d|2[0-3]):(00|15|30|45)", "(([01]\d|2[0-3]):(00|15|30|45)|24:00)"\][,}] ?)+$')
+       AND hours::text !~ '\["([0-9:]+)", "\1"\]'
+$$;
+
 CREATE TABLE public.cameras (
     id                uuid                 NOT NULL DEFAULT gen_random_uuid(),
     name              varchar(200)         NOT NULL,
@@ -37,6 +46,7 @@ CREATE TABLE public.cameras (
     changed_at        timestamptz          NOT NULL,
     changed_by        text                 NOT NULL,
     past_capacities   jsonb                NOT NULL DEFAULT '[]',
+    opening_hours     jsonb,
     CONSTRAINT pk_cameras PRIMARY KEY (id),
     CONSTRAINT uq_cameras_name UNIQUE (name),
     CONSTRAINT ck_cameras_name_not_blank CHECK (btrim(name) <> ''),
@@ -45,13 +55,16 @@ CREATE TABLE public.cameras (
     CONSTRAINT ck_cameras_timezone_known CHECK (
         -- Names of IANA only, because PostgreSQL also takes a rule like XYZ+3, which no client knows.
         timezone ~ '^(EST5EDT|CST6CDT|MST7MDT|PST8PDT|GMT[+-]?0|[A-Za-z][A-Za-z_-]*(/[A-Za-z0-9_+-]+)*)$'
-        AND (timestamptz 'epoch' AT TIME ZONE timezone) IS NOT NULL)
+        AND (timestamptz 'epoch' AT TIME ZONE timezone) IS NOT NULL),
+    CONSTRAINT ck_cameras_opening_hours_by_weekday CHECK (timeseries.are_opening_hours(opening_hours))
 );
 COMMENT ON COLUMN public.cameras.connection_string IS 'Ciphertext only; a trigger refuses anything else.';
 COMMENT ON COLUMN public.cameras.capacity IS 'Today''s; what it was before is in past_capacities.';
 COMMENT ON COLUMN public.cameras.past_capacities IS
     'Each past capacity and until when it was that, oldest first.';
 COMMENT ON COLUMN public.cameras.hold IS 'How long an observation stands when none follows.';
+COMMENT ON COLUMN public.cameras.opening_hours IS
+    'From and to by the local weekday, like {"monday": ["07:00", "20:00"]}; NULL: always open.';
 COMMENT ON COLUMN public.cameras.revision IS 'Goes up with each change; a trigger sets it, with who and when.';
 
 -- A trigger and no CHECK, because the error of a CHECK prints the failing row, and with it the password.

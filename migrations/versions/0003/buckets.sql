@@ -51,7 +51,8 @@ DECLARE
     raw_from       CONSTANT timestamptz := marks.raw_from;
     -- A composite value IS NOT NULL where none of its fields is NULL.
     is_cut     CONSTANT boolean := NOT (calendar IS NULL) OR width NOT IN ('quarter', 'hour', 'day');
-    has_days   CONSTANT boolean := width IN ('day', 'week', 'month', 'year') AND calendar.hours_from IS NULL;
+    has_days   CONSTANT boolean := width IN ('day', 'week', 'month', 'year') AND calendar.hours_from IS NULL
+                                          AND calendar.opening IS NULL;
     left_out   CONSTANT timeseries.left_out[] := ARRAY(
         SELECT ROW(l.camera_id, l.start_at, l.end_at,
                    l.is_unknown OR per IS NOT DISTINCT FROM 'members')::timeseries.left_out

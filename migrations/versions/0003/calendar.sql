@@ -1,16 +1,21 @@
 -- Which time counts, by the clock and the calendar on the wall of the lot, and buckets of any width. A field that is NULL
 -- lets all time count. Hours may pass midnight: each quarter of an hour is judged by its own time of day, weekday and date.
+-- Opening hours are those of a camera or a group; where they pass midnight, the next morning belongs to them, too. They are
+-- on the wall of opening_zone, if the answer is in another zone.
 CREATE TYPE timeseries.calendar AS (
-    hours_from time,
-    hours_to   time,
-    weekdays   integer[],
-    dates      date[],
-    without    date[]
+    hours_from   time,
+    hours_to     time,
+    weekdays     integer[],
+    dates        date[],
+    without      date[],
+    opening      jsonb,
+    opening_zone text
 );
 
 CREATE FUNCTION public.calendar(
     hours_from time DEFAULT NULL, hours_to time DEFAULT NULL, weekdays integer[] DEFAULT NULL,
-    dates date[] DEFAULT NULL, without date[] DEFAULT NULL
+    dates date[] DEFAULT NULL, without date[] DEFAULT NULL, opening jsonb DEFAULT NULL,
+    opening_zone text DEFAULT NULL
 ) RETURNS timeseries.calendar LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS $$
 BEGIN
     IF num_nulls(hours_from, hours_to) = 1 OR hours_from = hours_to
@@ -22,13 +27,42 @@ BEGIN
     ELSIF 1 > ANY (weekdays) OR 7 < ANY (weekdays) THEN
         RAISE EXCEPTION 'weekdays %: give ISO numbers from 1 (Monday) to 7 (Sunday)', weekdays
             USING ERRCODE = 'invalid_parameter_value';
+    ELSIF opening IS NOT NULL AND NOT timeseries.are_opening_hours(opening) THEN
+        RAISE EXCEPTION 'opening hours %: give from and to by weekday, like {"monday": ["07:00", "20:00"]}, on quarters of '
+            'an hour; NULL where it always is open', opening
+            USING ERRCODE = 'invalid_parameter_value';
     END IF;
-    RETURN ROW(hours_from, hours_to, weekdays, dates, without)::timeseries.calendar;
+    RETURN ROW(hours_from, hours_to, weekdays, dates, without, opening,
+               CASE WHEN opening IS NOT NULL THEN opening_zone END)::timeseries.calendar;
 END
 $$;
 COMMENT ON FUNCTION public.calendar IS
     'The time that counts in an answer: local hours of the day (to may be earlier than from: past midnight), weekdays '
-    '(ISO: Monday 1 to Sunday 7), only these dates, and without those dates.';
+    '(ISO: Monday 1 to Sunday 7), only these dates, without those dates, and within the opening hours of a camera or '
+    'group.';
+
+-- Of each of the 672 quarters of an hour of a local week, from Monday 00:00, whether it is within opening hours.
+CREATE FUNCTION timeseries.open_quarters(opening jsonb) RETURNS boolean[]
+LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE AS $$
+    WITH spans AS MATERIALIZED (
+        SELECT (w.number - 1) * 96 + q.first_quarter AS first_quarter,
+               q.end_quarter - q.first_quarter + CASE WHEN q.end_quarter < q.first_quarter THEN 96 ELSE 0 END AS length
+        FROM unnest(ARRAY['monday', 'tuesday', 'wednesday', 'thursday', 'friday', 'saturday', 'sunday'])
+            WITH ORDINALITY AS w (weekday, number)
+        CROSS JOIN LATERAL (
+            SELECT date_part('epoch', (opening -> w.weekday ->> 0)::time)::integer / 900 AS first_quarter,
+                   date_part('epoch', (opening -> w.weekday ->> 1)::time)::integer / 900 AS end_quarter
+        ) AS q
+        WHERE opening ? w.weekday
+    )
+    SELECT array_agg(EXISTS (SELECT FROM spans AS s WHERE mod(n - s.first_quarter + 672, 672) < s.length) ORDER BY n)
+    FROM generate_series(0, 671) AS n
+$$;
+
+-- Which of them a local time is in, from 1.
+CREATE FUNCTION timeseries.quarter_of_week(wall timestamp) RETURNS integer LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+    SELECT 1 + floor(date_part('epoch', wall - date_trunc('week', wall)) / 900)::integer
+$$;
 
 -- A width as the functions below know it: quarter, hour, day, week, month, year, or a number of minutes.
 CREATE FUNCTION timeseries.bucket_width(width text) RETURNS text LANGUAGE plpgsql STABLE STRICT PARALLEL SAFE AS $$
@@ -65,9 +99,10 @@ $$;
 CREATE FUNCTION timeseries.piece_unit(width text, calendar timeseries.calendar) RETURNS text
 LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
     SELECT CASE
-        WHEN width IN ('day', 'week', 'month', 'year') AND calendar.hours_from IS NULL THEN 'day'
+        WHEN width IN ('day', 'week', 'month', 'year') AND calendar.hours_from IS NULL AND calendar.opening IS NULL THEN 'day'
         WHEN width = 'quarter' OR mod(date_part('epoch', coalesce(calendar.hours_from, '00:00'))::integer, 3600) <> 0
-            OR mod(date_part('epoch', coalesce(calendar.hours_to, '00:00'))::integer, 3600) <> 0 THEN 'quarter'
+            OR mod(date_part('epoch', coalesce(calendar.hours_to, '00:00'))::integer, 3600) <> 0
+            OR calendar.opening::text ~ ':(15|30|45)"' OR calendar.opening_zone IS NOT NULL THEN 'quarter'
         WHEN width IN ('hour', 'day', 'week', 'month', 'year')
             OR mod(date_part('epoch', width::interval)::integer, 3600) = 0 THEN 'hour'
         ELSE 'quarter' END
@@ -95,6 +130,8 @@ DECLARE
     only_on CONSTANT date[] := calendar.dates;
     not_on  CONSTANT date[] := calendar.without;
     unit    CONSTANT text := timeseries.piece_unit(width, calendar);
+    is_open CONSTANT boolean[] := timeseries.open_quarters(calendar.opening);
+    open_in CONSTANT text := calendar.opening_zone;
 BEGIN
     RETURN QUERY
     WITH units AS (
@@ -115,6 +152,8 @@ BEGIN
              AND (not_on IS NULL OR u.wall::date <> ALL (not_on))
              AND (opens IS NULL OR CASE WHEN opens < closes THEN u.wall::time >= opens AND u.wall::time < closes
                                         ELSE u.wall::time >= opens OR u.wall::time < closes END)
+             AND (is_open IS NULL OR is_open[timeseries.quarter_of_week(
+                      CASE WHEN open_in IS NULL THEN u.wall ELSE u.at AT TIME ZONE open_in END)])
             THEN min(u.at) OVER (PARTITION BY u.slot, u.utc_offset) ELSE 'infinity' END AS bucket
         FROM units AS u
     ),

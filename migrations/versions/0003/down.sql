@@ -8,6 +8,7 @@ DROP FUNCTION timeseries.occupancy_days_above, timeseries.occupancy_share_bucket
     timeseries.occupancy_of_cameras, timeseries.health_of_cameras, timeseries.watermarks,
     timeseries.local_buckets, timeseries.local_hours, timeseries.local_days, timeseries.next_midnight,
     timeseries.cut_pieces, timeseries.left_out, timeseries.bucket_pieces, timeseries.piece_unit,
+    timeseries.open_quarters, timeseries.quarter_of_week,
     timeseries.bucket_width, timeseries.first_observations, public.calendar;
 DROP TYPE timeseries.local_bucket, timeseries.zone_buckets, timeseries.camera_scope, timeseries.observation,
     timeseries.left_out, timeseries.calendar;

@@ -1,19 +1,22 @@
 -- Groups of cameras, as a lot that several cameras watch, and who was a member when.
 
 CREATE TABLE public.camera_groups (
-    id         uuid         NOT NULL DEFAULT gen_random_uuid(),
-    name       varchar(200) NOT NULL,
-    timezone   text,
-    created_at timestamptz  NOT NULL DEFAULT now(),
+    id            uuid         NOT NULL DEFAULT gen_random_uuid(),
+    name          varchar(200) NOT NULL,
+    timezone      text,
+    created_at    timestamptz  NOT NULL DEFAULT now(),
+    opening_hours jsonb,
     CONSTRAINT pk_camera_groups PRIMARY KEY (id),
     CONSTRAINT uq_camera_groups_name UNIQUE (name),
     CONSTRAINT ck_camera_groups_name_not_blank CHECK (btrim(name) <> ''),
     CONSTRAINT ck_camera_groups_timezone_known CHECK (
         timezone IS NULL
         OR timezone ~ '^(EST5EDT|CST6CDT|MST7MDT|PST8PDT|GMT[+-]?0|[A-Za-z][A-Za-z_-]*(/[A-Za-z0-9_+-]+)*)$'
-        AND (timestamptz 'epoch' AT TIME ZONE timezone) IS NOT NULL)
+        AND (timestamptz 'epoch' AT TIME ZONE timezone) IS NOT NULL),
+    CONSTRAINT ck_camera_groups_opening_hours_by_weekday CHECK (timeseries.are_opening_hours(opening_hours))
 );
 COMMENT ON COLUMN public.camera_groups.timezone IS 'NULL: that of its members, who must agree.';
+COMMENT ON COLUMN public.camera_groups.opening_hours IS 'The group''s own, as those of cameras; NULL: always open.';
 
 -- A camera is a member in [since, until); without a bound it always was, or is for good. Bounds are quarters of an hour,
 -- because a summary whose raw rows are gone does not tell how the cars were spread inside its quarter.
