@@ -70,7 +70,6 @@ class Configuration:
 
 def configuration(connection: Connection, chosen: Collection[str] | None) -> Configuration:
     """Of the cameras of these ids, of all without any."""
-    connection.execute(SET_STYLES)
     cameras, groups, members, periods = (read(connection, table) for table in ALL)
     cameras = cameras.filter(pc.not_equal(cameras["name"], WATERMARK_CAMERA))
     if chosen is None:
@@ -97,6 +96,7 @@ def columns_of(connection: Connection, table: Configured) -> dict[str, str]:
 
 def read(connection: Connection, table: Configured) -> pa.Table:
     """All rows, in the order of their columns."""
+    connection.execute(SET_STYLES)
     columns = columns_of(connection, table)
     rows = connection.execute(SELECT_ROWS.format(columns=_as_written(columns), relation=table.relation)).fetchall()
     schema = pa.schema({name: ARROW_TYPES.get(kind, pa.string()) for name, kind in columns.items()})
