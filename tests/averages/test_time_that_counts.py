@@ -157,6 +157,17 @@ def test_a_group_counts_within_its_own_hours_and_not_those_of_its_members(store:
     assert asked.index[0].isoformat() == "2026-03-02T02:45:00+01:00"  # 07:30 in Kathmandu
 
 
+def test_a_capacity_that_changed_is_that_of_its_time_within_opening_hours(store: Store) -> None:
+    start = datetime(2026, 3, 2, tzinfo=UTC)  # a Monday
+    gate = store.cameras.add("gate", timezone="Europe/Berlin", capacity=50, opening_hours=SHOP)
+    store.cameras.update(gate, capacity=100, since="2026-03-03")
+    store.groups.add("lot", ["gate"], opening_hours=THEATRE)
+    store.record([OccupancyEvent(gate.id, start + timedelta(hours=i), 40) for i in range(24 * 7)])
+    ask = partial(analytics.daily_averages, start="2026-03-02", end="2026-03-08", hours="opening", url=store.url)
+    assert ask("gate")["occupied_share"].tolist() == pytest.approx([0.8, *[0.4] * 5])
+    assert ask("lot")["occupied_share"].tolist() == pytest.approx([0.4] * 2)
+
+
 @pytest.mark.parametrize(
     "width", ["20 minutes", "5 hours", "2 days", "0", "-1 hour", "infinity", "fortnight", "1 mon 1 day"]
 )

@@ -154,10 +154,12 @@ def test_exported_cameras_and_groups_have_their_opening_hours_where_they_are_imp
 def test_averages_and_the_archive_take_opening_hours_along(store: Store, server: RunningServer, tmp_path: Path) -> None:
     store.cameras.add("East Gate", opening_hours=SHOP)
     store.cameras.add("West Gate")
+    store.groups.add("North Lot", ["East Gate"], opening_hours=SHOP)
     store.export_averages(tmp_path / "averages")
     with Store.open(server.copy(), settings=Settings(secret_key=SECRET_KEY)) as copy:
         copy.import_averages(tmp_path / "averages")
         assert [camera.opening_hours for camera in copy.cameras.list()] == [SHOP, None]
+        assert copy.groups.get("North Lot").opening_hours == SHOP
     store.archive(str(tmp_path / "archive"))
     found = pq.read_table(tmp_path / "archive/cameras/cameras.parquet")
     assert sorted(
