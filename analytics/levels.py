@@ -7,11 +7,12 @@ from typing import Any, Literal, Protocol, Unpack, overload
 import pandas as pd
 import pyarrow as pa
 
+from analytics.calendars import COUNTED, Calendar, Dates, Hours
 from analytics.docstrings import documented
 from analytics.frames import DtypeBackend
-from analytics.query import Frame_co, QuerySpec, Ranged, Table_co, run, typed
+from analytics.query import Counted, Frame_co, QuerySpec, Table_co, run, typed
 from analytics.ranges import TOTAL_AHEAD, Moment
-from analytics.request import Cameras, Request
+from analytics.request import Cameras, Request, Weekdays
 from timeseries import InvalidInputError
 
 MOST_SHARE = 100
@@ -20,15 +21,15 @@ MEASURES = ("level", "hours_at_least", "hours_at_most", "share_at_least", "share
 LABELS: dict[str, tuple[str, ...]] = {
     "day": ("bucket", "local_date"), "weekday": ("weekday",), "month": ("bucket", "local_date"), "total": (),
 }  # fmt: skip
-ABOVE = """
+ABOVE = f"""
     SELECT a.*, a.cars AS level, a.hours_at_least / nullif(a.known_hours, 0) AS share_at_least,
            a.hours_at_most / nullif(a.known_hours, 0) AS share_at_most
     FROM public.occupancy_above(
         $camera_ids::uuid[], $start_at::timestamptz, $end_at::timestamptz, $time_zone, $level::integer,
-        $share::numeric, $per
+        $share::numeric, $per, {COUNTED}
     ) AS a
     WHERE a.coverage > 0
-"""
+"""  # noqa: S608 - names of our own
 SPECS = {
     by: QuerySpec(
         ABOVE, ("camera", "camera_id", *labels, *MEASURES), ("camera", *labels[:1]), "hours", ahead=TOTAL_AHEAD
@@ -41,12 +42,12 @@ class TimeAboveAnswer(Protocol[Table_co, Frame_co]):
     @overload
     def __call__(
         self, cameras: Cameras = None, *, as_arrow: Literal[True], level: int | None = None,
-        share: float | None = None, by: By = "day", **asked: Unpack[Ranged],
+        share: float | None = None, by: By = "day", **asked: Unpack[Counted],
     ) -> Table_co: ...  # fmt: skip
     @overload
     def __call__(
         self, cameras: Cameras = None, *, as_arrow: Literal[False] = False, level: int | None = None,
-        share: float | None = None, by: By = "day", **asked: Unpack[Ranged],
+        share: float | None = None, by: By = "day", **asked: Unpack[Counted],
     ) -> Frame_co: ...  # fmt: skip
 
 
@@ -58,6 +59,10 @@ def time_above(
     level: int | None = None,
     share: float | None = None,
     by: By = "day",
+    hours: Hours = None,
+    weekdays: Weekdays = None,
+    dates: Dates = None,
+    without: Dates = None,
     start: Moment = None,
     end: Moment = None,
     timezone: str | None = None,
@@ -90,5 +95,8 @@ def time_above(
     if by not in SPECS:
         raise InvalidInputError(f"by {by!r} is unknown; give one of {', '.join(map(repr, SPECS))}")
     request = Request(cameras, start, end, timezone, url)
-    spec = SPECS[by]
-    return run(spec, request, as_arrow=as_arrow, dtype_backend=dtype_backend, level=level, share=share, per=by)
+    counted = Calendar(hours, weekdays, dates, without)
+    return run(
+        SPECS[by], request, as_arrow=as_arrow, dtype_backend=dtype_backend, calendar=counted, level=level, share=share,
+        per=by,
+    )  # fmt: skip
