@@ -50,7 +50,7 @@ def test_time_above_is_that_of_brute_force_before_and_after_retention(store: Sto
                 check(store.url, camera, wanted, by, start=start, end=end, level=level)
                 check(store.url, camera, wanted, by, start=start, end=end, share=level / 100)
                 truth = asked.exact()
-                assert all(one[0] - 1e-6 <= truth[label][0] <= one[1] + 1e-6 for label, one in wanted.items())
+                assert all(one.least - 1e-6 <= truth[label].least <= one.most + 1e-6 for label, one in wanted.items())
 
 
 def removed_until(store: Store) -> datetime:

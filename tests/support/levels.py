@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
+import pandas as pd
 import pytest
 
 import analytics
@@ -24,17 +26,48 @@ LABELS: dict[str, Callable[[datetime, ZoneInfo], Any]] = {
     "total": lambda quarter, zone: 0,
 }
 Counts = dict[datetime, int]
-Bounds = dict[Hashable, tuple[float, float, float]]  # seconds at least and at most, and coverage
+
+
+class Above(NamedTuple):
+    """Seconds at or above a level, at least and at most (NaN where a level of known time is), those that are known,
+    those of the span, and the levels.
+    """
+
+    least: float
+    most: float
+    known: float
+    span: float
+    levels: frozenset[int | None]
+
+    @classmethod
+    def of(cls, least: float, most: float, known: float, span: float, level: int | None) -> Above:
+        """With one level (None: it is unknown), which is missing only where there is known time."""
+        if level is not None:
+            return cls(least, most, known, span, frozenset({level}))
+        return cls(math.nan, math.nan, known, span, frozenset({None})) if known else cls(0, 0, 0, span, frozenset())
+
+    @property
+    def coverage(self) -> float:
+        return self.known / self.span
+
+    def plus(self, other: Above) -> Above:
+        return Above(
+            self.least + other.least, self.most + other.most, self.known + other.known, self.span + other.span,
+            self.levels | other.levels,
+        )  # fmt: skip
+
+
+Bounds = dict[Hashable, Above]
 
 
 @dataclass(frozen=True)
 class Asked:
-    """What is asked of one camera: its observations, the level, the range, a label for each quarter of an hour (None:
-    it is left out), and where wrong periods begin, in which nothing was observed.
+    """What is asked of one camera: its observations, the level (None: it is unknown), the range, a label for each
+    quarter of an hour (None: it is left out), and where wrong periods begin, in which nothing was observed.
     """
 
     counts: Counts
-    level: int
+    level: int | None
     start: datetime
     end: datetime
     labels: Sequence[Hashable]
@@ -43,12 +76,27 @@ class Asked:
 
     def exact(self) -> Bounds:
         """The indicator of the level, integrated."""
-        is_above = [int(count >= self.level) for count in self.counts.values()]
+        is_above = [int(self.level is not None and count >= self.level) for count in self.counts.values()]
         known = brute_force.answer(
             self.counts, is_above, start=self.start, end=self.end, labels=self.labels, hold=self.hold,
             now=datetime.now(UTC), stops=self.stops,
         )  # fmt: skip
-        return {label: (k.car_seconds, k.car_seconds, k.coverage) for label, k in known.items()}
+        return {
+            label: Above.of(k.car_seconds, k.car_seconds, k.known_seconds, k.span_seconds, self.level)
+            for label, k in known.items()
+        }
+
+    def of_levels(self, levels: Sequence[int | None], until: datetime | None) -> Bounds:
+        """The same with a level for each quarter of an hour, put together from those of each level; bounds where raw
+        rows are gone until a moment.
+        """
+        result: Bounds = {}
+        for level in dict.fromkeys(levels):
+            labels = [label if one == level else None for label, one in zip(self.labels, levels, strict=True)]
+            part = replace(self, level=level, labels=labels)
+            for label, found in (part.bounds(until) if until else part.exact()).items():
+                result[label] = result[label].plus(found) if label in result else found
+        return result
 
     def bounds(self, until: datetime) -> Bounds:
         """The same where the raw rows of the quarters before a moment are gone: what is between the first and the last
@@ -57,15 +105,15 @@ class Asked:
         result = self.exact()
         for quarter, inside in self.quarters(until).items():
             label = self.labels[(quarter - self.start) // QUARTER]
-            if label is None:
+            if label is None or self.level is None:
                 continue
             times, values = list(inside), list(inside.values())
             spans = [(later - at).total_seconds() for at, later in pairwise(times)]
             known, cars = sum(spans), sum(span * count for span, count in zip(spans, values, strict=False))
             above = sum(span for span, count in zip(spans, values, strict=False) if count >= self.level)
             least, most = extremes(known, cars, min(values), max(values), self.level)
-            low, high, coverage = result[label]
-            result[label] = (low - above + least, high - above + most, coverage)
+            found = result[label]
+            result[label] = found._replace(least=found.least - above + least, most=found.most - above + most)
         return result
 
     def quarters(self, until: datetime) -> dict[datetime, Counts]:
@@ -109,13 +157,16 @@ def check(url: str, asked: Camera | Group, wanted: Bounds, by: Any, **more: Any)
     keys = found["local_date"].dt.date if by in ("day", "month") else found["weekday"] if by == "weekday" else [0]
     rows = dict(zip(keys, found.itertuples(), strict=False))
     assert len(rows) == len(found)
-    known = {label: one for label, one in wanted.items() if one[2] > 0}
+    known = {label: one for label, one in wanted.items() if one.known > 0}
     assert set(rows) == set(known)
-    for label, (least, most, coverage) in known.items():
+    for label, above in known.items():
         row: Any = rows[label]
-        assert row.hours_at_least == pytest.approx(least / 3600, rel=1e-9, abs=1e-9)
-        assert row.hours_at_most == pytest.approx(most / 3600, rel=1e-9, abs=1e-9)
-        assert row.hours_at_least <= row.hours_at_most
-        assert row.coverage == pytest.approx(coverage, rel=1e-9, abs=1e-12)
-        assert row.share_at_least == pytest.approx(row.hours_at_least / row.known_hours)
-        assert row.share_at_most <= 1 + 1e-9
+        assert [row.hours_at_least, row.hours_at_most, row.known_hours] == pytest.approx(
+            [above.least / 3600, above.most / 3600, above.known / 3600], rel=1e-9, abs=1e-9, nan_ok=True
+        )
+        assert not row.hours_at_least > row.hours_at_most
+        assert row.coverage == pytest.approx(above.coverage, rel=1e-9, abs=1e-12)
+        assert row.share_at_least == pytest.approx(row.hours_at_least / row.known_hours, nan_ok=True)
+        assert not row.share_at_most > 1 + 1e-9
+        (level, *others) = above.levels
+        assert pd.isna(row.level) if others or level is None else row.level == level

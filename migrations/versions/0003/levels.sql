@@ -6,7 +6,7 @@
 -- The bounds by the integral hold because counts are whole: of K seconds with the integral C, the minimum m and the
 -- maximum M, so many seconds T lie at or above the level L that m (K - T) + L T <= C <= (L - 1) (K - T) + M T.
 CREATE FUNCTION timeseries.least_above(
-    level integer, lowest bigint, highest bigint, car_seconds double precision, known_seconds double precision
+    level bigint, lowest bigint, highest bigint, car_seconds double precision, known_seconds double precision
 ) RETURNS double precision LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
     SELECT CASE WHEN lowest >= level THEN known_seconds
                 WHEN highest < level THEN 0
@@ -14,7 +14,7 @@ CREATE FUNCTION timeseries.least_above(
 $$;
 
 CREATE FUNCTION timeseries.most_above(
-    level integer, lowest bigint, highest bigint, car_seconds double precision, known_seconds double precision
+    level bigint, lowest bigint, highest bigint, car_seconds double precision, known_seconds double precision
 ) RETURNS double precision LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
     SELECT CASE WHEN lowest >= level THEN known_seconds
                 WHEN highest < level THEN 0
@@ -46,19 +46,19 @@ DECLARE
     raw_from       CONSTANT timestamptz := marks.raw_from;
     -- A composite value IS NOT NULL where none of its fields is NULL.
     is_cut     CONSTANT boolean := NOT (calendar IS NULL);
-    -- Known before the answer is planned, because what is for periods alone is then not planned where there are none.
-    has_periods CONSTANT boolean := EXISTS (SELECT FROM timeseries.periods);
-    left_out   timeseries.left_out[];
+    -- Whether some cameras have pieces of their own is known before the answer is planned, because then nothing of that
+    -- is planned where none has.
+    has_cuts   boolean := EXISTS (SELECT FROM timeseries.periods);
+    is_resized boolean;
+    left_out   timeseries.left_out[] := '{}';
     ids        uuid[];
     starts     timestamptz[];
     from_at    timestamptz;
     carry_from timestamptz;
 BEGIN
-    IF has_periods THEN
-        left_out := ARRAY(SELECT l FROM timeseries.left_out('occupancy', camera_ids, asked_from, until_at) AS l);
-    END IF;
-    SELECT array_agg(c.id), array_agg(asked_from), asked_from, asked_from - max(c.hold) - interval '15 minutes'
-    INTO ids, starts, from_at, carry_from
+    SELECT array_agg(c.id), array_agg(asked_from), asked_from, asked_from - max(c.hold) - interval '15 minutes',
+           $6 IS NOT NULL AND bool_or(c.past_capacities <> '[]')
+    INTO ids, starts, from_at, carry_from, is_resized
     FROM public.cameras AS c
     WHERE ($1 IS NULL OR c.id = ANY ($1)) AND coalesce(asked_from, '-infinity') < until_at;
     -- Without a start the range of each camera begins with its first observation.
@@ -69,26 +69,37 @@ BEGIN
         FROM timeseries.first_observations(ids) AS f
         WHERE f.first_at < until_at;
     END IF;
+    IF has_cuts THEN
+        left_out := ARRAY(SELECT l FROM timeseries.left_out('occupancy', ids, asked_from, until_at) AS l);
+    END IF;
+    IF is_resized THEN
+        -- A capacity that changes leaves nothing out, but cuts.
+        left_out := left_out || ARRAY(
+            SELECT ROW(s.camera_id, s.start_at, s.end_at, NULL)::timeseries.left_out
+            FROM timeseries.capacity_spans(ids) AS s
+            WHERE (isfinite(s.start_at) OR isfinite(s.end_at)) AND s.end_at > from_at AND s.start_at < until_at);
+    END IF;
+    has_cuts := left_out <> '{}';
 
     RETURN QUERY
     WITH asked AS MATERIALIZED (
         SELECT c.id, coalesce($4, c.timezone) AS zone,
-               CASE WHEN has_periods AND c.id IN (SELECT l.camera_id FROM unnest(left_out) AS l) THEN c.id END AS cut,
+               CASE WHEN has_cuts AND c.id IN (SELECT l.camera_id FROM unnest(left_out) AS l) THEN c.id END AS cut,
                coalesce($5, ceil($6 * c.capacity)::integer) AS level,
                make_interval(secs => date_part('epoch', c.hold)) AS hold, s.start_at
         FROM unnest(ids, starts) AS s (id, start_at)
         JOIN public.cameras AS c ON c.id = s.id
     ),
-    -- The pieces of all cameras of a zone; a camera with periods has its own, each with its level.
+    -- The pieces of all cameras of a zone; a camera whose time is cut has its own, each with its level.
     zones AS MATERIALIZED (
         SELECT z.zone, z.cut, array_agg(p.edge ORDER BY p.edge) AS begins,
                array_agg(least(p.edge_end, until_at) ORDER BY p.edge) AS ends,
                array_agg(CASE WHEN isfinite(p.bucket) THEN p.local_start::date END ORDER BY p.edge) AS dates,
                CASE WHEN z.cut IS NOT NULL THEN array_agg(p.is_unknown ORDER BY p.edge) END AS unknown,
-               CASE WHEN z.cut IS NOT NULL THEN array_agg(z.level ORDER BY p.edge) END AS levels
-        FROM (
-            SELECT DISTINCT a.zone, a.cut, CASE WHEN a.cut IS NOT NULL THEN a.level END AS level FROM asked AS a
-        ) AS z
+               CASE WHEN has_cuts AND z.cut IS NOT NULL THEN array_agg(coalesce($5, (
+                   SELECT ceil($6 * s.capacity)::integer FROM timeseries.capacity_spans(ARRAY[z.cut]) AS s
+                   WHERE s.start_at <= p.edge AND s.end_at > p.edge)) ORDER BY p.edge) END AS levels
+        FROM (SELECT DISTINCT a.zone, a.cut FROM asked AS a) AS z
         CROSS JOIN LATERAL (
             SELECT l.bucket AS edge, l.bucket_end AS edge_end, l.bucket, l.local_start, false AS is_unknown
             FROM timeseries.local_buckets(from_at, until_at, 'day', z.zone) AS l
@@ -96,7 +107,7 @@ BEGIN
             UNION ALL
             SELECT p.edge, p.edge_end, p.bucket, p.local_start, p.is_unknown
             FROM timeseries.cut_pieces(z.cut, left_out, from_at, until_at, 'day', z.zone, calendar) AS p
-            WHERE is_cut OR has_periods AND z.cut IS NOT NULL
+            WHERE is_cut OR has_cuts AND z.cut IS NOT NULL
         ) AS p
         GROUP BY z.zone, z.cut
     ),
@@ -165,7 +176,7 @@ BEGIN
                         ORDER BY at DESC
                         LIMIT 1
                     ) AS carried
-                    WHERE NOT has_periods OR NOT EXISTS (
+                    WHERE NOT has_cuts OR NOT EXISTS (
                         SELECT FROM unnest(left_out) AS l
                         WHERE l.camera_id = a.id AND l.is_unknown AND l.end_at > carried.at AND l.start_at < asked_from
                     )
@@ -173,9 +184,10 @@ BEGIN
                     -- Where what is unknown begins.
                     SELECT z.begins[n], NULL, NULL, NULL, NULL, NULL, NULL
                     FROM generate_subscripts(z.unknown, 1) AS n
-                    WHERE has_periods AND z.unknown[n] AND z.unknown[n - 1] IS NOT TRUE
+                    WHERE has_cuts AND z.unknown[n] AND z.unknown[n - 1] IS NOT TRUE
                 ) AS o
-                WHERE NOT has_periods OR (z.unknown[width_bucket(o.first_at, z.begins)] AND o.last_at IS NOT NULL) IS NOT TRUE
+                WHERE NOT has_cuts
+                    OR (z.unknown[width_bucket(o.first_at, z.begins)] AND o.last_at IS NOT NULL) IS NOT TRUE
             ) AS s
             WHERE s.last_at IS NOT NULL
         ) AS o
@@ -238,9 +250,10 @@ CREATE FUNCTION public.occupancy_above(
     coverage double precision
 ) LANGUAGE sql STABLE PARALLEL SAFE ROWS 1000 AS $$
     SELECT b.camera_id, timeseries.midnight(b.first_date, b.zone), b.first_date, b.weekday,
-           CASE WHEN min(b.cars) = max(b.cars) AND bool_and(b.cars IS NOT NULL) THEN min(b.cars) END,
-           CASE WHEN bool_and(b.cars IS NOT NULL) THEN sum(b.least_seconds) / 3600 END,
-           CASE WHEN bool_and(b.cars IS NOT NULL) THEN sum(b.most_seconds) / 3600 END,
+           CASE WHEN min(b.cars) = max(b.cars) AND bool_and(b.cars IS NOT NULL OR b.known_seconds = 0)
+                THEN min(b.cars) END,
+           CASE WHEN bool_and(b.cars IS NOT NULL OR b.known_seconds = 0) THEN sum(b.least_seconds) / 3600 END,
+           CASE WHEN bool_and(b.cars IS NOT NULL OR b.known_seconds = 0) THEN sum(b.most_seconds) / 3600 END,
            sum(b.known_seconds) / 3600, sum(b.known_seconds) / sum(b.span_seconds)
     FROM (
         SELECT d.*, CASE $7 WHEN 'day' THEN d.local_date
