@@ -72,6 +72,20 @@ def test_a_count_that_still_stands_counts_until_now_and_a_range_may_be_open(stor
     assert 0.5 <= row["known_hours"] < 0.8
 
 
+def test_hundreds_of_cameras_are_answered_as_each_of_them_is(store: Store) -> None:
+    ids = [store.cameras.add(f"lot {number}", capacity=300).id for number in range(201)]
+    start = NOW.replace(minute=0, second=0, microsecond=0) - 2 * DAY
+    store.record(
+        OccupancyEvent(lot, start + i * timedelta(minutes=5), n * i % 2) for n, lot in enumerate(ids) for i in range(24)
+    )
+    asked: dict[str, Any] = {"level": 1, "by": "total", "end": start + timedelta(hours=2), "url": store.url}
+    found = analytics.time_above(**asked).set_index("camera")
+    assert len(found) == 201
+    assert found["hours_at_least"].to_dict() == pytest.approx({f"lot {n}": float(n % 2) for n in range(201)})
+    alone: Any = analytics.time_above("lot 7", **asked).set_index("camera")
+    assert found.loc["lot 7"].drop("camera_id").equals(alone.loc["lot 7"].drop("camera_id"))
+
+
 def test_a_share_is_taken_as_a_decimal_number_and_needs_a_capacity(store: Store) -> None:
     """0.07 * 100 is 7.000000000000001 in binary."""
     for name, capacity in (("hundred", 100), ("without", None)):
