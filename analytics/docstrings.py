@@ -57,9 +57,9 @@ COLUMNS = {
     "duration": "a timedelta",
     "message": "the first one",
 }
-OF_GROUPS = (
-    "In an answer that a group is in, the columns camera and camera_id hold its name and id, and a column is added:"
-    " extremes_exact (false where occupied_min and occupied_max of the sum are bounds)."
+OF_GROUPS = "In an answer that a group is in, the columns camera and camera_id hold its name and id"
+OF_EXTREMES = (
+    ", and a column is added: extremes_exact (false where occupied_min and occupied_max of the sum are bounds)"
 )
 ATTRS = (
     "Times are in the zone of the cameras, in UTC where they have several. `attrs` hold start and end (ISO 8601 in"
@@ -115,7 +115,7 @@ def completed(
 def described(columns: Sequence[str], groups: bool) -> list[str]:
     told = [f"{name} ({COLUMNS[name]})" if name in COLUMNS else name for name in columns]
     listed = ["Columns: " + ", ".join(told) + "."] if told else []
-    return [*listed, OF_GROUPS] if groups and told else listed
+    return [*listed, f"{OF_GROUPS}{OF_EXTREMES if 'occupied_min' in columns else ''}."] if groups and told else listed
 
 
 def wrapped(lines: Iterable[str]) -> list[str]:

@@ -213,8 +213,9 @@ def above(hours: pd.DataFrame, ax: Axes | None = None) -> Axes:
             ax.bar(places, np.nan_to_num(values), color=colour, label=label)
     ax.set_xticks(places, names_of(hours))
     ax.tick_params("x", labelrotation=0 if len(hours) <= 7 else 90)
-    levels = hours["level"].dropna().unique()
-    ax.set_title(f"{camera}: {levels[0]} cars or more" if len(levels) else f"{camera}: no level", loc="left")
+    levels = hours["level"].dropna()
+    bounds = " to ".join(map(str, sorted({levels.min(), levels.max()}))) if len(levels) else ""
+    ax.set_title(f"{camera}: {bounds} cars or more" if bounds else f"{camera}: no level", loc="left")
     ax.set_ylabel("Hours")
     ax.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=3, frameon=False)
     return ax

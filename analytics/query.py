@@ -164,7 +164,7 @@ class QuerySpec:
     @property
     def left_out(self) -> tuple[str, ...]:
         """The kinds of periods that an answer of which a calendar may be asked leaves out."""
-        return ("wrong", "closed") if "occupied_avg" in self.columns else ("maintenance",)
+        return ("maintenance",) if "healthy_share" in self.columns else ("wrong", "closed")
 
     def clamped(self, selection: ZoneSelection, *, fill: bool) -> ZoneSelection:
         """What the server is asked: with `fill` all the future that there are to be rows of."""

@@ -26,6 +26,7 @@ def upgrade() -> None:
     sql.run(f"{HERE}/tables.sql")
     sql.run(f"{HERE}/group_buckets.sql")
     sql.run(f"{HERE}/shares.sql")
+    sql.run(f"{HERE}/levels.sql")
     for name, kind in BY_BUCKET.items():
         parts = sql.parts(f"{HERE}/answers.sql", "buckets", kind, name)
         sql.execute(sql.fill("@statements", name=name, exact_rows=EXACT_ROWS, **parts))

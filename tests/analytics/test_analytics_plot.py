@@ -161,7 +161,9 @@ def test_time_above_a_level_is_drawn_before_the_time_that_is_known(lot: Store) -
     assert above == pytest.approx([4] * 6)
     assert [label.get_text() for label in ax.get_xticklabels()][:3] == ["Monday", "Tuesday", "Thursday"]
     assert ax.get_title("left") == "North Lot: 20 cars or more"
-    days = plot.above(analytics.time_above("North Lot", **asked))
+    days = plot.above(frame := analytics.time_above("North Lot", **asked))
+    frame["level"] = [25, *frame["level"][1:]]  # as where the capacity of a share changes
+    assert plot.above(frame).get_title("left") == "North Lot: 20 to 25 cars or more"
     assert days.get_xticklabels()[0].get_text() == "2026-08-03"
     total = plot.above(analytics.time_above("North Lot", by="total", **asked))
     assert [label.get_text() for label in total.get_xticklabels()] == ["total"]

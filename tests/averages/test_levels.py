@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Hashable
 from datetime import UTC, datetime, timedelta
-from itertools import pairwise
 from typing import Any
 
 import pandas as pd
@@ -17,7 +15,7 @@ from hypothesis import strategies as st
 
 import analytics
 from tests.support import brute_force
-from tests.support.brute_force import QUARTER
+from tests.support.levels import LABELS, Asked, Counts, check, extremes, observed, quarter_of
 from tests.support.roles import MakeRole, as_role, make_role
 from timeseries import Camera, InvalidInputError, OccupancyEvent, Store
 from timeseries.access.roles import grant
@@ -28,85 +26,6 @@ DAY = timedelta(days=1)
 NOW = datetime.now(UTC)
 MIDNIGHT = NOW.replace(hour=0, minute=0, second=0, microsecond=0)
 ZONES = ("America/New_York", "Asia/Kathmandu", "Australia/Lord_Howe")
-LABELS: dict[str, Any] = {
-    "day": brute_force.day_label,
-    "weekday": brute_force.weekday_label,
-    "month": lambda quarter, zone: quarter.astimezone(zone).date().replace(day=1),
-    "total": lambda quarter, zone: 0,
-}
-Counts = dict[datetime, int]
-Bounds = dict[Hashable, tuple[float, float, float]]
-
-
-def observed(chance: random.Random, start: datetime, end: datetime) -> Counts:
-    """Irregular moments, some within a minute, some on a quarter of an hour, some days apart."""
-    at, found = start, {}
-    while (at := at + timedelta(seconds=chance.choice([20, 200, 2000, 9000]) * (0.1 + chance.random()))) < end:
-        if chance.random() < 0.01:
-            at += timedelta(days=2 * chance.random())
-        if chance.random() < 0.1:
-            at = datetime.fromtimestamp(-(-at.timestamp() // 900) * 900, UTC)
-        found[at] = chance.randrange(100)
-    return found
-
-
-def exact(counts: Counts, level: int, start: datetime, end: datetime, labels: list[Hashable], camera: Camera) -> Bounds:
-    """The indicator of the level, integrated."""
-    is_above = [int(count >= level) for count in counts.values()]
-    known = brute_force.answer(
-        counts, is_above, start=start, end=end, labels=labels, hold=camera.hold, now=datetime.now(UTC)
-    )
-    return {label: (k.car_seconds, k.car_seconds, k.coverage) for label, k in known.items()}
-
-
-def bounds(
-    counts: Counts, level: int, start: datetime, end: datetime, labels: list[Hashable], camera: Camera, until: datetime
-) -> Bounds:
-    """The same where the raw rows of the quarters before a moment are gone: what is between the first and the last
-    observation of such a quarter is taken away, and comes back as the least and the most that their extremes allow.
-    """
-    result = exact(counts, level, start, end, labels, camera)
-    quarters: dict[datetime, Counts] = {}
-    for at, count in sorted(counts.items()):
-        if start <= at < min(end, until):
-            quarters.setdefault(datetime.fromtimestamp(at.timestamp() // 900 * 900, UTC), {})[at] = count
-    for quarter, inside in quarters.items():
-        times, values = list(inside), list(inside.values())
-        spans = [(later - at).total_seconds() for at, later in pairwise(times)]
-        known, cars = sum(spans), sum(span * count for span, count in zip(spans, values, strict=False))
-        above = sum(span for span, count in zip(spans, values, strict=False) if count >= level)
-        least, most = extremes(known, cars, min(values), max(values), level)
-        label = labels[(quarter - start) // QUARTER]
-        low, high, coverage = result[label]
-        result[label] = (low - above + least, high - above + most, coverage)
-    return result
-
-
-def extremes(known: float, cars: float, minimum: int, maximum: int, level: int) -> tuple[float, float]:
-    """The least time above: what is above is full, and the rest just below. The most: as little above as counts, and
-    the rest empty.
-    """
-    if minimum >= level or maximum < level:
-        return (known, known) if minimum >= level else (0, 0)
-    least = (cars - known * (level - 1)) / (maximum - (level - 1))
-    most = (cars - known * minimum) / (level - minimum)
-    return max(least, 0), min(most, known)
-
-
-def check(store: Store, camera: Camera, wanted: Bounds, by: Any, **asked: Any) -> None:
-    found = analytics.time_above(camera, by=by, url=store.url, **asked).reset_index()
-    keys = found["local_date"].dt.date if by in ("day", "month") else found["weekday"] if by == "weekday" else [0]
-    rows = dict(zip(keys, found.itertuples(), strict=True))
-    known = {label: one for label, one in wanted.items() if one[2] > 0}
-    assert set(rows) == set(known)
-    for label, (least, most, coverage) in known.items():
-        row: Any = rows[label]
-        assert row.hours_at_least == pytest.approx(least / 3600, rel=1e-9, abs=1e-9)
-        assert row.hours_at_most == pytest.approx(most / 3600, rel=1e-9, abs=1e-9)
-        assert row.hours_at_least <= row.hours_at_most
-        assert row.coverage == pytest.approx(coverage, rel=1e-9, abs=1e-12)
-        assert row.share_at_least == pytest.approx(row.hours_at_least / row.known_hours)
-        assert row.share_at_most <= 1 + 1e-9
 
 
 def test_time_above_is_that_of_brute_force_before_and_after_retention(store: Store) -> None:
@@ -126,19 +45,19 @@ def test_time_above_is_that_of_brute_force_before_and_after_retention(store: Sto
             for level, (begin, finish), by in zip((1, 50, 85, 100), ranges, LABELS, strict=True):
                 start, end = kept_from + begin * DAY, kept_from + finish * DAY
                 labels = [LABELS[by](quarter, camera.zone) for quarter in brute_force.quarters(start, end)]
-                asked: Any = (counts, level, start, end, labels, camera)
-                wanted = bounds(*(*asked, removed_until(store))) if is_pruned else exact(*asked)
-                check(store, camera, wanted, by, start=start, end=end, level=level)
-                check(store, camera, wanted, by, start=start, end=end, share=level / 100)
-                truth = exact(*asked)
-                assert all(one[0] - 1e-6 <= truth[label][0] <= one[1] + 1e-6 for label, one in wanted.items())
+                asked = Asked(counts, level, start, end, labels, camera.hold)
+                wanted = asked.bounds(removed_until(store)) if is_pruned else asked.exact()
+                check(store.url, camera, wanted, by, start=start, end=end, level=level)
+                check(store.url, camera, wanted, by, start=start, end=end, share=level / 100)
+                truth = asked.exact()
+                assert all(one.least - 1e-6 <= truth[label].least <= one.most + 1e-6 for label, one in wanted.items())
 
 
 def removed_until(store: Store) -> datetime:
     with psycopg.connect(store.url) as connection:
         (first,) = connection.execute("SELECT min(timestamp) FROM occupancy_events").fetchone() or (None,)
         assert first is not None
-        return datetime.fromtimestamp(first.timestamp() // 900 * 900, UTC)
+        return quarter_of(first)
 
 
 def test_a_count_that_still_stands_counts_until_now_and_a_range_may_be_open(store: Store) -> None:
@@ -151,6 +70,20 @@ def test_a_count_that_still_stands_counts_until_now_and_a_range_may_be_open(stor
     row = analytics.time_above("lot", level=8, by="total", start=now - timedelta(minutes=30), url=store.url).iloc[0]
     assert row["hours_at_least"] == pytest.approx(row["known_hours"])
     assert 0.5 <= row["known_hours"] < 0.8
+
+
+def test_hundreds_of_cameras_are_answered_as_each_of_them_is(store: Store) -> None:
+    ids = [store.cameras.add(f"lot {number}", capacity=300).id for number in range(201)]
+    start = NOW.replace(minute=0, second=0, microsecond=0) - 2 * DAY
+    store.record(
+        OccupancyEvent(lot, start + i * timedelta(minutes=5), n * i % 2) for n, lot in enumerate(ids) for i in range(24)
+    )
+    asked: dict[str, Any] = {"level": 1, "by": "total", "end": start + timedelta(hours=2), "url": store.url}
+    found = analytics.time_above(**asked).set_index("camera")
+    assert len(found) == 201
+    assert found["hours_at_least"].to_dict() == pytest.approx({f"lot {n}": float(n % 2) for n in range(201)})
+    alone: Any = analytics.time_above("lot 7", **asked).set_index("camera")
+    assert found.loc["lot 7"].drop("camera_id").equals(alone.loc["lot 7"].drop("camera_id"))
 
 
 def test_a_share_is_taken_as_a_decimal_number_and_needs_a_capacity(store: Store) -> None:

@@ -4,7 +4,8 @@ DROP FUNCTION public.occupancy_quarters, public.occupancy_hours, public.occupanc
     public.occupancy_above, public.health_hours, public.health_weekdays, public.health_uptime, public.health_states,
     public.health_outages, public.latest;
 DROP FUNCTION timeseries.messages, timeseries.last_events, timeseries.chunk_spans;
-DROP FUNCTION timeseries.occupancy_days_above, timeseries.occupancy_share_buckets, timeseries.occupancy_buckets, timeseries.health_buckets,
+DROP FUNCTION timeseries.occupancy_days_above, timeseries.half_of_days_above, timeseries.least_above,
+    timeseries.most_above, timeseries.occupancy_share_buckets, timeseries.occupancy_buckets, timeseries.health_buckets,
     timeseries.occupancy_of_cameras, timeseries.health_of_cameras, timeseries.watermarks,
     timeseries.local_buckets, timeseries.local_hours, timeseries.local_days, timeseries.next_midnight,
     timeseries.cut_pieces, timeseries.left_out, timeseries.bucket_pieces, timeseries.piece_unit,

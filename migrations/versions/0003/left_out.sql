@@ -1,7 +1,7 @@
 -- The spans of cameras that do not count in the answers of a family, as far as they matter to a range: of occupancy what
 -- is closed, and unknown what is wrong; of health maintenance, be it a period or the camera's desired state, whose time
 -- is shortened to whole quarters of an hour. One that ended before the range matters for a hold, because what was observed
--- in it, or before it, does not stand after it.
+-- in it, or before it, does not stand after it. Where is_unknown is NULL a span leaves nothing out and only cuts.
 CREATE TYPE timeseries.left_out AS (
     camera_id  uuid,
     start_at   timestamptz,
