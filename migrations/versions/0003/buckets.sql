@@ -56,6 +56,9 @@ DECLARE
         SELECT ROW(l.camera_id, l.start_at, l.end_at,
                    l.is_unknown OR per IS NOT DISTINCT FROM 'members')::timeseries.left_out
         FROM timeseries.left_out('@family', camera_ids, asked_from, until_at) AS l);
+    -- What depends on these is not even planned where they are false, because they are constants to the planner.
+    has_cuts   CONSTANT boolean := cardinality(left_out) > 0;
+    skips      CONSTANT boolean := is_cut OR has_cuts;
     scopes     timeseries.camera_scope[];
     zones      timeseries.zone_buckets[];
     from_at    timestamptz;
@@ -110,7 +113,7 @@ BEGIN
                               ELSE 0 END::integer ORDER BY l.edge) AS labels,
                array_agg(date_part('epoch', least(l.edge_end, until_at) - greatest(l.edge, z.first_edge))
                          ORDER BY l.edge) AS spans,
-               array_agg(l.is_unknown ORDER BY l.edge) AS unknown
+               CASE WHEN has_cuts THEN array_agg(l.is_unknown ORDER BY l.edge) END AS unknown
         FROM (
             SELECT l.*, dense_rank() OVER (ORDER BY l.bucket) AS number
             FROM (
@@ -124,7 +127,7 @@ BEGIN
                 UNION ALL
                 SELECT p.edge, p.edge_end, p.bucket, p.local_start, p.is_unknown
                 FROM timeseries.cut_pieces(z.cut, left_out, z.start_at, until_at, width, z.zone, calendar) AS p
-                WHERE z.cut IS NOT NULL
+                WHERE has_cuts AND z.cut IS NOT NULL
             ) AS l
         ) AS l
     ) AS b;
@@ -185,7 +188,7 @@ BEGIN
         UNION ALL
         SELECT p.camera_id, p.bucket, p.local_start, NULL, sum(p.samples)::bigint, @totals, sum(p.span_seconds)
         FROM pieces AS p
-        WHERE (is_cut OR NOT p.is_whole) AND p.label >= 0
+        WHERE (is_cut OR NOT p.is_whole) AND (NOT skips OR p.label >= 0)
         GROUP BY p.camera_id, p.bucket, p.local_start;
     ELSIF per = 'members' AND is_simple THEN
         RETURN QUERY
@@ -209,7 +212,7 @@ BEGIN
         SELECT p.camera_id, NULL::timestamptz, NULL::timestamp, p.label, sum(p.samples)::bigint, @totals,
                sum(p.span_seconds)
         FROM pieces AS p
-        WHERE p.label >= 0
+        WHERE NOT skips OR p.label >= 0
         GROUP BY p.camera_id, p.label;
     END IF;
 END
@@ -226,9 +229,13 @@ CREATE FUNCTION timeseries.@{family}_buckets(
 SET search_path = pg_catalog, pg_temp SET jit = off
 SET work_mem = '64MB' AS $$
 DECLARE
-    every uuid[] := ARRAY(SELECT c.id FROM public.cameras AS c WHERE camera_ids IS NULL OR c.id = ANY (camera_ids));
-    half  CONSTANT integer := cardinality(every) / 2;
+    every uuid[];
+    half  integer := cardinality(camera_ids) / 2;
 BEGIN
+    IF camera_ids IS NULL OR half >= 100 THEN
+        every := ARRAY(SELECT c.id FROM public.cameras AS c WHERE camera_ids IS NULL OR c.id = ANY (camera_ids));
+        half := cardinality(every) / 2;
+    END IF;
     IF half < 100 THEN
         RETURN QUERY SELECT * FROM timeseries.@{family}_of_cameras($1, $2, $3, $4, $5, $6, $7);
     ELSE
