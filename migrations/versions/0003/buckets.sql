@@ -74,7 +74,9 @@ BEGIN
            min(s.start_at)
     INTO scopes, from_at
     FROM (
-        SELECT c.id, coalesce(time_zone, c.timezone) AS zone, l.camera_id AS cut,
+        SELECT c.id, coalesce(time_zone, c.timezone) AS zone,
+               CASE WHEN has_cuts AND EXISTS (SELECT FROM unnest(left_out) AS l WHERE l.camera_id = c.id)
+                    THEN c.id END AS cut,
                make_interval(secs => date_part('epoch', c.hold)) AS hold,
                coalesce(asked_from, date_bin('15 minutes', least(
                    (SELECT r.first_at FROM timeseries.@{family}_stored_days AS r
@@ -87,7 +89,6 @@ BEGIN
                     WHERE e.camera_id = c.id AND e."timestamp" >= raw_from
                     ORDER BY e."timestamp" LIMIT 1)), epoch)) AS start_at
         FROM public.cameras AS c
-        LEFT JOIN (SELECT DISTINCT l.camera_id FROM unnest(left_out) AS l) AS l ON l.camera_id = c.id
         WHERE camera_ids IS NULL OR c.id = ANY (camera_ids)
     ) AS s
     WHERE s.start_at < until_at;
