@@ -105,6 +105,22 @@ def test_local_midnights_are_found_once_for_all_cameras_of_a_zone(store: Store) 
     assert found[0] == found[1]
 
 
+@pytest.mark.parametrize("function", ["occupancy_weekdays", "occupancy_hours", "health_uptime"])
+def test_an_answer_of_one_camera_plans_few_statements(store: Store, function: str) -> None:
+    record(store, range(1), END - timedelta(days=9), END)
+    query = f"SELECT * FROM public.{function}(%s, %s, %s)"
+    ask = [[store.cameras.get("lot 0").id], END - timedelta(days=8), END]
+    planned = []
+    with psycopg.connect(store.url, autocommit=True) as connection:
+        for _ in range(10):
+            connection.execute(query, ask)
+        connection.execute("SET client_min_messages = 'log'")
+        connection.execute("SET log_planner_stats = on")
+        connection.add_notice_handler(lambda said: planned.append(said.message_primary))
+        connection.execute(query, ask)
+    assert 0 < planned.count("PLANNER STATISTICS") <= 8
+
+
 def test_parallel_workers_know_the_parameters_of_a_query(store: Store) -> None:
     record(store, range(3), END - timedelta(days=20), END)
     with psycopg.connect(store.url, autocommit=True) as connection:

@@ -123,6 +123,10 @@ DECLARE
     late   timestamp := (wall AT TIME ZONE time_zone) AT TIME ZONE 'UTC';
     step   interval;
 BEGIN
+    -- Where the offset was the same two hours before, it has not happened twice. That is nearly always so.
+    IF ((late - interval '2 hours') AT TIME ZONE 'UTC') AT TIME ZONE time_zone = wall - interval '2 hours' THEN
+        RETURN late AT TIME ZONE 'UTC';
+    END IF;
     FOREACH step IN ARRAY ARRAY[interval '2 hours', '1 hour', '30 minutes'] LOOP
         IF ((late - step) AT TIME ZONE 'UTC') AT TIME ZONE time_zone = wall THEN
             RETURN (late - step) AT TIME ZONE 'UTC';

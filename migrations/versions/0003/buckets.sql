@@ -57,6 +57,9 @@ DECLARE
         SELECT ROW(l.camera_id, l.start_at, l.end_at,
                    l.is_unknown OR per IS NOT DISTINCT FROM 'members')::timeseries.left_out
         FROM timeseries.left_out('@family', camera_ids, asked_from, until_at) AS l);
+    -- What depends on these is not even planned where they are false, because they are constants to the planner.
+    has_cuts   CONSTANT boolean := cardinality(left_out) > 0;
+    skips      CONSTANT boolean := is_cut OR has_cuts;
     scopes     timeseries.camera_scope[];
     zones      timeseries.zone_buckets[];
     from_at    timestamptz;
@@ -72,7 +75,9 @@ BEGIN
            min(s.start_at)
     INTO scopes, from_at
     FROM (
-        SELECT c.id, coalesce(time_zone, c.timezone) AS zone, l.camera_id AS cut,
+        SELECT c.id, coalesce(time_zone, c.timezone) AS zone,
+               CASE WHEN has_cuts AND EXISTS (SELECT FROM unnest(left_out) AS l WHERE l.camera_id = c.id)
+                    THEN c.id END AS cut,
                make_interval(secs => date_part('epoch', c.hold)) AS hold,
                coalesce(asked_from, date_bin('15 minutes', least(
                    (SELECT r.first_at FROM timeseries.@{family}_stored_days AS r
@@ -85,7 +90,6 @@ BEGIN
                     WHERE e.camera_id = c.id AND e."timestamp" >= raw_from
                     ORDER BY e."timestamp" LIMIT 1)), epoch)) AS start_at
         FROM public.cameras AS c
-        LEFT JOIN (SELECT DISTINCT l.camera_id FROM unnest(left_out) AS l) AS l ON l.camera_id = c.id
         WHERE camera_ids IS NULL OR c.id = ANY (camera_ids)
     ) AS s
     WHERE s.start_at < until_at;
@@ -111,7 +115,7 @@ BEGIN
                               ELSE 0 END::integer ORDER BY l.edge) AS labels,
                array_agg(date_part('epoch', least(l.edge_end, until_at) - greatest(l.edge, z.first_edge))
                          ORDER BY l.edge) AS spans,
-               array_agg(l.is_unknown ORDER BY l.edge) AS unknown
+               CASE WHEN has_cuts THEN array_agg(l.is_unknown ORDER BY l.edge) END AS unknown
         FROM (
             SELECT l.*, dense_rank() OVER (ORDER BY l.bucket) AS number
             FROM (
@@ -125,7 +129,7 @@ BEGIN
                 UNION ALL
                 SELECT p.edge, p.edge_end, p.bucket, p.local_start, p.is_unknown
                 FROM timeseries.cut_pieces(z.cut, left_out, z.start_at, until_at, width, z.zone, calendar) AS p
-                WHERE z.cut IS NOT NULL
+                WHERE has_cuts AND z.cut IS NOT NULL
             ) AS l
         ) AS l
     ) AS b;
@@ -186,7 +190,7 @@ BEGIN
         UNION ALL
         SELECT p.camera_id, p.bucket, p.local_start, NULL, sum(p.samples)::bigint, @totals, sum(p.span_seconds)
         FROM pieces AS p
-        WHERE (is_cut OR NOT p.is_whole) AND p.label >= 0
+        WHERE (is_cut OR NOT p.is_whole) AND (NOT skips OR p.label >= 0)
         GROUP BY p.camera_id, p.bucket, p.local_start;
     ELSIF per = 'members' AND is_simple THEN
         RETURN QUERY
@@ -210,7 +214,7 @@ BEGIN
         SELECT p.camera_id, NULL::timestamptz, NULL::timestamp, p.label, sum(p.samples)::bigint, @totals,
                sum(p.span_seconds)
         FROM pieces AS p
-        WHERE p.label >= 0
+        WHERE NOT skips OR p.label >= 0
         GROUP BY p.camera_id, p.label;
     END IF;
 END
@@ -227,9 +231,13 @@ CREATE FUNCTION timeseries.@{family}_buckets(
 SET search_path = pg_catalog, pg_temp SET jit = off
 SET work_mem = '64MB' AS $$
 DECLARE
-    every uuid[] := ARRAY(SELECT c.id FROM public.cameras AS c WHERE camera_ids IS NULL OR c.id = ANY (camera_ids));
-    half  CONSTANT integer := cardinality(every) / 2;
+    every uuid[];
+    half  integer := cardinality(camera_ids) / 2;
 BEGIN
+    IF camera_ids IS NULL OR half >= 100 THEN
+        every := ARRAY(SELECT c.id FROM public.cameras AS c WHERE camera_ids IS NULL OR c.id = ANY (camera_ids));
+        half := cardinality(every) / 2;
+    END IF;
     IF half < 100 THEN
         RETURN QUERY SELECT * FROM timeseries.@{family}_of_cameras($1, $2, $3, $4, $5, $6, $7);
     ELSE

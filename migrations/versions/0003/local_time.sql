@@ -105,8 +105,7 @@ $$;
 -- The first local midnight at a moment or after it.
 CREATE FUNCTION timeseries.next_midnight(at timestamptz, time_zone text) RETURNS timestamptz
 LANGUAGE sql STABLE PARALLEL SAFE AS $$
-    SELECT min(m)
-    FROM unnest(ARRAY[timeseries.midnight((at AT TIME ZONE time_zone)::date, time_zone),
-                      timeseries.midnight((at AT TIME ZONE time_zone)::date + 1, time_zone)]) AS m
-    WHERE m >= at
+    SELECT CASE WHEN timeseries.midnight((at AT TIME ZONE time_zone)::date, time_zone) >= at
+                THEN timeseries.midnight((at AT TIME ZONE time_zone)::date, time_zone)
+                ELSE timeseries.midnight((at AT TIME ZONE time_zone)::date + 1, time_zone) END
 $$;

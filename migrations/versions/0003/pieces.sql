@@ -76,7 +76,7 @@ WITH timed AS (
                 )
                 ORDER BY last_at DESC
                 LIMIT 1
-            ) AS carried ON s.cut IS NULL OR NOT EXISTS (
+            ) AS carried ON NOT has_cuts OR s.cut IS NULL OR NOT EXISTS (
                 SELECT FROM unnest(left_out) AS l
                 WHERE l.camera_id = s.camera_id AND l.is_unknown AND l.end_at > carried.last_at
                   AND l.start_at < asked_from
@@ -85,9 +85,9 @@ WITH timed AS (
             -- Where what is unknown begins, as the end of the bucket before it.
             SELECT NULL, z.edges[n], NULL, NULL, @unknown
             FROM generate_subscripts(z.unknown, 1) AS n
-            WHERE z.unknown[n] AND z.unknown[n - 1] IS NOT TRUE
+            WHERE has_cuts AND z.unknown[n] AND z.unknown[n - 1] IS NOT TRUE
         ) AS r
-        WHERE (z.unknown[width_bucket(r.first_at, z.edges)] AND r.samples IS NOT NULL) IS NOT TRUE
+        WHERE NOT has_cuts OR (z.unknown[width_bucket(r.first_at, z.edges)] AND r.samples IS NOT NULL) IS NOT TRUE
         WINDOW in_time AS (ORDER BY r.first_at)
     ) AS o
     OFFSET 0  -- because the planner would compute the times again for each use of them

@@ -18,13 +18,18 @@ BEGIN
 END
 $$;
 
+-- Planned once a session, though answers, which ask it, let every statement be planned anew.
 CREATE FUNCTION timeseries.watermarks(
     family text, OUT days_until timestamptz, OUT hours_until timestamptz, OUT quarters_until timestamptz,
     OUT raw_from timestamptz
-) LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
+) LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan
+AS $$
+BEGIN
     SELECT max(m.watermark) FILTER (WHERE m.level = 'weekday'), max(m.watermark) FILTER (WHERE m.level = 'hourly'),
-           max(m.watermark) FILTER (WHERE m.level = 'quarter_hourly'),
            max(m.watermark) FILTER (WHERE m.level = 'quarter_hourly')
+    INTO days_until, hours_until, quarters_until
     FROM timeseries.materializations AS m
-    WHERE m.family = watermarks.family
+    WHERE m.family = watermarks.family;
+    raw_from := quarters_until;
+END
 $$;
