@@ -2,7 +2,7 @@ DROP FUNCTION public.group_quarters, public.group_hours, public.group_days, publ
     public.group_years, public.group_averages, public.group_weekdays, public.group_profile, public.group_peaks,
     public.group_latest;
 DROP FUNCTION timeseries.group_buckets, timeseries.occupancy_of_group, timeseries.group_extremes,
-    timeseries.group_pieces_to_quarters, timeseries.group_pieces;
+    timeseries.group_cut, timeseries.group_unknown, timeseries.group_rows, timeseries.group_pieces;
 DROP TYPE timeseries.group_piece, timeseries.group_member;
 DROP FUNCTION timeseries.group_capacity, timeseries.group_zone;
 DROP TABLE public.group_members;
