@@ -216,6 +216,22 @@ def test_periods_of_members_and_calendars_count_as_brute_force_says(
     check(store, group, watched, *asked, exact=False, **calendar)
 
 
+def test_members_unknown_for_parts_of_hours_and_days_count_as_brute_force_says(store: Store) -> None:
+    """Before and after retention, which leaves summaries of days and hours that have gaps inside."""
+    day, chance = DAYS[0], random.Random(11)
+    group = store.groups.add("lot")
+    watched = [
+        add(store, group, day, Made(seen, hold, "Europe/Berlin", ((None, None),)))
+        for hold, number in ((timedelta(minutes=50), 800), (timedelta(hours=3), 300), (timedelta(days=1), 20))
+        for seen in [{chance.randrange(12 * 86_400_000_000): chance.randrange(90) for _ in range(number)}]
+    ]
+    store.record(OccupancyEvent(one.camera.id, at, count) for one in watched for at, count in one.seen.items())
+    asked = ("Europe/Berlin", day + timedelta(hours=5), day + timedelta(days=11))
+    check(store, group, watched, *asked, exact=True)
+    store.prune()
+    check(store, group, watched, *asked, exact=False)
+
+
 def test_a_group_of_now_counts_until_now(store: Store) -> None:
     """The running quarter counts as far as it has come, and the extremes of today are exact unasked."""
     group = store.groups.add("lot", timezone="Asia/Kathmandu")

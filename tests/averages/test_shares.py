@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -28,7 +29,7 @@ from tests.support.questions import (
     labels_of,
     starts,
 )
-from tests.support.sample_year import ZONES, Lot, Year, opened
+from tests.support.sample_year import YEAR, ZONES, Lot, Year, opened
 from tests.support.servers import RunningServer
 
 Changes = list[tuple[datetime, int | None]]  # since when which capacity
@@ -55,11 +56,19 @@ def changed(year: Year, lot: Lot, changes: Changes, spans: Spans) -> Iterator[No
         year.store.cameras.update(lot.camera, capacity=TODAY, past_capacities=[])
 
 
-def capacity_at(quarter: datetime, changes: Changes) -> int | None:
-    """The latest change that was made for a time wins from there to the next."""
-    known = dict(changes)
-    since = max((at for at in known if at <= quarter), default=None)
-    return TODAY if since is None else known[since]
+def capacities(changes: Changes) -> dict[datetime, int | None]:
+    """Since when which capacity. Each change holds until the next one that is known when it is made, and where nothing
+    changes there is none.
+    """
+    known: dict[datetime, int | None] = {YEAR[0] - timedelta(days=999): TODAY}
+    for since, capacity in changes:
+        steps = sorted((known | {since: capacity}).items())
+        known = dict(steps[:1]) | {at: new for (_, old), (at, new) in pairwise(steps) if new != old}
+    return known
+
+
+def capacity_at(quarter: datetime, known: dict[datetime, int | None]) -> int | None:
+    return known[max(at for at in known if at <= quarter)]
 
 
 def shares(
@@ -69,8 +78,9 @@ def shares(
     """By label the integral of the share, and the time in which count and capacity are known."""
     labels = labels_of(question.label, start, end, lot.zone, calendar, "closed", spans)
     trusted = [(at, count) for at, count in lot.counts if not during(at, "wrong", spans)]
+    known = capacities(changes)
     sized = [
-        None if label is None else (label, capacity_at(quarter, changes))
+        None if label is None else (label, capacity_at(quarter, known))
         for quarter, label in zip(brute_force.quarters(start, end), labels, strict=True)
     ]
     parts: dict[Any, brute_force.Known] = brute_force.answer(
@@ -78,10 +88,10 @@ def shares(
         hold=lot.camera.hold, now=year.asked_at, stops=[begin for kind, begin, _ in spans if kind == "wrong"],
     )  # fmt: skip
     found: dict[Any, tuple[float, float]] = {}
-    for (label, capacity), known in parts.items():
+    for (label, capacity), part in parts.items():
         integral, seconds = found.get(label, (0.0, 0.0))
         if capacity is not None:
-            integral, seconds = integral + known.car_seconds / capacity, seconds + known.known_seconds
+            integral, seconds = integral + part.car_seconds / capacity, seconds + part.known_seconds
         found[label] = integral, seconds
     return found
 

@@ -37,6 +37,12 @@ BARS: dict[str, dict[str, Bar]] = {
         "native refresh of it, times the COPY": Bar(most=2),
     },
     "imports": {"import into a database 5 years old, times the first": Bar(most=1.2)},
+    "answers": {
+        "hours of a month of a group of fifty cameras, against these asked at once": Bar(1),
+        "weekdays of half a year of a group of fifty cameras, against these asked at once": Bar(1),
+        "hours of a month of a group of fifty cameras with gaps, against these asked at once": Bar(1),
+        "weekdays of half a year of a group of fifty cameras with gaps, against these asked at once": Bar(1),
+    },
     "cameras": {
         "as many hours of 5,000 cameras, against it": Bar(0.25),
         "weekdays of 5,000 cameras over 90 days, against it": Bar(most=0.45, of="seconds"),

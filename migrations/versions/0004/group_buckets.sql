@@ -6,9 +6,11 @@
 --
 -- Whole buckets are looked at first. One whose members are all known throughout counts as a whole, and one in which a
 -- member is never known does not count: by the definition that is what its quarters would say. All other buckets are
--- looked at again by quarters. Where the members change a bucket is in two pieces. Of a calendar, and of a width other
--- than quarter, hour and day, the parts that count are put together from days, hours or quarters in the same way.
--- A period of a member, wrong or closed, is time in which this member is not known.
+-- cut at the quarters in which a member is unknown for a moment, and what lies between them counts. These quarters are
+-- found first, from the ends of gaps alone, because then all the time between is read in hours, and in one query for all
+-- buckets. Where the members change a bucket is in two pieces. Of a calendar, and of a width other than quarter, hour and
+-- day, the parts that count are put together from days, hours or quarters in the same way. A period of a member, wrong or
+-- closed, is time in which this member is not known.
 
 -- A camera is a member in [since, until).
 CREATE TYPE timeseries.group_member AS (
@@ -58,40 +60,211 @@ CREATE FUNCTION timeseries.group_pieces(
     ) AS s ON s.label = l.number
 $$;
 
--- The pieces of [range_start, range_end), in which these cameras are the members: of a width, and quarters where all members
--- have some known time and one of them not all. Hours between days and quarters would cost more than they save.
-CREATE FUNCTION timeseries.group_pieces_to_quarters(
-    camera_ids uuid[], range_start timestamptz, range_end timestamptz, width text, time_zone text
-) RETURNS timeseries.group_piece[] LANGUAGE plpgsql STABLE PARALLEL SAFE AS $$
+-- What is stored of these cameras in parts of time, and before each of them what may still stand in it, as few summaries as
+-- will do: whole local days, hours, quarters, then raw rows, none of them on both sides of an edge. The last count of each
+-- stands until the next one, at most until stands_until.
+--
+-- An observation in a period of its camera is left out, and what was counted before a period does not stand in it.
+CREATE FUNCTION timeseries.group_rows(
+    camera_ids uuid[], parts tstzmultirange, edges timestamptz[], width text, time_zone text
+) RETURNS TABLE (
+    camera_id uuid, samples integer, first_at timestamptz, last_at timestamptz, last_count integer,
+    occupied_min integer, occupied_max integer, car_seconds double precision, known_seconds double precision,
+    stands_until timestamptz, next_at timestamptz
+) LANGUAGE plpgsql STABLE PARALLEL SAFE ROWS 10000
+SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_custom_plan SET jit = off SET work_mem = '64MB' AS $$
+#variable_conflict use_column
 DECLARE
-    pieces timeseries.group_piece[] := ARRAY(
-        SELECT p FROM timeseries.group_pieces(camera_ids, range_start, range_end, width, time_zone) AS p);
-    -- How far parts may be from each other for the rows between them to cost less than another call.
-    near   CONSTANT interval := 2000 / greatest(1, cardinality(camera_ids)) * interval '15 minutes';
-    found  timeseries.group_piece[] := '{}';
-    run    record;
+    tick        CONSTANT interval := '1 microsecond';
+    hour        CONSTANT interval := '1 hour';
+    near        CONSTANT integer := 200;  -- hours, or quarters, cost less to read than another run of them
+    marks       CONSTANT record := timeseries.watermarks('occupancy');
+    longest     CONSTANT interval := (
+        SELECT make_interval(secs => max(date_part('epoch', c.hold)))
+        FROM public.cameras AS c
+        WHERE c.id = ANY (camera_ids));
+    spans       CONSTANT tstzmultirange := (
+        SELECT range_agg(tstzrange(date_bin('15 minutes', lower(p) - longest, 'epoch'), upper(p)))
+        FROM unnest(parts) AS p);
+    range_start CONSTANT timestamptz := lower(spans);
+    range_end   CONSTANT timestamptz := upper(spans);
+    left_out    CONSTANT timeseries.left_out[] := ARRAY(
+        SELECT l FROM timeseries.left_out('occupancy', camera_ids, range_start, range_end) AS l);
+    is_left_out CONSTANT boolean := cardinality(left_out) > 0;
+    cuts        CONSTANT timestamptz[] := ARRAY(
+        SELECT unnest(edges)
+        UNION
+        SELECT unnest(ARRAY[l.start_at, l.end_at]) FROM unnest(left_out) AS l
+        ORDER BY 1);
+    days        tstzmultirange := '{}';
+    hours       tstzmultirange := '{}';
+    quarters    tstzmultirange;  -- and raw rows
 BEGIN
-    FOR run IN
-        SELECT min(r.piece_from) AS piece_from, max(r.piece_until) AS piece_until,
-               range_agg(tstzrange(r.piece_from, r.piece_until)) AS parts
+    IF width = 'day' AND isfinite(marks.days_until) AND NOT EXISTS (
+        SELECT FROM public.cameras AS c WHERE c.id = ANY (camera_ids) AND c.timezone <> time_zone)
+    THEN
+        SELECT coalesce(range_agg(tstzrange(d.bucket, d.bucket_end)), '{}')
+        INTO days
+        FROM timeseries.local_days(range_start, range_end, time_zone) AS d
+        WHERE d.bucket_end <= marks.days_until
+          AND multirange_contains_range(spans, tstzrange(d.bucket, d.bucket_end))
+          AND width_bucket(d.bucket, cuts) = width_bucket(d.bucket_end - tick, cuts);
+    END IF;
+    IF width <> 'quarter' AND isfinite(marks.hours_until) THEN
+        SELECT coalesce(range_agg(tstzrange(h, h + hour)), '{}')
+        INTO hours
+        FROM unnest(spans - days) AS s
+        CROSS JOIN generate_series(date_bin(hour, lower(s) + hour - tick, 'epoch'),
+                                   date_bin(hour, least(upper(s), marks.hours_until), 'epoch') - hour, hour) AS h
+        WHERE width_bucket(h, cuts) = width_bucket(h + hour - tick, cuts);
+    END IF;
+    quarters := spans - days - hours;
+
+    RETURN QUERY
+    SELECT r.*, least(r.last_at + c.hold, CASE WHEN is_left_out THEN (
+               SELECT min(l.start_at) FROM unnest(left_out) AS l
+               WHERE l.camera_id = r.camera_id AND l.start_at > r.last_at) END),
+           lead(r.first_at, 1, range_end) OVER (PARTITION BY r.camera_id ORDER BY r.first_at)
+    FROM (
+        SELECT d.camera_id, d.samples, d.first_at, d.last_at, d.last_count, d.occupied_min, d.occupied_max,
+               d.car_seconds, d.known_seconds
+        FROM timeseries.occupancy_stored_days AS d
+        WHERE d.camera_id = ANY (camera_ids) AND multirange_contains_elem(days, d.first_at)
+          AND d.bucket > lower(days) - interval '24 hours' AND d.bucket < upper(days)
+        UNION ALL
+        -- A subquery for each camera and run, because a join would read all that lies between the runs.
+        SELECT h.*
+        FROM unnest(camera_ids) AS i (id)
+        CROSS JOIN (
+            SELECT unnest(range_agg(tstzrange(lower(h), upper(h) + near * hour))) FROM unnest(hours) AS h
+        ) AS s (run)
+        CROSS JOIN LATERAL (
+            SELECT h.camera_id, h.samples, h.first_at, h.last_at, h.last_count, h.occupied_min, h.occupied_max,
+                   h.car_seconds, h.known_seconds
+            FROM timeseries.occupancy_stored_hours AS h
+            WHERE h.camera_id = i.id AND h.bucket >= lower(s.run) AND h.bucket < upper(s.run)
+              AND multirange_contains_elem(hours, h.bucket)
+              AND h.bucket >= lower(hours) AND h.bucket < upper(hours)
+            OFFSET 0
+        ) AS h
+        UNION ALL
+        SELECT q.*
+        FROM unnest(camera_ids) AS i (id)
+        CROSS JOIN (
+            SELECT unnest(range_agg(tstzrange(lower(q), upper(q) + near * interval '15 minutes')))
+            FROM unnest(quarters) AS q
+        ) AS s (run)
+        CROSS JOIN LATERAL (
+            SELECT q.camera_id, q.samples, q.first_at, q.last_at, q.last_count, q.occupied_min, q.occupied_max,
+                   q.car_seconds, q.known_seconds
+            FROM timeseries.occupancy_stored_quarters AS q
+            WHERE q.camera_id = i.id AND q.bucket >= lower(s.run) AND q.bucket < upper(s.run)
+              AND multirange_contains_elem(quarters, q.bucket)
+              AND q.bucket >= lower(quarters) AND q.bucket < least(upper(quarters), marks.quarters_until)
+            OFFSET 0
+        ) AS q
+        UNION ALL
+        SELECT e.camera_id, 1, e."timestamp", e."timestamp", e.occupied_count, e.occupied_count, e.occupied_count, 0, 0
+        FROM public.occupancy_events AS e
+        WHERE e.camera_id = ANY (camera_ids) AND multirange_contains_elem(quarters, e."timestamp")
+          AND e."timestamp" >= greatest(lower(quarters), marks.raw_from) AND e."timestamp" < upper(quarters)
+    ) AS r
+    JOIN (
+        SELECT c.id, make_interval(secs => date_part('epoch', c.hold)) AS hold FROM public.cameras AS c
+    ) AS c ON c.id = r.camera_id
+    WHERE NOT (is_left_out AND EXISTS (
+        SELECT FROM unnest(left_out) AS l
+        WHERE l.camera_id = r.camera_id AND r.first_at >= l.start_at AND r.first_at < l.end_at));
+END
+$$;
+
+-- The quarters of an hour in which one of these cameras is unknown for a moment.
+CREATE FUNCTION timeseries.group_unknown(camera_ids uuid[], parts tstzmultirange, width text, time_zone text)
+RETURNS tstzmultirange LANGUAGE plpgsql STABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_custom_plan SET jit = off SET work_mem = '64MB' AS $$
+DECLARE
+    up_to CONSTANT interval := '899.999999 seconds';
+    edges CONSTANT timestamptz[] := ARRAY(SELECT unnest(ARRAY[lower(p), upper(p)]) FROM unnest(parts) AS p);
+    gaps  tstzmultirange;
+BEGIN
+    WITH stood AS MATERIALIZED (
+        SELECT r.camera_id, r.first_at, r.last_at, r.stands_until, r.next_at,
+               r.known_seconds < date_part('epoch', r.last_at - r.first_at) - 5e-7 AS has_gap  -- a sum of fractions
+        FROM timeseries.group_rows(camera_ids, parts, edges, width, time_zone) AS r
+    ),
+    gaps AS (
+        SELECT s.stands_until AS gap_from, s.next_at AS gap_until FROM stood AS s
+        UNION ALL
+        SELECT lower(parts), coalesce(min(s.first_at), upper(parts))
+        FROM unnest(camera_ids) AS i
+        LEFT JOIN stood AS s ON s.camera_id = i
+        GROUP BY i
+        UNION ALL
+        -- Inside a day or an hour.
+        SELECT q.last_at + make_interval(secs => date_part('epoch', c.hold)),
+               lead(q.first_at, 1, s.last_at) OVER (PARTITION BY s.camera_id, s.first_at ORDER BY q.first_at)
+        FROM stood AS s
+        JOIN public.cameras AS c ON c.id = s.camera_id
+        CROSS JOIN LATERAL (
+            SELECT q.first_at, q.last_at
+            FROM timeseries.occupancy_stored_quarters AS q
+            WHERE q.camera_id = s.camera_id AND q.bucket <= s.last_at
+              AND q.bucket >= date_bin('15 minutes', s.first_at, 'epoch')
+            OFFSET 0
+        ) AS q
+        WHERE s.has_gap
+    )
+    SELECT range_agg(tstzrange(date_bin('15 minutes', g.gap_from, 'epoch'),
+                               date_bin('15 minutes', g.gap_until + up_to, 'epoch')))
+    INTO gaps
+    FROM gaps AS g
+    WHERE g.gap_from < least(g.gap_until, now());
+    RETURN coalesce(gaps, '{}');
+END
+$$;
+
+-- What counts and what does not of pieces in which a member is known only in part.
+CREATE FUNCTION timeseries.group_cut(camera_ids uuid[], pieces timeseries.group_piece[], width text, time_zone text)
+RETURNS SETOF timeseries.group_piece LANGUAGE plpgsql STABLE PARALLEL SAFE ROWS 1000
+SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_custom_plan SET jit = off SET work_mem = '64MB' AS $$
+DECLARE
+    parts   CONSTANT tstzmultirange := (
+        SELECT range_agg(tstzrange(p.piece_from, p.piece_until)) FROM unnest(pieces) AS p);
+    unknown CONSTANT tstzmultirange := parts * timeseries.group_unknown(camera_ids, parts, width, time_zone);
+    edges   CONSTANT timestamptz[] := ARRAY(
+        SELECT unnest(ARRAY[p.piece_from, p.piece_until]) FROM unnest(pieces) AS p
+        UNION
+        SELECT unnest(ARRAY[lower(u), upper(u)]) FROM unnest(unknown) AS u
+        ORDER BY 1);
+BEGIN
+    RETURN QUERY
+    WITH sums AS (
+        SELECT p.number, r.camera_id, sum(p.samples) AS samples, min(p.least) AS occupied_min,
+               max(p.most) AS occupied_max,
+               sum(p.car_seconds + r.last_count * greatest(0, date_part('epoch',
+                   least(r.next_at, edges[p.number + 1], now()) - greatest(r.last_at, edges[p.number])))) AS car_seconds
         FROM (
-            SELECT s.*, count(*) FILTER (WHERE s.is_far) OVER (ORDER BY s.piece_from) AS number
-            FROM (
-                SELECT p.piece_from, p.piece_until,
-                       p.piece_from > lag(p.piece_until) OVER (ORDER BY p.piece_from) + near AS is_far
-                FROM unnest(pieces) AS p
-                WHERE p.counted_seconds IS NULL
-            ) AS s
+            SELECT r.*, width_bucket(r.first_at, edges) AS number,
+                   width_bucket(r.next_at - interval '1 microsecond', edges) AS last_number
+            FROM timeseries.group_rows(camera_ids, parts, edges, width, time_zone) AS r
         ) AS r
-        GROUP BY r.number
-    LOOP
-        found := found || ARRAY(
-            SELECT p
-            FROM timeseries.group_pieces(camera_ids, run.piece_from, run.piece_until, 'quarter', time_zone) AS p
-            WHERE multirange_contains_elem(run.parts, p.piece_from));
-    END LOOP;
-    RETURN CASE WHEN found = '{}' THEN pieces
-                ELSE found || ARRAY(SELECT p FROM unnest(pieces) AS p WHERE p.counted_seconds IS NOT NULL) END;
+        CROSS JOIN LATERAL (
+            SELECT r.number, r.samples, r.occupied_min AS least, r.occupied_max AS most, r.car_seconds
+            UNION ALL
+            SELECT n, 0, r.last_count, r.last_count, 0
+            FROM generate_series(r.number + 1, r.last_number) AS n
+            WHERE r.last_number > r.number
+        ) AS p
+        GROUP BY p.number, r.camera_id
+    )
+    SELECT edges[n], edges[n + 1], cardinality(camera_ids), coalesce(sum(s.samples), 0)::bigint,
+           sum(s.occupied_min)::bigint, sum(s.occupied_max)::bigint, sum(s.car_seconds),
+           CASE WHEN multirange_contains_elem(unknown, edges[n]) THEN 0
+                ELSE greatest(0, date_part('epoch', least(edges[n + 1], now()) - edges[n])) END
+    FROM generate_series(1, cardinality(edges) - 1) AS n
+    LEFT JOIN sums AS s ON s.number = n
+    WHERE multirange_contains_elem(parts, edges[n])
+    GROUP BY n;
 END
 $$;
 
@@ -200,6 +373,8 @@ DECLARE
     from_at    timestamptz := date_bin('15 minutes', nullif(range_start, '-infinity'), 'epoch');
     memberships timeseries.group_member[];
     pieces     timeseries.group_piece[] := '{}';
+    found      timeseries.group_piece[];
+    partial    timeseries.group_piece[];
     span       record;
     is_swept   boolean;
 BEGIN
@@ -237,7 +412,16 @@ BEGIN
             WHERE b.at > from_at AND b.at < until_at
         ) AS c
     LOOP
-        pieces := pieces || timeseries.group_pieces_to_quarters(span.members, span.from_at, span.until_at, unit, zone);
+        found := ARRAY(
+            SELECT p FROM timeseries.group_pieces(span.members, span.from_at, span.until_at, unit, zone) AS p);
+        partial := ARRAY(SELECT p FROM unnest(found) AS p WHERE p.counted_seconds IS NULL);
+        IF partial <> '{}' THEN
+            found := ARRAY(
+                SELECT p FROM unnest(found) AS p WHERE p.counted_seconds IS NOT NULL
+                UNION ALL
+                SELECT p FROM timeseries.group_cut(span.members, partial, unit, zone) AS p);
+        END IF;
+        pieces := pieces || found;
     END LOOP;
     is_swept := exact_rows IS NULL OR exact_rows >= (SELECT sum(p.samples) FROM unnest(pieces) AS p);
     IF is_swept THEN
