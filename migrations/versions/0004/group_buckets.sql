@@ -77,7 +77,7 @@ SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_custom_plan SE
 DECLARE
     tick        CONSTANT interval := '1 microsecond';
     hour        CONSTANT interval := '1 hour';
-    near        CONSTANT integer := 200;  -- hours, or quarters, cost less to read than another run of them
+    near        CONSTANT integer := 48;  -- hours, or quarters, cost less to read than another run of them
     marks       CONSTANT record := timeseries.watermarks('occupancy');
     longest     CONSTANT interval := (
         SELECT make_interval(secs => max(date_part('epoch', c.hold)))
