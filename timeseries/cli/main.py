@@ -15,7 +15,10 @@ COMMANDS = {
         "timeseries.cli.archive:archive",
         "Write days of raw rows as Parquet to DESTINATION, a folder or a URI like s3://bucket/folder.",
     ),
-    "averages": ("timeseries.cli.averages:averages", "Averages from one store into another, of any kind and version."),
+    "averages": (
+        "timeseries.cli.averages:averages",
+        "Averages from one store into another, of any kind and version, with groups and periods.",
+    ),
     "backtest": (
         "analytics.cli:backtest",
         "Errors of what was expected of the lot NAME, beside those of naive forecasts.",
