@@ -24,6 +24,7 @@ from tests.support.levels import LABELS, Asked, Counts, check, observed, quarter
 from tests.support.questions import PROPERTY, Spans, calendar_of, during, kinds_of_time, labels_of
 from tests.support.servers import RunningServer
 from timeseries import Camera, OccupancyEvent, Store
+from timeseries.model.opening_hours import WEEKDAYS
 from timeseries.settings import Settings
 
 DAY = timedelta(days=1)
@@ -149,6 +150,21 @@ def test_a_frame_says_what_counted_and_what_was_left_out(lots: Lots) -> None:
     (left_out,) = attrs["left_out"]
     assert (left_out["camera"], left_out["kind"], left_out["start"]) == (camera.name, "wrong", BEGIN.isoformat())
     assert not {"calendar", "left_out"} & {*analytics.time_above(camera, **asked).attrs}
+
+
+def test_time_above_within_opening_hours_is_that_within_the_same_hours(lots: Lots) -> None:
+    camera, _ = lots.lots[0]
+    hours = ("07:15", "19:00")
+    ask: dict[str, Any] = {"level": 3, "start": BEGIN, "end": END, "url": lots.store.url}
+    lots.store.cameras.update(camera, opening_hours=dict.fromkeys(WEEKDAYS, hours))
+    try:
+        opening = analytics.time_above(camera, hours="opening", **ask)
+    finally:
+        lots.store.cameras.update(camera, opening_hours=None)
+    within = analytics.time_above(camera, hours=hours, **ask)
+    assert opening.attrs["calendar"]["hours"] == "opening"
+    pd.testing.assert_frame_equal(opening, within)
+    assert not within.equals(analytics.time_above(camera, **ask))
 
 
 def test_retention_leaves_bounds_of_the_same_time(lots: Lots) -> None:
