@@ -58,6 +58,7 @@ any_question = given(
 night = {"hours": ("22:00", "05:30"), "weekdays": frozenset({6, 7})}
 autumn = example(0, None, QUESTIONS[-6], datetime(2025, 11, 1, 4, tzinfo=UTC), 300, {})  # 45 minutes in New York
 half_hour = example(4, None, QUESTIONS[-7], datetime(2026, 4, 4, tzinfo=UTC), 96, night)  # 30 minutes on Lord Howe
+back_again = example(0, "America/St_Johns", QUESTIONS[-5], YEAR[0] + 112 * QUARTER, 3, {})  # 90 minutes, after 01:30
 whole_year = example(
     1, None, QUESTIONS[4], YEAR[0], 365 * 96, {"hours": ("07:00", "19:00"), "without": frozenset({54})}
 )
@@ -67,6 +68,7 @@ whole_year = example(
 @any_question
 @autumn
 @half_hour
+@back_again
 @whole_year
 def test_any_width_and_calendar_average_as_brute_force_does(
     year: Year, number: int, zone: str | None, question: Question, start: datetime, length: int, asked: dict[str, Any]
@@ -119,6 +121,7 @@ def test_retention_changes_no_average_of_any_width_and_calendar(year: Year) -> N
     @PROPERTY
     @any_question
     @half_hour
+    @back_again
     @whole_year
     def check_again(
         number: int, zone: str | None, question: Question, start: datetime, length: int, asked: dict[str, Any]

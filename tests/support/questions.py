@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
@@ -48,6 +48,21 @@ def of_time(answer: Callable[..., Any], label: Callable[..., Any]) -> Question:
     return Question(answer, label, key)
 
 
+def of_width(width: str, minutes: int) -> Question:
+    """The wall says which bucket of more than an hour it is, because it may begin before the range and go on, where the
+    clock is put back, after the one in which the range begins.
+    """
+    question = of_time(partial(analytics.bucket_averages, width=width), brute_force.slot_label(minutes))
+    if minutes <= 60:
+        return question
+
+    def key(row: Any, start: datetime, zone: ZoneInfo) -> Any:
+        wall = row.local_start
+        return wall.date(), (wall.hour * 60 + wall.minute) // minutes, None
+
+    return replace(question, key=key)
+
+
 def of_date(answer: Callable[..., Any], label: Callable[..., Any]) -> Question:
     return Question(answer, label, lambda row, start, zone: row.local_date.date())
 
@@ -61,10 +76,7 @@ QUESTIONS = [
     of_date(analytics.yearly_averages, brute_force.year_label),
     Question(analytics.weekday_averages, brute_force.weekday_label, lambda row, start, zone: row.weekday),
     Question(analytics.weekday_profile, brute_force.profile_label, lambda row, start, zone: (row.weekday, row.hour)),
-    *(
-        of_time(partial(analytics.bucket_averages, width=width), brute_force.slot_label(minutes))
-        for width, minutes in WIDTHS.items()
-    ),
+    *(of_width(width, minutes) for width, minutes in WIDTHS.items()),
 ]
 
 of_hours = st.integers(0, 23).map(lambda hour: f"{hour:02d}:00")
