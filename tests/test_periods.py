@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import psycopg
@@ -45,13 +45,13 @@ def test_those_that_touch_a_range_are_listed_by_their_start(store: Store) -> Non
         ({"start": datetime(2026, 3, 1, 9, 30)}, "is naive; give it an offset"),  # noqa: DTZ001
         (
             {"start": START + timedelta(minutes=7)},
-            r"09:37:00\+00:00 is not on a quarter of an hour; give .*T09:30:00.* or .*T09:45:00",
+            r"09:37:00\+00:00 is not on a quarter of an hour; the nearest are .*T09:30:00.* and .*T09:45:00",
         ),
         ({"end": START + timedelta(microseconds=1)}, "is not on a quarter of an hour"),
         ({"end": START}, "not after its start"),
         ({"kind": "holiday"}, "kind 'holiday' of a period: it must be one of wrong, closed, maintenance, note"),
         ({"text": "x" * 1001}, "at most 1,000 characters"),
-        ({"start": datetime(1969, 1, 1, tzinfo=UTC)}, "lies before 1970"),
+        ({"start": datetime(1969, 1, 1, tzinfo=UTC)}, "start 1969-01-01 .* lies before 1970"),
     ],
 )
 def test_what_no_period_can_be_is_refused_by_name(store: Store, values: dict[str, Any], message: str) -> None:
@@ -60,6 +60,13 @@ def test_what_no_period_can_be_is_refused_by_name(store: Store, values: dict[str
     with pytest.raises(InvalidInputError, match=message):
         store.periods.add(**asked)
     assert store.periods.list() == []
+
+
+def test_a_date_is_the_midnight_at_the_lot(store: Store) -> None:
+    lot = store.cameras.add("North Lot", timezone="Europe/Berlin")
+    period = store.periods.add(lot, date(2026, 3, 1), "2026-03-02", "closed")
+    assert (period.start_at, period.end_at) == tuple(datetime(2026, *day, 23, tzinfo=UTC) for day in ((2, 28), (3, 1)))
+    assert store.periods.update(period, end="2026-03-03").end_at == datetime(2026, 3, 2, 23, tzinfo=UTC)
 
 
 def test_the_database_refuses_the_same(store: Store) -> None:

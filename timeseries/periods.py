@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Any, Literal
 from uuid import UUID
 
@@ -15,11 +15,10 @@ from timeseries.cameras import Cameras
 from timeseries.cameras.camera import Camera
 from timeseries.database.connections import Pool, connected
 from timeseries.errors import InvalidInputError, UnknownPeriodError
+from timeseries.model.quarters import EPOCH, Moment, on_a_quarter
 from timeseries.model.relations import PERIOD_KINDS
 
 PeriodKind = Literal["wrong", "closed", "maintenance", "note"]
-QUARTER = timedelta(minutes=15)
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 TEXT_AT_MOST = 1000
 
 COLUMNS = sql.SQL("id, camera_id, start_at, end_at, kind, text, changed_at, changed_by")
@@ -75,21 +74,23 @@ class Periods:
     def add(
         self,
         camera: Camera | UUID | str,
-        start: datetime,
-        end: datetime | None,
+        start: Moment,
+        end: Moment | None,
         kind: PeriodKind,
         text: str = "",
         *,
         by: str | None = None,
     ) -> Period:
-        """Add a period of a camera; every answer follows at once. `by` is who adds it, by default the database role.
+        """Add a period of a camera; every answer follows at once. `start` and `end` are aware datetimes, ISO 8601 with
+        an offset, or dates, for the midnight at the lot. `by` is who adds it, by default the database role.
 
         Raises:
             InvalidInputError: a naive moment, one that is not on a quarter of an hour, an end that is not after the
                 start, an unknown kind, or a text of more than 1,000 characters.
             UnknownCameraError: there is no such camera.
         """
-        values = check_period(start, end, kind, text) | {"camera_id": self._cameras.get(camera).id}
+        found = self._cameras.get(camera)
+        values = check_period(start, end, kind, text, zone=found.timezone) | {"camera_id": found.id}
         return self._write(INSERT_PERIOD, values, by)
 
     def update(self, period: Period | int, *, by: str | None = None, **changes: Any) -> Period:
@@ -103,7 +104,8 @@ class Periods:
             )
         found = self.get(period)
         before = {"start": found.start_at, "end": found.end_at, "kind": found.kind, "text": found.text}
-        return self._write(UPDATE_PERIOD, check_period(**(before | changes)) | {"id": found.id}, by)
+        zone = self._cameras.get(found.camera_id).timezone
+        return self._write(UPDATE_PERIOD, check_period(**(before | changes), zone=zone) | {"id": found.id}, by)
 
     def get(self, period: Period | int) -> Period:
         """The period of this id as it is now. Raises UnknownPeriodError."""
@@ -142,7 +144,7 @@ def id_of(period: Period | int) -> int:
     return period.id if isinstance(period, Period) else period
 
 
-def check_period(start: datetime, end: datetime | None, kind: str, text: str) -> dict[str, Any]:
+def check_period(start: Moment, end: Moment | None, kind: str, text: str, *, zone: str) -> dict[str, Any]:
     """The values, unless the table would refuse one: the error names it and the remedy."""
     if kind not in PERIOD_KINDS:
         raise InvalidInputError(f"kind {kind!r} of a period: it must be one of {', '.join(PERIOD_KINDS)}")
@@ -150,20 +152,9 @@ def check_period(start: datetime, end: datetime | None, kind: str, text: str) ->
         raise InvalidInputError(
             f"text {text!r:.100} of a period: it must be a text of at most {TEXT_AT_MOST:,} characters"
         )
-    check_quarter("start", start)
-    if end is not None:
-        check_quarter("end", end)
-        if end <= start:
-            raise InvalidInputError(f"the period ends at {end.isoformat()}, not after its start {start.isoformat()}")
-    return {"start": start, "end": end, "kind": kind, "text": text}
-
-
-def check_quarter(name: str, at: datetime) -> None:
-    """Refuse a moment that is not on a quarter of an hour, because that is the finest summary that stays for good."""
-    if at.utcoffset() is None:
-        raise InvalidInputError(f"{name} {at.isoformat()} is naive; give it an offset, like {at.isoformat()}Z")
-    if rest := (at - EPOCH) % QUARTER:
-        nearest = f"{(at - rest).isoformat()} or {(at - rest + QUARTER).isoformat()}"
-        raise InvalidInputError(f"{name} {at.isoformat()} is not on a quarter of an hour; give {nearest}")
-    if at < EPOCH:
-        raise InvalidInputError(f"{name} {at.isoformat()} lies before 1970")
+    first, last = on_a_quarter("start", start, zone), on_a_quarter("end", end, zone)
+    if first is None or first < EPOCH:
+        raise InvalidInputError(f"start {start} of a period is missing or lies before 1970")
+    if last is not None and last <= first:
+        raise InvalidInputError(f"the period ends at {last.isoformat()}, not after its start {first.isoformat()}")
+    return {"start": first, "end": last, "kind": kind, "text": text}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -15,17 +15,11 @@ import analytics
 from tests.support import brute_force
 from tests.support.brute_force import QUARTER
 from tests.support.questions import check_rows
-from tests.support.sample_year import YEAR, ZONES, Lot, Year, opened, ranges
-from tests.support.servers import RunningServer
+from tests.support.sample_year import YEAR, ZONES, Lot, Year, ranges, year
 from timeseries import ServerKind
 from timeseries.model.relations import HEALTH_STATUSES
 
-
-@pytest.fixture(scope="module")
-def year(server: RunningServer) -> Iterator[Year]:
-    with opened(server.copy()) as built:
-        yield built
-    server.drop()
+__all__ = ["year"]
 
 
 def check(

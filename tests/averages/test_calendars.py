@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import pandas as pd
-import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -27,15 +25,9 @@ from tests.support.questions import (
     lengths,
     starts,
 )
-from tests.support.sample_year import YEAR, ZONES, Year, opened
-from tests.support.servers import RunningServer
+from tests.support.sample_year import YEAR, ZONES, Year, year
 
-
-@pytest.fixture(scope="module")
-def year(server: RunningServer) -> Iterator[Year]:
-    with opened(server.copy()) as built:
-        yield built
-    server.drop()
+__all__ = ["year"]
 
 
 def check_any(

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pandas as pd
 import psycopg
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -24,29 +21,14 @@ from tests.support.questions import (
     check,
     check_uptime,
     kinds_of_time,
+    periods,
     starts,
 )
-from tests.support.sample_year import ZONES, Lot, Year, opened
-from tests.support.servers import RunningServer
+from tests.support.sample_year import ZONES, Lot, Year, year
+
+__all__ = ["year"]
 
 lengths = st.integers(1, 40 * 96)
-
-
-@pytest.fixture(scope="module")
-def year(server: RunningServer) -> Iterator[Year]:
-    with opened(server.copy()) as built:
-        yield built
-    server.drop()
-
-
-@contextmanager
-def added(year: Year, lot: Lot, spans: Spans) -> Iterator[None]:
-    periods = [year.store.periods.add(lot.camera, start, end, kind) for kind, start, end in spans]  # type: ignore[arg-type]
-    try:
-        yield
-    finally:
-        for period in periods:
-            year.store.periods.remove(period)
 
 
 def test_a_desired_state_of_maintenance_is_maintenance_in_whole_quarters(year: Year) -> None:
@@ -73,7 +55,7 @@ def test_a_desired_state_of_maintenance_is_maintenance_in_whole_quarters(year: Y
         )
     assert not by_state.equals(before)
     spans: Spans = [("maintenance", end - timedelta(hours=30), end - timedelta(hours=20, minutes=15))]
-    with added(year, lot, spans):
+    with periods(year.store, lot.camera, spans):
         pd.testing.assert_frame_equal(analytics.uptime(lot.camera, **asked), by_state)
     pd.testing.assert_frame_equal(analytics.uptime(lot.camera, **asked), before)
 
@@ -81,7 +63,7 @@ def test_a_desired_state_of_maintenance_is_maintenance_in_whole_quarters(year: Y
 def check_both(
     year: Year, lot: Lot, question: Question, start: datetime, end: datetime, calendar: dict[str, Any], spans: Spans
 ) -> None:
-    with added(year, lot, spans):
+    with periods(year.store, lot.camera, spans):
         check(year, lot, question, start, end, lot.zone, calendar, spans)
         check_uptime(year, lot, start, end, lot.zone, calendar, spans)
 
@@ -131,7 +113,7 @@ def test_today_and_a_range_without_a_start_leave_out_the_same(year: Year) -> Non
         check_both(year, lot, question, end - timedelta(days=3, hours=7), end, {}, spans)
     first = datetime.fromtimestamp(lot.counts[0][0].timestamp() // 900 * 900, UTC)
     begin: Spans = [("wrong", first - QUARTER, first + 8 * QUARTER), ("closed", first + 40 * QUARTER, end)]
-    with added(year, lot, begin):
+    with periods(year.store, lot.camera, begin):
         for answer in (analytics.quarter_hourly_averages, analytics.daily_averages, analytics.weekday_averages):
             open_range = answer(lot.camera, url=year.store.url, fill=True)
             same = answer(lot.camera, start=first, url=year.store.url, fill=True)

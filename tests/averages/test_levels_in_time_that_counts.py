@@ -21,7 +21,7 @@ from tests.support import brute_force
 from tests.support.brute_force import QUARTER
 from tests.support.keys import SECRET_KEY
 from tests.support.levels import LABELS, Asked, Counts, check, observed, quarter_of
-from tests.support.questions import PROPERTY, Spans, calendar_of, during, kinds_of_time, labels_of
+from tests.support.questions import PROPERTY, Spans, calendar_of, during, kinds_of_time, labels_of, periods
 from tests.support.servers import RunningServer
 from timeseries import Camera, OccupancyEvent, Store
 from timeseries.model.opening_hours import WEEKDAYS
@@ -47,12 +47,10 @@ class Lots:
     def changed(self, camera: Camera, spans: Spans, capacities: Capacities) -> Iterator[None]:
         for since, capacity in sorted(capacities.items()):
             self.store.cameras.update(camera, capacity=capacity, since=since)
-        periods = [self.store.periods.add(camera, start, end, kind) for kind, start, end in spans]  # type: ignore[arg-type]
         try:
-            yield
+            with periods(self.store, camera, spans):
+                yield
         finally:
-            for period in periods:
-                self.store.periods.remove(period)
             self.store.cameras.update(camera, capacity=TODAY, past_capacities=[])
 
     def check(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
@@ -30,20 +29,14 @@ from tests.support.questions import (
     some_days,
     starts,
 )
-from tests.support.sample_year import YEAR, ZONES, Year, opened
-from tests.support.servers import RunningServer
+from tests.support.sample_year import YEAR, ZONES, Year, year
 from timeseries import InvalidInputError
 from timeseries.model.opening_hours import WEEKDAYS
 
+__all__ = ["year"]
+
 SHOP = {day: ["07:30", "20:00"] for day in WEEKDAYS[:5]} | {"saturday": ["08:00", "14:00"]}
 THEATRE = {"friday": ["18:00", "02:30"], "saturday": ["00:00", "24:00"], "sunday": ["22:00", "01:00"]}
-
-
-@pytest.fixture(scope="module")
-def year(server: RunningServer) -> Iterator[Year]:
-    with opened(server.copy()) as built:
-        yield built
-    server.drop()
 
 
 any_opening_hours = st.one_of(

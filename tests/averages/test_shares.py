@@ -27,32 +27,25 @@ from tests.support.questions import (
     during,
     kinds_of_time,
     labels_of,
+    periods,
     starts,
 )
-from tests.support.sample_year import YEAR, ZONES, Lot, Year, opened
-from tests.support.servers import RunningServer
+from tests.support.sample_year import YEAR, ZONES, Lot, Year, year
+
+__all__ = ["year"]
 
 Changes = list[tuple[datetime, int | None]]  # since when which capacity
 TODAY = 200  # of the lots before any change
-
-
-@pytest.fixture(scope="module")
-def year(server: RunningServer) -> Iterator[Year]:
-    with opened(server.copy()) as built:
-        yield built
-    server.drop()
 
 
 @contextmanager
 def changed(year: Year, lot: Lot, changes: Changes, spans: Spans) -> Iterator[None]:
     for since, capacity in changes:
         year.store.cameras.update(lot.camera, capacity=capacity, since=since)
-    periods = [year.store.periods.add(lot.camera, start, end, kind) for kind, start, end in spans]  # type: ignore[arg-type]
     try:
-        yield
+        with periods(year.store, lot.camera, spans):
+            yield
     finally:
-        for period in periods:
-            year.store.periods.remove(period)
         year.store.cameras.update(lot.camera, capacity=TODAY, past_capacities=[])
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -18,6 +19,7 @@ import analytics
 from tests.support import brute_force
 from tests.support.brute_force import QUARTER
 from tests.support.sample_year import YEAR, Lot, Year
+from timeseries import Camera, Store
 from timeseries.model.relations import HEALTH_STATUSES
 
 Spans = Sequence[tuple[str, datetime, datetime]]  # of periods: kind, from, to
@@ -120,6 +122,17 @@ def judged(lot: Lot, calendar: dict[str, Any]) -> dict[str, Any]:
 
 def during(at: datetime, kind: str, spans: Spans) -> bool:
     return any(start <= at < end for found, start, end in spans if found == kind)
+
+
+@contextmanager
+def periods(store: Store, camera: Camera, spans: Spans) -> Iterator[None]:
+    """For a while the camera has these periods."""
+    added = [store.periods.add(camera, start, end, kind) for kind, start, end in spans]  # type: ignore[arg-type]
+    try:
+        yield
+    finally:
+        for period in added:
+            store.periods.remove(period)
 
 
 def labels_of(

@@ -18,6 +18,7 @@ from analytics import arrow_client, query
 from analytics.session import Fetch
 from tests.support.brute_force import QUARTER
 from tests.support.keys import SECRET_KEY
+from tests.support.servers import RunningServer
 from timeseries import Camera, HealthLog, OccupancyEvent, ServerKind, Store
 from timeseries.model.relations import HEALTH_STATUSES
 from timeseries.settings import Settings
@@ -110,6 +111,13 @@ def opened(url: str) -> Iterator[Year]:
             add_lot(built, zone, zone, hold, *YEAR, timedelta(hours=6))
         add_lot(built, "today", "Europe/Berlin", timedelta(hours=2), now - timedelta(days=4), now, timedelta(minutes=9))
         yield built
+
+
+@pytest.fixture(scope="module")
+def year(server: RunningServer) -> Iterator[Year]:
+    with opened(server.copy()) as built:
+        yield built
+    server.drop()
 
 
 def ranges(lot: Lot, now: datetime) -> Iterator[tuple[datetime, datetime]]:

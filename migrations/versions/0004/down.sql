@@ -3,7 +3,7 @@ DROP FUNCTION public.group_quarters, public.group_hours, public.group_days, publ
     public.group_latest, public.group_shares, public.group_above;
 DROP FUNCTION timeseries.group_days_above, timeseries.group_seconds_above, timeseries.group_share_buckets,
     timeseries.group_capacity_spans, timeseries.group_buckets, timeseries.occupancy_of_group,
-    timeseries.group_extremes, timeseries.group_cut, timeseries.group_unknown, timeseries.group_rows,
+    timeseries.group_extremes, timeseries.group_sums, timeseries.group_cut, timeseries.group_unknown, timeseries.group_rows,
     timeseries.group_pieces;
 DROP TYPE timeseries.group_quarter, timeseries.group_piece, timeseries.group_member;
 DROP FUNCTION timeseries.group_capacity, timeseries.group_zone;

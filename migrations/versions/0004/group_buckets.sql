@@ -268,20 +268,21 @@ BEGIN
 END
 $$;
 
--- The least and the most of the sum in each of the pieces, which cover [range_start, range_end) without a gap, and how
--- many raw rows of members lie in it: where these are as many as its samples, all are there, and both are exact. Besides
--- raw rows the last counts of stored quarters are read, because they stand in pieces after those whose raw rows are gone.
-CREATE FUNCTION timeseries.group_extremes(
-    members timeseries.group_member[], pieces timestamptz[], range_end timestamptz
-) RETURNS TABLE (piece integer, occupied_min bigint, occupied_max bigint, samples bigint)
+-- The sum of a group from moment to moment in [edges[1], range_end): a row where it may change, and at each edge, with how
+-- many raw rows of members lie there. Besides raw rows the last counts of stored quarters are read, because they stand
+-- after those whose raw rows are gone; so raw rows that are summarized need only be read in `quarters` (NULL: in all).
+CREATE FUNCTION timeseries.group_sums(
+    members timeseries.group_member[], edges timestamptz[], range_end timestamptz, quarters timestamptz[]
+) RETURNS TABLE (at timestamptz, next_at timestamptz, occupied_count bigint, samples bigint)
 LANGUAGE plpgsql STABLE PARALLEL SAFE ROWS 1000
 SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_custom_plan SET jit = off SET work_mem = '64MB' AS $$
+#variable_conflict use_column
 DECLARE
     marks          CONSTANT record := timeseries.watermarks('occupancy');
     quarters_until CONSTANT timestamptz := marks.quarters_until;
     raw_from       CONSTANT timestamptz := marks.raw_from;
     ids            CONSTANT uuid[] := ARRAY(SELECT DISTINCT m.camera_id FROM unnest(members) AS m);
-    range_start    CONSTANT timestamptz := pieces[1];
+    range_start    CONSTANT timestamptz := edges[1];
     carry_from     CONSTANT timestamptz := range_start - interval '15 minutes' - (
         SELECT make_interval(secs => max(date_part('epoch', c.hold))) FROM public.cameras AS c WHERE c.id = ANY (ids));
     until_at       CONSTANT timestamptz := least(range_end, now());
@@ -297,6 +298,8 @@ BEGIN
             SELECT e.camera_id, e."timestamp" AS at, e.occupied_count, true AS is_raw
             FROM public.occupancy_events AS e
             WHERE e.camera_id = ANY (ids) AND e."timestamp" >= range_start AND e."timestamp" < range_end
+              AND (quarters IS NULL OR e."timestamp" >= raw_from
+                   OR date_bin('15 minutes', e."timestamp", 'epoch') = ANY (quarters))
             UNION ALL
             SELECT q.camera_id, q.last_at, q.last_count, false
             FROM timeseries.occupancy_stored_quarters AS q
@@ -338,19 +341,26 @@ BEGIN
         UNION ALL
         SELECT s.ends_at, -s.occupied_count, false FROM stood AS s WHERE s.ends_at < until_at
         UNION ALL
-        SELECT p, 0, false FROM unnest(pieces) AS p
-    ),
-    sums AS (
-        SELECT c.at, sum(sum(c.change)) OVER (ORDER BY c.at)::bigint AS occupied_count,
-               count(*) FILTER (WHERE c.is_sample) AS samples
-        FROM changes AS c
-        GROUP BY c.at
+        SELECT e, 0, false FROM unnest(edges) AS e
     )
-    SELECT width_bucket(s.at, pieces), min(s.occupied_count) FILTER (WHERE s.at < until_at),
-           max(s.occupied_count) FILTER (WHERE s.at < until_at), sum(s.samples)::bigint
-    FROM sums AS s
-    GROUP BY 1;
+    SELECT c.at, lead(c.at) OVER in_time, sum(sum(c.change)) OVER in_time::bigint,
+           count(*) FILTER (WHERE c.is_sample)
+    FROM changes AS c
+    GROUP BY c.at
+    WINDOW in_time AS (ORDER BY c.at);
 END
+$$;
+
+-- The least and the most of the sum in each of the pieces, which cover [range_start, range_end) without a gap, and how
+-- many raw rows of members lie in it: where these are as many as its samples, all are there, and both are exact.
+CREATE FUNCTION timeseries.group_extremes(
+    members timeseries.group_member[], pieces timestamptz[], range_end timestamptz
+) RETURNS TABLE (piece integer, occupied_min bigint, occupied_max bigint, samples bigint)
+LANGUAGE sql STABLE PARALLEL SAFE ROWS 1000 AS $$
+    SELECT width_bucket(s.at, pieces), min(s.occupied_count) FILTER (WHERE s.at < least(range_end, now())),
+           max(s.occupied_count) FILTER (WHERE s.at < least(range_end, now())), sum(s.samples)::bigint
+    FROM timeseries.group_sums(members, pieces, range_end, NULL) AS s
+    GROUP BY 1
 $$;
 
 -- The buckets of one group. Extremes are exact where that takes to read no more than `exact_rows` raw rows (NULL: any

@@ -16,98 +16,23 @@ CREATE TYPE timeseries.group_quarter AS (
 );
 
 -- For how long the sum is at or above the level of each of these quarters, in order, and how many raw rows of members
--- lie in it. What stands when one begins is known from stored quarters, so raw rows of other quarters are read only
--- where there are no stored ones.
+-- lie in it.
 CREATE FUNCTION timeseries.group_seconds_above(
     members timeseries.group_member[], quarters timestamptz[], levels bigint[]
 ) RETURNS TABLE (bucket timestamptz, seconds double precision, samples bigint)
-LANGUAGE plpgsql STABLE PARALLEL SAFE ROWS 1000
-SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_custom_plan SET jit = off SET work_mem = '64MB' AS $$
-#variable_conflict use_column
-DECLARE
-    epoch          CONSTANT timestamptz := 'epoch';
-    marks          CONSTANT record := timeseries.watermarks('occupancy');
-    quarters_until CONSTANT timestamptz := marks.quarters_until;
-    raw_from       CONSTANT timestamptz := marks.raw_from;
-    ids            CONSTANT uuid[] := ARRAY(SELECT DISTINCT m.camera_id FROM unnest(members) AS m);
-    from_at        CONSTANT timestamptz := quarters[1];
-    until_at       CONSTANT timestamptz := least(quarters[cardinality(quarters)] + interval '15 minutes', now());
-    carry_from     CONSTANT timestamptz := from_at - interval '15 minutes' - (
-        SELECT make_interval(secs => max(date_part('epoch', c.hold))) FROM public.cameras AS c WHERE c.id = ANY (ids));
-BEGIN
-    RETURN QUERY
-    WITH asked AS MATERIALIZED (
-        SELECT q.bucket, q.level FROM unnest(quarters, levels) AS q (bucket, level)
-    ),
-    counts AS (
-        SELECT o.camera_id, o.at, min(o.count) AS count, bool_or(o.is_raw) AS is_raw,
-               lead(o.at, 1, until_at) OVER (PARTITION BY o.camera_id ORDER BY o.at) AS next_at
-        FROM (
-            SELECT e.camera_id, e."timestamp" AS at, e.occupied_count AS count, true AS is_raw
-            FROM public.occupancy_events AS e
-            WHERE e.camera_id = ANY (ids) AND e."timestamp" >= from_at AND e."timestamp" < until_at
-              AND (e."timestamp" >= raw_from
-                   OR date_bin('15 minutes', e."timestamp", epoch) IN (SELECT a.bucket FROM asked AS a))
-            UNION ALL
-            SELECT q.camera_id, q.last_at, q.last_count, false
-            FROM timeseries.occupancy_stored_quarters AS q
-            WHERE q.camera_id = ANY (ids) AND q.bucket >= from_at AND q.bucket < least(until_at, quarters_until)
-            UNION ALL
-            -- What stands when the first of them begins.
-            SELECT i.id, before.at, before.count, false
-            FROM unnest(ids) AS i (id)
-            CROSS JOIN LATERAL (
-                (
-                    SELECT q.last_at AS at, q.last_count AS count
-                    FROM timeseries.occupancy_stored_quarters AS q
-                    WHERE q.camera_id = i.id AND q.bucket >= carry_from AND q.bucket < least(from_at, quarters_until)
-                    ORDER BY q.bucket DESC
-                    LIMIT 1
-                )
-                UNION ALL
-                (
-                    SELECT e."timestamp", e.occupied_count
-                    FROM public.occupancy_events AS e
-                    WHERE e.camera_id = i.id
-                      AND e."timestamp" >= greatest(carry_from, raw_from) AND e."timestamp" < from_at
-                    ORDER BY e."timestamp" DESC
-                    LIMIT 1
-                )
-            ) AS before
-        ) AS o
-        GROUP BY o.camera_id, o.at
-    ),
-    stood AS (
-        SELECT greatest(c.at, m.since, from_at) AS begins_at, least(c.next_at, m.until) AS ends_at, c.count,
-               c.is_raw AND c.at >= m.since AND c.at < m.until AS is_sample
-        FROM counts AS c
-        JOIN unnest(members) AS m ON m.camera_id = c.camera_id AND c.at < m.until AND c.next_at > m.since
-        WHERE c.next_at > from_at
-    ),
-    changes AS (
-        SELECT s.begins_at AS at, s.count AS change, s.is_sample FROM stood AS s
-        UNION ALL
-        SELECT s.ends_at, -s.count, false FROM stood AS s
-        UNION ALL
-        SELECT e.at, 0, false
-        FROM asked AS a
-        CROSS JOIN LATERAL (VALUES (a.bucket), (a.bucket + interval '15 minutes')) AS e (at)
-    ),
-    sums AS (
-        SELECT c.at, sum(sum(c.change)) OVER in_time AS total, count(*) FILTER (WHERE c.is_sample) AS samples,
-               lead(c.at) OVER in_time AS next_at
-        FROM changes AS c
-        GROUP BY c.at
-        WINDOW in_time AS (ORDER BY c.at)
-    )
-    SELECT a.bucket,
-           coalesce(sum(date_part('epoch', least(s.next_at, until_at) - s.at)) FILTER (
-               WHERE s.total >= a.level AND s.at < until_at), 0),
+LANGUAGE sql STABLE PARALLEL SAFE ROWS 1000 AS $$
+    SELECT q.bucket,
+           coalesce(sum(date_part('epoch', least(s.next_at, now()) - s.at)) FILTER (
+               WHERE s.occupied_count >= q.level AND s.at < now()), 0),
            sum(s.samples)::bigint
-    FROM asked AS a
-    JOIN sums AS s ON date_bin('15 minutes', s.at, epoch) = a.bucket
-    GROUP BY a.bucket;
-END
+    FROM timeseries.group_sums(
+        members,
+        ARRAY(
+            SELECT b FROM unnest(quarters) AS b UNION SELECT b + interval '15 minutes' FROM unnest(quarters) AS b
+            ORDER BY 1),
+        quarters[cardinality(quarters)] + interval '15 minutes', quarters) AS s
+    JOIN unnest(quarters, levels) AS q (bucket, level) ON q.bucket = date_bin('15 minutes', s.at, 'epoch')
+    GROUP BY q.bucket
 $$;
 
 -- Per local day of one group and level. A share is of the capacity that its members have together at the time.
