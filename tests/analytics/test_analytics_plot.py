@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
+import matplotlib.dates
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
@@ -29,7 +31,7 @@ def lot(store: Store) -> Iterator[Store]:
     store.record([HealthLog(lot.id, START + timedelta(minutes=30 * i), "healthy") for i in range(48)])
     store.record([HealthLog(lot.id, START + timedelta(days=2, minutes=30 * i), "disconnected") for i in range(48)])
     yield store
-    mpl.pyplot.close("all")
+    plt.close("all")
 
 
 def test_the_heat_map_has_a_cell_for_each_weekday_and_hour(lot: Store) -> None:
@@ -147,7 +149,7 @@ def test_what_a_period_left_out_is_hatched_for_the_camera_and_for_its_group(lot:
         ax = plot.line(frame)
         patches: list[Any] = [patch for patch in ax.patches if patch.get_hatch()]
         hatched = [(patch.get_x(), patch.get_x() + patch.get_width()) for patch in patches]
-        edges = [mpl.dates.date2num(start + timedelta(days=days)) for days in (0, 1, 5, 7)]
+        edges = [matplotlib.dates.date2num(start + timedelta(days=days)) for days in (0, 1, 5, 7)]
         assert hatched == [pytest.approx(edges[:2]), pytest.approx(edges[2:])]
         assert "left out" in {text.get_text() for text in ax.get_legend().get_texts()}
 
@@ -191,10 +193,10 @@ def test_the_strip_of_coverage_is_as_high_as_the_coverage(lot: Store) -> None:
             heights[x] = max(heights.get(x, 0), y)
     assert strip.get_transform().transform((0, 1))[1] == pytest.approx(ax.transAxes.transform((0, 1))[1])
     assert max(heights.values()) == pytest.approx(0.04)
-    last = mpl.dates.date2num(frame.index[-1] + timedelta(hours=1))
+    last = matplotlib.dates.date2num(frame.index[-1] + timedelta(hours=1))
     assert frame["coverage"].iloc[-1] == 0.5
     assert heights[last] == pytest.approx(0.04 * 0.5)
-    silent = mpl.dates.date2num(START + timedelta(days=2, hours=12))
+    silent = matplotlib.dates.date2num(START + timedelta(days=2, hours=12))
     assert not any(silent - 0.2 < x < silent + 0.2 and y for x, y in heights.items())
 
 
